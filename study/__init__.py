@@ -1,0 +1,1 @@
+"""The engine: where Ray, Optuna and MLflow meet."""
