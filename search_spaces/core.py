@@ -1,0 +1,105 @@
+"""What a study is made of. Declarations only: no torch, no ray, so that listing is instant."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import optuna
+
+Condition = Mapping[str, Any]
+Space = Callable[["optuna.Trial"], dict[str, Any]]
+
+
+def crossed(**factors: tuple[Any, ...]) -> dict[str, Condition]:
+    """Conditions from crossed factors: `crossed(classes=(5, 10))` names "classes=5", "classes=10"."""
+    products = itertools.product(*factors.values())
+    rows = [dict(zip(factors, values, strict=True)) for values in products]
+    return {",".join(f"{k}={v}" for k, v in row.items()): row for row in rows}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much one scale of a study spends. All training lengths are in kimg (1,000 images)."""
+
+    kimg: int  # length of a confirm cell
+    search_kimg: int  # length of a search cell that is not stopped early
+    tick_kimg: int  # evaluate and report once per so many kimg
+    trials: int  # search cells per condition
+    seeds: int  # confirm cells per condition and configuration
+    samples: int  # fakes per evaluation
+    first_tick_kimg: int | None = None  # one tick earlier than the rest: the first iterations
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # hyperparameters of this scale
+
+    def __post_init__(self) -> None:
+        for name in ("kimg", "search_kimg", "tick_kimg", "seeds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1 but is {getattr(self, name)}")
+        if self.trials < 0:
+            raise ValueError(f"trials must be at least 0 but is {self.trials}")
+        if self.samples < 2:
+            raise ValueError(f"samples must be at least 2 but is {self.samples}")
+
+    def ticks(self, kimg: int) -> list[int]:
+        """The kimg at which a cell of that length is evaluated, 0 (before training) included."""
+        first = [self.first_tick_kimg] if self.first_tick_kimg else []
+        marks = {0, *first, *range(self.tick_kimg, kimg, self.tick_kimg), kimg}
+        return sorted(mark for mark in marks if mark <= kimg)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Which confirm cells a claim looks at, and at which moment of each.
+
+    `at`: "start" is 0 kimg, "early" the first tick after it, "best" the tick with the best
+    objective, "last" the end.
+    """
+
+    condition: str
+    config: Literal["reference", "best"] = "reference"
+    at: Literal["start", "early", "best", "last"] = "last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A published claim as a region for an effect.
+
+    The effect is mean(of) - mean(against), or mean(of) alone; with `log` the ratio of geometric
+    means, or the geometric mean. The claim is supported where the effect's 95 % interval lies
+    inside `region`, not supported where it lies outside, else undecided. A difference, a
+    threshold and an equivalence are all regions.
+    """
+
+    id: str
+    text: str
+    metric: str
+    of: Group
+    against: Group | None = None
+    region: tuple[float, float]
+    log: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Conditions x (search, then confirm) + claims.
+
+    A condition's `classes` keeps the first n classes of the data, its `variant` replaces the
+    study's; every other key is a hyperparameter. The reference recipe is the first search cell
+    of each condition, and is confirmed beside the best configuration found.
+    """
+
+    title: str
+    variant: str  # a file of trainables/
+    data: str  # the real data that it asks for
+    standin: str  # what is rendered where the real data are not to be had
+    conditions: Mapping[str, Condition]
+    reference: Mapping[str, Any]  # hyperparameters that differ from the variant's defaults
+    space: Space | None
+    metrics: tuple[str, ...]  # files of study/metrics/, measured at every tick
+    claims: tuple[Claim, ...]
+    scales: Mapping[Literal["smoke", "quick", "full"], Budget]
+    objective: str = "fcd"  # lower is better
+    fid: bool = True  # Inception FID of confirm cells where its weights are to be had

@@ -1,0 +1,172 @@
+"""The study's folder: the truth of which Optuna's state, MLflow and the report are views."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary name, flush, rename: a reader sees the old file or the new, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, atomically. Non-finite numbers are refused, never written."""
+    text = json.dumps(value, indent=1, allow_nan=False, sort_keys=True)
+    write_atomically(path, text.encode() + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON file.
+
+    Raises:
+        ValueError: the file is not whole (the message names it).
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+class Records:
+    """Reads and writes one study's folder.
+
+    ```
+    records = Records(Path("runs/acgan_kmnist_classes"))
+    cells, ticks = records.cells(), records.ticks()
+    ```
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+
+    def study(self) -> dict[str, Any]:
+        """The resolved definition, its claims and the environment (study.json)."""
+        value: dict[str, Any] = read_json(self.folder / "study.json")
+        return value
+
+    def cell_folder(self, cell_id: str) -> Path:
+        return self.folder / "cells" / cell_id
+
+    def ids(self) -> list[str]:
+        """Ids of all cells that were ever started, accepted or not."""
+        return sorted(path.parent.name for path in self.folder.glob("cells/*/cell.json"))
+
+    def cell(self, cell_id: str) -> dict[str, Any]:
+        """What defines a cell: condition, phase, number, hyperparameters, seed."""
+        value: dict[str, Any] = read_json(self.cell_folder(cell_id) / "cell.json")
+        return value
+
+    def rows(self, cell_id: str) -> list[Row]:
+        """The metric rows of a cell, one per tick."""
+        path = self.cell_folder(cell_id) / "ticks.json"
+        value: list[Row] = read_json(path) if path.exists() else []
+        return value
+
+    def result(self, cell_id: str) -> dict[str, Any] | None:
+        """How an accepted cell ended; None while it has not."""
+        path = self.cell_folder(cell_id) / "result.json"
+        return read_json(path) if path.exists() else None
+
+    def accept(self, cell_id: str, result: dict[str, Any]) -> None:
+        """Write a cell's result, its last file: from now on it is never run or changed again."""
+        path = self.cell_folder(cell_id) / "result.json"
+        if path.exists():
+            raise FileExistsError(f"cell {cell_id} is already accepted")
+        write_json(path, result)
+
+    def cells(self) -> pd.DataFrame:
+        """One row per accepted cell.
+
+        Columns: id, condition, phase, number, seed, outcome, seconds, attempts, is_reference,
+        is_best (the configuration confirmed as its condition's best), kimg, best_kimg,
+        condition/<factor>, hp/<name>, last/<metric>, best/<metric> (at the tick with the best
+        objective).
+        """
+        import pandas as pd
+
+        heads = self._heads()
+        rows = [head | self._summary(head["id"]) for head in heads]
+        columns = ["id", "condition", "phase", "number", "seed", "outcome", "seconds", "attempts"]
+        columns += ["is_reference", "is_best", "kimg", "best_kimg"]
+        frame = pd.DataFrame(rows)
+        return frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
+
+    def ticks(self) -> pd.DataFrame:
+        """One row per accepted cell and tick: the cell's columns, kimg, and every metric."""
+        import pandas as pd
+
+        rows = [head | row for head in self._heads() for row in self.rows(head["id"])]
+        columns = ["id", "condition", "phase", "seed", "is_reference", "is_best", "kimg"]
+        frame = pd.DataFrame(rows)
+        return frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
+
+    def best(self) -> dict[str, dict[str, Any]]:
+        """Per condition the hyperparameters of its best finished search cell, by the last tick."""
+        objective = self.study()["definition"]["objective"]
+        best: dict[str, tuple[float, dict[str, Any]]] = {}
+        for cell_id in self.ids():
+            cell, result, rows = self.cell(cell_id), self.result(cell_id), self.rows(cell_id)
+            if cell["phase"] == "search" and result and result["outcome"] == "complete":
+                value, name = rows[-1][objective], cell["condition_name"]
+                if name not in best or value < best[name][0]:
+                    best[name] = value, cell["hyperparameters"]
+        return {name: values for name, (_, values) in best.items()}
+
+    def _heads(self) -> list[Row]:
+        reference, best = self.study()["reference"], self.best()
+        heads = []
+        for cell_id in self.ids():
+            cell = self.cell(cell_id)
+            name, values = cell["condition_name"], cell["hyperparameters"]
+            if self.result(cell_id):
+                heads.append(
+                    {
+                        "id": cell_id,
+                        "condition": name,
+                        "phase": cell["phase"],
+                        "seed": cell["seed"],
+                        "is_reference": values == reference[name],
+                        "is_best": values == best.get(name),
+                    }
+                )
+        return heads
+
+    def _summary(self, cell_id: str) -> Row:
+        cell, result, rows = self.cell(cell_id), self.result(cell_id), self.rows(cell_id)
+        assert result is not None
+        summary: Row = {"number": cell["number"]}
+        summary |= {key: result[key] for key in ("outcome", "seconds", "attempts")}
+        summary |= {f"condition/{k}": v for k, v in cell["condition"].items()}
+        summary |= {f"hp/{k}": v for k, v in cell["hyperparameters"].items()}
+        if rows:
+            best = best_row(rows, self.study()["definition"]["objective"])
+            summary |= {"kimg": rows[-1]["kimg"], "best_kimg": best["kimg"]}
+            for prefix, row in (("last", rows[-1]), ("best", best)):
+                summary |= {f"{prefix}/{k}": v for k, v in row.items() if k != "kimg"}
+        return summary
+
+
+def best_row(rows: list[Row], objective: str) -> Row:
+    """The row with the lowest objective; the first one where it was never measured."""
+    return min(rows, key=lambda row: row.get(objective, math.inf))
