@@ -15,7 +15,7 @@ Space = Callable[["optuna.Trial"], dict[str, Any]]
 
 
 def crossed(**factors: tuple[Any, ...]) -> dict[str, Condition]:
-    """Conditions from crossed factors: `crossed(classes=(5, 10))` names "classes=5", "classes=10"."""
+    """Conditions from crossed factors: classes=(5, 10) names "classes=5" and "classes=10"."""
     products = itertools.product(*factors.values())
     rows = [dict(zip(factors, values, strict=True)) for values in products]
     return {",".join(f"{k}={v}" for k, v in row.items()): row for row in rows}

@@ -1,0 +1,255 @@
+"""The central abstraction: a GAN is players taking turns on named losses."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import BaseModel, Field, ValidationError
+from torch import Tensor, nn
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """Hyperparameters that every variant has; a variant's own Config adds its fields."""
+
+    f: Annotated[int, Field(ge=1)] = 64  # width of the networks
+    batch: Annotated[int, Field(ge=2)] = 64  # images per step
+    z_dim: Annotated[int, Field(ge=1)] = 100
+    z_mean: float = 0.0
+    z_std: Positive = 1.0
+    lr: Positive = 2e-4  # G's learning rate (Adam)
+    lr_ratio: Positive = 1.0  # D's learning rate : G's
+    beta1: Fraction = 0.5
+    beta2: Fraction = 0.999
+    ema: Fraction = 0.999  # decay of the averaged G that is evaluated
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Config:
+        """Typed hyperparameters from plain values.
+
+        Raises:
+            ValueError: unknown key, wrong type, out of range: one line with the valid ones.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"])) or "hyperparameters"
+            if first["type"] == "extra_forbidden":
+                raise ValueError(
+                    f"unknown hyperparameter {name!r}: choose from {', '.join(cls.model_fields)}"
+                ) from None
+            message = first["msg"].removeprefix("Value error, ")
+            shown = f"{name}={first['input']!r}" if first["loc"] else name
+            raise ValueError(f"bad value {shown}: {message}") from None
+
+
+@dataclass(frozen=True)
+class Images:
+    """What the data look like."""
+
+    classes: int
+    channels: int
+    size: tuple[int, int]  # H, W
+
+
+@dataclass
+class Batch:
+    """What one step works on; a variant with other networks makes a richer one."""
+
+    x: Tensor  # [N, C, H, W] real, in [-1, 1]
+    y: Tensor  # [N] labels of x
+    y_fake: Tensor  # [N] labels asked of G
+    fake: Tensor  # [N, C, H, W] G's images, with their graph: D's turn detaches them
+
+
+Terms = dict[str, Tensor]
+
+
+@dataclass
+class Player:
+    """Who trains what, on which named losses."""
+
+    networks: list[nn.Module]
+    losses: Callable[[Any], Terms]
+    lr: float
+    weights: Mapping[str, float] = field(default_factory=dict)  # of each term; 1 where missing
+
+
+class Gan(nn.Module, ABC):
+    """Networks, the players who train them, and one step of their game.
+
+    A variant says who plays (`build`) and what a step works on (`draw`). Everything else has a
+    default: `step` lets the players take turns; `on_images` (growth) and `pretrain` do nothing.
+    Evaluation uses `sample`, and `classify` where `classifies` is True.
+    """
+
+    config_type: ClassVar[type[Config]] = Config
+    conditional: ClassVar[bool] = True  # G takes labels
+    classifies: ClassVar[bool] = False  # D has a class head
+    G: nn.Module
+
+    def __init__(
+        self, config: Config, images: Images, device: torch.device, bf16: bool = False
+    ) -> None:
+        super().__init__()
+        self.config, self.images, self.device, self.bf16 = config, images, device, bf16
+        self.players = self.build()
+        self.to(device)
+        self.G_ema = copy.deepcopy(self.G).requires_grad_(False).eval()
+        self.updates = 0
+        self.optimizers = {
+            name: torch.optim.Adam(
+                [p for network in player.networks for p in network.parameters()],
+                lr=player.lr,
+                betas=(config.beta1, config.beta2),
+                fused=True,
+            )
+            for name, player in self.players.items()
+        }
+
+    @abstractmethod
+    def build(self) -> dict[str, Player]:
+        """Make the networks (as attributes) and name the players in the order of their turns."""
+
+    @abstractmethod
+    def draw(self, x: Tensor, y: Tensor) -> Any:
+        """What the players of one step share: x [N, C, H, W] in [-1, 1] and y [N] -> a Batch."""
+
+    @abstractmethod
+    def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
+        """z [N, z_dim], labels y [N] -> images [N, C, H, W] in [-1, 1]."""
+
+    def on_images(self, seen: int) -> None:
+        """Called before each step with the number of images seen so far."""
+
+    def pretrain_images(self) -> int:
+        """How many images `pretrain` wants before the game starts."""
+        return 0
+
+    def pretrain(self, x: Tensor, y: Tensor) -> None:
+        """One step before the game."""
+
+    def step(self, x: Tensor, y: Tensor) -> Terms:
+        """Every player takes one turn.
+
+        Returns the unweighted terms as "loss/<player>/<term>", scalars on the device.
+        """
+        self.unfreeze(*self.players)
+        with self.autocast():
+            batch = self.draw(x, y)
+        report: Terms = {}
+        for name in self.players:
+            terms = self.turn(name, batch)
+            report |= {f"loss/{name}/{term}": value for term, value in terms.items()}
+        self.update_average()
+        return report
+
+    def turn(self, name: str, batch: Any) -> Terms:
+        """One player minimises the weighted sum of its terms; the others are frozen."""
+        player = self.players[name]
+        self.unfreeze(name)
+        with self.autocast():
+            terms = player.losses(batch)
+        return self.descend(name, terms, player.weights)
+
+    def unfreeze(self, *names: str) -> None:
+        """Only these players' networks record gradients."""
+        for name, player in self.players.items():
+            for network in player.networks:
+                network.requires_grad_(name in names)
+
+    def descend(self, name: str, terms: Terms, weights: Mapping[str, float]) -> Terms:
+        """One optimizer step of a player on a weighted sum; returns the detached terms."""
+        weighted = [value * weights.get(term, 1.0) for term, value in terms.items()]
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(weighted).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return {term: value.detach() for term, value in terms.items()}
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """EMA of G's weights. The decay ramps up, lest the first weights linger for 1,000 steps;
+        BN statistics are running averages already and are copied."""
+        self.updates += 1
+        decay = min(self.config.ema, self.updates / (self.updates + 9))
+        for mean, now in zip(self.G_ema.parameters(), self.G.parameters(), strict=True):
+            mean.lerp_(now, 1 - decay)
+        for kept, buffer in zip(self.G_ema.buffers(), self.G.buffers(), strict=True):
+            kept.copy_(buffer)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def noise(self, n: int, rng: torch.Generator | None = None) -> Tensor:
+        """z [n, z_dim] ~ N(z_mean, z_std), from the trial's RNG or from `rng` (on the CPU)."""
+        c = self.config
+        where = "cpu" if rng else self.device
+        z = torch.randn(n, c.z_dim, device=where, generator=rng)
+        return z.to(self.device) * c.z_std + c.z_mean
+
+    @torch.no_grad()
+    def sample(self, y: Tensor | None, n: int, rng: torch.Generator) -> Tensor:
+        """n images uint8 [n, C, H, W] of the averaged G in eval mode; y int64 [n] where it is
+        conditional. Quantised, as the real images are."""
+        z, parts = self.noise(n, rng), []
+        for i in range(0, n, 500):
+            labels = None if y is None else y[i : i + 500].to(self.device)
+            with self.autocast():
+                parts.append(to_uint8(self.generate(self.G_ema, z[i : i + 500], labels)))
+        return torch.cat(parts)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """D's own class logits [N, K] for x [N, C, H, W] in [-1, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} has no class head")
+
+    def gradient_norms(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Terms:
+        """Per loss term of G: mean over the batch of ||d term / d image||_2 at G's output, each
+        image's own term (the batch mean's gradient times N). G in eval mode."""
+        seed = int(torch.randint(2**31, (), generator=rng))
+        devices = [self.device] if self.device.type == "cuda" else []
+        self.G.eval()
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            with self.autocast():
+                batch = self.draw(x, y)
+                batch.fake = batch.fake.detach().requires_grad_()
+                terms = self.players["g"].losses(batch)
+        self.G.train()
+        norms = {}
+        for name, term in terms.items():
+            (grad,) = torch.autograd.grad(term, batch.fake, retain_graph=True)
+            norms[name] = grad.flatten(1).norm(dim=1).mean() * len(grad)
+        return norms
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything the next step depends on, but for the RNGs."""
+        return {
+            "networks": self.state_dict(),
+            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+            "updates": self.updates,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.load_state_dict(state["networks"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.updates = state["updates"]
+
+
+def to_float(x: Tensor) -> Tensor:
+    """uint8 [0, 255] -> float32 [-1, 1]."""
+    return x.float().div_(127.5).sub_(1)
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """float [-1, 1] -> uint8 [0, 255], rounded."""
+    return x.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)

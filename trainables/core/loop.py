@@ -1,0 +1,87 @@
+"""Train a GAN for a number of images. The clock is images seen; no `.item()` in the step."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.core.gan import Gan, to_float
+
+
+class DivergedError(FloatingPointError):
+    """A loss became NaN or infinite (the message names it)."""
+
+
+class Loop:
+    """Feeds shuffled batches of images held as uint8 on the device.
+
+    The order of the images depends on the seed and the epoch alone, so the data cursor is three
+    integers. A last batch that is not full is dropped.
+    """
+
+    def __init__(self, gan: Gan, x: Tensor, y: Tensor, seed: int) -> None:
+        """x uint8 [N, C, H, W] and y int64 [N], both on the GAN's device.
+
+        Raises:
+            ValueError: fewer images than one batch.
+        """
+        if len(x) < gan.config.batch:
+            raise ValueError(f"batch={gan.config.batch} is more than the {len(x)} images")
+        self.gan, self.x, self.y, self.seed = gan, x, y, seed
+        self.seen, self.pretrained, self.batches = 0, 0, 0  # images, images, batches drawn
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        """x [batch, C, H, W] in [-1, 1] and y [batch]."""
+        size = self.gan.config.batch
+        epoch, i = divmod(self.batches, len(self.x) // size)
+        if epoch != self._epoch:
+            rng = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._epoch = epoch
+            self._order = torch.randperm(len(self.x), generator=rng).to(self.x.device)
+        self.batches += 1
+        index = self._order[i * size : (i + 1) * size]
+        return to_float(self.x[index]), self.y[index]
+
+    def run(self, images: int) -> dict[str, float]:
+        """Train until `images` were seen since the start; the mean of every loss term over them.
+
+        Raises:
+            DivergedError: a term is not finite.
+        """
+        gan, size = self.gan, self.gan.config.batch
+        while self.pretrained < gan.pretrain_images():
+            gan.pretrain(*self.next_batch())
+            self.pretrained += size
+        names: list[str] = []
+        total, steps = torch.zeros((), device=gan.device), 0
+        while self.seen < images:
+            gan.on_images(self.seen)
+            terms = gan.step(*self.next_batch())
+            names = list(terms)
+            total = total + torch.stack(list(terms.values()))
+            self.seen += size
+            steps += 1
+        means = dict(zip(names, (total / max(steps, 1)).tolist(), strict=True)) if names else {}
+        for name, mean in means.items():
+            if mean - mean != 0:  # NaN or infinite
+                raise DivergedError(f"{name} is {mean} after {self.seen} images")
+        return means
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The data cursor, the GAN and the RNGs: all that the next step depends on."""
+        state = {
+            "cursor": [self.seen, self.pretrained, self.batches],
+            "gan": self.gan.checkpoint(),
+            "rng": torch.get_rng_state(),
+        }
+        if self.gan.device.type == "cuda":
+            state["rng_cuda"] = torch.cuda.get_rng_state(self.gan.device)
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.seen, self.pretrained, self.batches = state["cursor"]
+        self.gan.restore(state["gan"])
+        torch.set_rng_state(state["rng"].cpu())
+        if self.gan.device.type == "cuda":
+            torch.cuda.set_rng_state(state["rng_cuda"].cpu(), self.gan.device)

@@ -1,0 +1,42 @@
+"""Adversarial losses on logits, as pure functions. N logits in, a scalar out."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Adversarial = Literal["saturating", "non_saturating", "hinge"]
+
+
+def bce(logits: Tensor, target: Tensor | float) -> Tensor:
+    """Binary cross-entropy, mean over the batch; `target` may lie outside [0, 1].
+
+    It is linear in the target, so noisy targets act in expectation like their mean; one above 1
+    makes that sample's loss unbounded below, which torch's own function refuses.
+    """
+    return (F.softplus(logits) - target * logits).mean()
+
+
+def d_real(kind: Adversarial, logits: Tensor, target: Tensor | float = 1.0) -> Tensor:
+    """D's loss on real images (Goodfellow 2014, eq. 1; hinge: Lim and Ye 2017)."""
+    return F.relu(1 - logits).mean() if kind == "hinge" else bce(logits, target)
+
+
+def d_fake(kind: Adversarial, logits: Tensor, target: Tensor | float = 0.0) -> Tensor:
+    """D's loss on generated images."""
+    return F.relu(1 + logits).mean() if kind == "hinge" else bce(logits, target)
+
+
+def g_fake(kind: Adversarial, logits: Tensor) -> Tensor:
+    """G's loss on its own images: E log(1 - D), -E log D, or -E D."""
+    if kind == "saturating":
+        return -F.softplus(logits).mean()
+    if kind == "non_saturating":
+        return F.softplus(-logits).mean()
+    return -logits.mean()
+
+
+def uniform_like(logits: Tensor, low: float, high: float) -> Tensor:
+    """Targets U[low, high], one per sample."""
+    return torch.empty_like(logits).uniform_(low, high)

@@ -1,0 +1,117 @@
+"""DCGAN (Radford, Metz, Chintala 2015, arXiv:1511.06434): the unconditional baseline."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from trainables.core import losses
+from trainables.core.gan import Batch, Config, Gan, Player, Terms
+from trainables.core.layers import Discriminator, Generator, Norm
+
+Low = Annotated[float, Field(ge=-1, le=2)]
+
+
+class DcganConfig(Config, frozen=True):
+    """The adversarial game on images, as `cgan` and `acgan` play it too."""
+
+    adversarial: losses.Adversarial = "non_saturating"
+    d_norm: Norm = "bn"
+    label_noise: Literal["none", "one_sided", "two_sided"] = "none"  # of D's targets
+    noise_real: tuple[Low, Low] = (0.7, 1.2)  # targets of real images: U[low, high]
+    noise_fake: tuple[Low, Low] = (0.0, 0.3)  # of fakes, when two-sided
+    fake_labels: Literal["uniform", "batch"] = "uniform"  # drawn anew, or those of the real batch
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.adversarial == "hinge" and self.label_noise != "none":
+            raise ValueError("adversarial='hinge' has no targets, so label_noise must be 'none'")
+        for name in ("noise_real", "noise_fake"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}={[low, high]} must be [low, high]")
+        return self
+
+
+class Dcgan(Gan):
+    """One G, one D, the adversarial terms; conditional subclasses add where labels enter."""
+
+    config_type = DcganConfig
+    config: DcganConfig
+    conditional: ClassVar[bool] = False
+
+    def build(self) -> dict[str, Player]:
+        c, images = self.config, self.images
+        inputs = c.z_dim + (images.classes if self.conditional else 0)
+        self.G = Generator(inputs, c.f, images.size, images.channels)
+        self.D = Discriminator(self.d_channels(), c.f, images.size, c.d_norm, self.d_outputs())
+        return {
+            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),
+            "g": Player([self.G], self.losses_g, c.lr, self.weights("g")),
+        }
+
+    def d_channels(self) -> int:
+        """Input planes of D."""
+        return self.images.channels
+
+    def d_outputs(self) -> int:
+        """Outputs of D; the first is the adversarial logit."""
+        return 1
+
+    def weights(self, player: str) -> dict[str, float]:
+        """Weights of a player's terms where they are not 1."""
+        return {}
+
+    def discriminate(self, x: Tensor, y: Tensor) -> Tensor:
+        """D's outputs [N, d_outputs] for images x with labels y."""
+        out: Tensor = self.D(x)
+        return out
+
+    def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
+        if y is not None and self.conditional:
+            z = torch.cat([z, F.one_hot(y, self.images.classes).to(z.dtype)], dim=1)
+        images: Tensor = G(z)
+        return images
+
+    def draw(self, x: Tensor, y: Tensor) -> Batch:
+        """One generator pass serves both turns: D's on detached fakes, then G's own."""
+        y_fake = y
+        if self.config.fake_labels == "uniform":
+            y_fake = torch.randint(self.images.classes, y.shape, device=self.device)
+        return Batch(x, y, y_fake, self.generate(self.G, self.noise(len(x)), y_fake))
+
+    def losses_d(self, b: Batch) -> Terms:
+        real = self.discriminate(b.x, b.y)
+        fake = self.discriminate(b.fake.detach(), b.y_fake)
+        return self.terms_d(real, fake, b)
+
+    def losses_g(self, b: Batch) -> Terms:
+        return self.terms_g(self.discriminate(b.fake, b.y_fake), b)
+
+    def terms_d(self, real: Tensor, fake: Tensor, b: Batch) -> Terms:
+        """D's terms from its outputs [N, d_outputs]; one-sided noise leaves the fakes' target 0
+        (Salimans 2016, sec. 3.4)."""
+        c, t_real, t_fake = self.config, None, None
+        if c.label_noise != "none":
+            t_real = losses.uniform_like(real[:, 0], *c.noise_real)
+        if c.label_noise == "two_sided":
+            t_fake = losses.uniform_like(fake[:, 0], *c.noise_fake)
+        return {
+            "adversarial_real": losses.d_real(
+                c.adversarial, real[:, 0], 1.0 if t_real is None else t_real
+            ),
+            "adversarial_fake": losses.d_fake(
+                c.adversarial, fake[:, 0], 0.0 if t_fake is None else t_fake
+            ),
+        }
+
+    def terms_g(self, fake: Tensor, b: Batch) -> Terms:
+        """G's terms from D's outputs [N, d_outputs] on the fakes."""
+        return {"adversarial": losses.g_fake(self.config.adversarial, fake[:, 0])}
+
+
+VARIANT = Dcgan
