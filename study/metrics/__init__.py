@@ -1,0 +1,109 @@
+"""Metrics: one family = one file of this folder, found by itself.
+
+A metric file defines `NEEDS`, `COLUMNS` and `measure`; other files here are helpers:
+
+```
+NEEDS = frozenset({"labels"})                       # what a variant must offer: see `Need`
+COLUMNS = {"label_accuracy": "judge's ...; higher is better"}  # protocol of each column
+def measure(view: View) -> dict[str, float]: ...
+```
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, cast
+
+from study.metrics.view import View
+
+if TYPE_CHECKING:
+    from trainables.core.gan import Gan
+
+__all__ = ["Metric", "Need", "View", "check", "load", "measure", "names"]
+
+Need = Literal["labels", "classifies"]  # G takes labels; D has a class head
+
+
+class Metric(Protocol):
+    """What a metric file offers."""
+
+    NEEDS: frozenset[Need]
+    COLUMNS: Mapping[str, str]
+
+    def measure(self, view: View) -> dict[str, float]:
+        """Values of the columns, all of them finite numbers."""
+
+
+def names() -> list[str]:
+    """Names of all metric files. Imports none of them."""
+    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if _is_metric(p))
+
+
+def load(name: str) -> Metric:
+    """The metric file of that name.
+
+    Raises:
+        ValueError: no such metric (the message names the valid ones).
+    """
+    if name not in names():
+        raise ValueError(f"unknown metric {name!r}: choose from {', '.join(names())}")
+    return cast(Metric, importlib.import_module(f"{__name__}.{name}"))
+
+
+def check(wanted: Sequence[str], variant: type[Gan]) -> None:
+    """Refuse a metric that needs what a variant lacks, before anything starts.
+
+    Raises:
+        ValueError: unknown metric, or one that the variant cannot serve; one line.
+    """
+    offers = {"labels": variant.conditional, "classifies": variant.classifies}
+    words = {"labels": "a generator that takes labels", "classifies": "a class head in D"}
+    for name in wanted:
+        for need in sorted(load(name).NEEDS):
+            if not offers[need]:
+                able = [n for n in names() if all(offers[x] for x in load(n).NEEDS)]
+                raise ValueError(
+                    f"metric {name!r} needs {words[need]}, which {variant.__name__} has not: "
+                    f"choose from {', '.join(able)}"
+                )
+
+
+def measure(view: View, names: Sequence[str]) -> dict[str, float]:
+    """All columns of the metrics `names`. The GAN is left exactly as it was.
+
+    Raises:
+        FloatingPointError: a value is not finite (the message names its column).
+    """
+    # In training mode a forward pass of D moves BN averages and spectral norm's vectors:
+    # how often one measures must not change what is trained.
+    kept = {name: buffer.clone() for name, buffer in view.gan.named_buffers()}
+    row: dict[str, float] = {}
+    try:
+        for name in names:
+            metric = load(name)
+            values = metric.measure(view)
+            if unknown := values.keys() - metric.COLUMNS.keys():
+                raise KeyError(f"{name} measures {', '.join(sorted(unknown))}, not in its COLUMNS")
+            row |= values
+    finally:
+        for name, buffer in view.gan.named_buffers():
+            buffer.data.copy_(kept[name])
+    for column, value in row.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{column} is {value}")
+    return row
+
+
+def _is_metric(path: Path) -> bool:
+    tree = ast.parse(path.read_text())
+    targets = [
+        target
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    ]
+    return any(isinstance(target, ast.Name) and target.id == "NEEDS" for target in targets)

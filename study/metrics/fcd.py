@@ -1,0 +1,26 @@
+"""Frechet distance in the feature judge's 64 dimensions. Never call it FID."""
+
+from __future__ import annotations
+
+from study.metrics.frechet import frechet_distance, moments
+from study.metrics.view import View
+
+NEEDS: frozenset[str] = frozenset()
+COLUMNS = {
+    "fcd": "Frechet distance of fakes to real training images in judge features; lower is better",
+    "fcd_floor": "the same distance of as many other real training images: the best possible",
+    "samples": "number of fakes that were measured",
+}
+
+
+def measure(view: View) -> dict[str, float]:
+    reference = view.reference
+    if len(view.fakes) != reference.samples:
+        raise ValueError(
+            f"the floor holds for {reference.samples} samples but there are {len(view.fakes)} fakes"
+        )
+    return {
+        "fcd": frechet_distance(moments(view.features), reference.moments),
+        "fcd_floor": reference.fcd_floor,
+        "samples": len(view.fakes),
+    }

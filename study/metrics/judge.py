@@ -1,0 +1,279 @@
+"""Two frozen networks that judge fakes: one reads the label, another gives features.
+
+They are trained once per data set, with all its classes, and differ in architecture and seed, so
+that what fools one need not fool the other. Neither is ever the discriminator's own head.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from study.records import write_atomically
+from trainables.data import Dataset
+
+FEATURES = 64  # dimensions of the feature judge's penultimate layer
+VERSION = 1  # raise it when an architecture or the training below changes
+BATCH = 500  # images per forward pass when judging
+
+Images = Tensor | NDArray[np.uint8]  # uint8 NCHW
+Progress = Callable[[int, int], None]  # images seen so far, images in all
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How both judges are trained: AdamW, one cycle of the learning rate, class-balanced draws."""
+
+    label_images: int = 48_000  # draws that the label judge sees
+    feature_images: int = 40_000  # draws that the feature judge sees
+    batch: int = 96
+    lr: float = 4e-3  # peak
+    weight_decay: float = 0.02
+
+
+class Judges:
+    """The two networks, frozen.
+
+    ```
+    judges = train_judges(dataset, Path("runs/cache"), seed=0)
+    features = judges.features(images)  # uint8 NCHW => float64 [N, 64]
+    ```
+    """
+
+    def __init__(
+        self,
+        label: nn.Module,
+        feature: nn.Module,
+        shape: tuple[int, int, int],
+        classes: int,
+        accuracy: dict[str, float],
+    ) -> None:
+        self.label = label.eval().requires_grad_(False)
+        self.feature = feature.eval().requires_grad_(False)
+        self.shape = shape  # channels, height, width
+        self.classes = classes
+        self.accuracy = accuracy  # "label" and "feature": on the held-out test split
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.label.parameters()).device
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits over all weights: names the features in which distances are measured."""
+        sha = hashlib.sha256()
+        for network in (self.label, self.feature):
+            for name, value in network.state_dict().items():
+                sha.update(name.encode() + value.cpu().numpy().tobytes())
+        return sha.hexdigest()[:16]
+
+    def to(self, device: torch.device | str) -> Judges:
+        """Move both networks; returns self."""
+        self.label.to(device)
+        self.feature.to(device)
+        return self
+
+    def logits(self, x: Images) -> NDArray[np.float32]:
+        """Label logits [N, classes] of uint8 NCHW images."""
+        return np.asarray(self._batched(self.label, x).numpy(), dtype=np.float32)
+
+    def features(self, x: Images) -> NDArray[np.float64]:
+        """Features [N, 64] of uint8 NCHW images: each of unit variance over the training data.
+
+        Raises:
+            FloatingPointError: a feature is not finite.
+        """
+        features = self._batched(self.feature[:-1], x).double().numpy()  # type: ignore[index]
+        if not np.isfinite(features).all():
+            raise FloatingPointError("the feature judge's features are not finite")
+        return np.asarray(features)
+
+    @torch.no_grad()
+    def _batched(self, network: nn.Module, x: Images) -> Tensor:
+        images = torch.as_tensor(x)
+        if images.dtype != torch.uint8 or images.shape[1:] != self.shape:
+            raise ValueError(
+                f"judges take uint8 images of {self.shape} but got "
+                f"{images.dtype} of {tuple(images.shape[1:])}"
+            )
+        batches = (batch.to(self.device) for batch in torch.split(images, BATCH))
+        return torch.cat([network(_normalise(batch)).cpu() for batch in batches])
+
+    def state(self) -> dict[str, Any]:
+        """Plain numbers and CPU tensors: for a file, or for shipping to workers."""
+        return {
+            "label": {k: v.cpu() for k, v in self.label.state_dict().items()},
+            "feature": {k: v.cpu() for k, v in self.feature.state_dict().items()},
+            "shape": list(self.shape),
+            "classes": self.classes,
+            "accuracy": dict(self.accuracy),
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], device: torch.device | str = "cpu") -> Judges:
+        """The inverse of `state`."""
+        channels, height, width = state["shape"]
+        shape = (channels, height, width)
+        with torch.random.fork_rng(devices=[]):  # building draws weights that are then replaced
+            label = label_network(shape, state["classes"])
+            feature = feature_network(shape, state["classes"])
+        label.load_state_dict(state["label"])
+        feature.load_state_dict(state["feature"])
+        return cls(label, feature, shape, state["classes"], dict(state["accuracy"])).to(device)
+
+
+def label_network(shape: tuple[int, int, int], classes: int) -> nn.Sequential:
+    """Strided convolutions to at most 8x8, one hidden layer."""
+    channels, *size = shape
+    layers: list[nn.Module] = []
+    width, kernel = 24, 5
+    while True:
+        layers += [nn.Conv2d(channels, width, kernel, 2, kernel // 2, bias=False)]
+        layers += [nn.BatchNorm2d(width), nn.ReLU()]
+        size = [(s + 1) // 2 for s in size]
+        channels, width, kernel = width, 2 * width, 3
+        if max(size) <= 8:
+            break
+    layers += [nn.Flatten(), nn.Linear(channels * size[0] * size[1], 128, bias=False)]
+    layers += [nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, classes)]
+    return nn.Sequential(*layers)
+
+
+def feature_network(shape: tuple[int, int, int], classes: int) -> nn.Sequential:
+    """Narrower kernels to at most 4x4, then the 64 features, then one linear layer.
+
+    The features are normalised without scale or shift: over the training data each has mean 0 and
+    variance 1, so distances of different data sets are of one order.
+    """
+    channels, *size = shape
+    layers: list[nn.Module] = []
+    for width, kernel in zip((32, 64, 64, 64, 64, 64), (6, 3, 3, 3, 3, 3), strict=True):
+        pad = kernel // 2 - (kernel == 6)
+        layers += [nn.Conv2d(channels, width, kernel, 2, pad, bias=False)]
+        layers += [nn.BatchNorm2d(width), nn.LeakyReLU(0.1)]
+        size = [(s + 2 * pad - kernel) // 2 + 1 for s in size]
+        channels = width
+        if max(size) <= 4:
+            break
+    layers += [nn.Flatten(), nn.Linear(channels * size[0] * size[1], FEATURES, bias=False)]
+    layers += [nn.BatchNorm1d(FEATURES, affine=False), nn.Linear(FEATURES, classes)]
+    return nn.Sequential(*layers)
+
+
+def train_judges(
+    dataset: Dataset,
+    cache: Path,
+    seed: int = 0,
+    progress: Progress | None = None,
+    device: torch.device | str = "cpu",
+    recipe: Recipe | None = None,
+) -> Judges:
+    """Train both judges on all classes of `dataset`, or read them from `cache`.
+
+    Args:
+        dataset: with all its classes: conditions that keep fewer share these judges.
+        cache: the file is `<cache>/judges/<hash>.pt`, written atomically.
+        seed: of the weights and of the draws; the global random state is left as it was.
+        progress: called with images seen and images in all.
+        device: where to train; the judges stay there.
+        recipe: how to train; the default takes tens of seconds on two slow cores.
+    """
+    recipe = recipe or Recipe()
+    key = [dataset.digest, len(dataset.classes), asdict(recipe), seed, VERSION, torch.__version__]
+    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    path = cache / "judges" / f"{name}.pt"
+    if (kept := _read(path)) is not None:
+        return Judges.from_state(kept, device)
+
+    report = progress or (lambda done, total: None)
+    total = recipe.label_images + recipe.feature_images
+    shape = (dataset.channels, *dataset.size)
+    classes = len(dataset.classes)
+    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with (
+        torch.random.fork_rng(devices=cuda),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
+        torch.manual_seed(2 * seed)
+        label = label_network(shape, classes).to(device)
+        for done in _train(label, dataset, recipe, recipe.label_images, 2 * seed):
+            report(done, total)
+        torch.manual_seed(2 * seed + 1)
+        feature = feature_network(shape, classes).to(device)
+        for done in _train(feature, dataset, recipe, recipe.feature_images, 2 * seed + 1):
+            report(recipe.label_images + done, total)
+
+    judges = Judges(label, feature, shape, classes, {})
+    for key_, network in (("label", judges.label), ("feature", judges.feature)):
+        predicted = judges._batched(network, dataset.test.x).argmax(1).numpy()
+        judges.accuracy[key_] = float((predicted == dataset.test.y).mean())
+    buffer = io.BytesIO()
+    torch.save(judges.state(), buffer)
+    write_atomically(path, buffer.getvalue())
+    return judges
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The cached state, or None where there is none that can be read: then it is made again."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        return None
+    return state
+
+
+def _train(
+    network: nn.Module, dataset: Dataset, recipe: Recipe, images: int, seed: int
+) -> Iterator[int]:
+    """Train in place on `images` draws; yields the number of images seen now and then."""
+    device = next(network.parameters()).device
+    draws = _balanced(dataset.train.y, images, np.random.default_rng(seed))
+    steps = images // recipe.batch
+    optimizer = torch.optim.AdamW(
+        network.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=steps + 1)
+    network.train()
+    for step, rows in enumerate(draws[: steps * recipe.batch].reshape(steps, recipe.batch)):
+        x = _normalise(torch.from_numpy(dataset.train.x[rows]).to(device))
+        y = torch.from_numpy(dataset.train.y[rows]).to(device)
+        loss = functional.cross_entropy(network(x), y)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        if step % 20 == 0 or step == steps - 1:
+            yield (step + 1) * recipe.batch
+    network.eval()
+
+
+def _balanced(y: NDArray[np.int64], images: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Row numbers of `images` draws in which every class present is equally likely.
+
+    Each class is gone through in random order and begun again when it is used up, so that a
+    class as large as the budget shows no image twice.
+    """
+    present = np.unique(y)
+    drawn = rng.choice(present, images)
+    rows = np.empty(images, dtype=np.int64)
+    for label in present:
+        places = np.flatnonzero(drawn == label)
+        members = rng.permutation(np.flatnonzero(y == label))
+        rows[places] = np.resize(members, len(places))
+    return rows
+
+
+def _normalise(x: Tensor) -> Tensor:
+    return x.float() / 127.5 - 1

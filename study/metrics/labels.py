@@ -1,0 +1,37 @@
+"""Does an independent judge read the label that was asked for (GAN-test)? Never D's own head."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from study.metrics.view import View
+
+NEEDS = frozenset({"labels"})
+COLUMNS = {
+    "label_accuracy": "share of fakes whose label the judge reads as asked; higher is better",
+    "label_accuracy_matched": "the same under the permutation of labels that suits G best "
+    "(Hungarian): far above label_accuracy, labels are permuted; both low, images are no letters",
+    "label_accuracy_real": "the judge's own accuracy on held-out real images of these classes",
+    "label_accuracy_relative": "label_accuracy / label_accuracy_real; higher is better",
+    "classes_working": "share of classes of which the judge reads at least half as asked; "
+    "higher is better",
+}
+
+
+def measure(view: View) -> dict[str, float]:
+    classes = view.reference.classes
+    confusion = np.zeros((classes, classes), dtype=np.int64)  # asked x read
+    np.add.at(confusion, (view.y.numpy(), view.predicted), 1)
+    asked, total = confusion.sum(1), confusion.sum()
+    present = asked > 0
+    matched = confusion[linear_sum_assignment(confusion, maximize=True)].sum()
+    accuracy = float(confusion.trace() / total)
+    real = view.reference.label_accuracy_real
+    return {
+        "label_accuracy": accuracy,
+        "label_accuracy_matched": float(matched / total),
+        "label_accuracy_real": real,
+        "label_accuracy_relative": accuracy / real,
+        "classes_working": float((confusion.diagonal() >= asked / 2)[present].mean()),
+    }

@@ -1,0 +1,92 @@
+"""What one evaluation sees: fakes drawn once, judged once, however many metrics look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from study.metrics.fid import Inception
+    from study.metrics.judge import Judges
+    from study.metrics.reference import Reference
+    from trainables.core.gan import Gan
+
+LEAST = 2  # fakes of each class: the fewest that have a variance
+
+
+@dataclass(frozen=True)
+class View:
+    """One evaluation of one GAN. `View.draw` makes it."""
+
+    gan: Gan
+    reference: Reference
+    judges: Judges
+    fakes: Tensor  # uint8 [N, C, H, W]
+    y: Tensor  # int64 [N]: the labels asked for
+    rng: torch.Generator  # on the CPU
+    inception: Inception | None = None  # what `fid` needs
+
+    @classmethod
+    def draw(
+        cls,
+        gan: Gan,
+        reference: Reference,
+        judges: Judges,
+        rng: torch.Generator,
+        inception: Inception | None = None,
+    ) -> View:
+        """Draw `reference.samples` fakes with the class shares of the real images, shuffled.
+
+        Args:
+            rng: on the CPU; seed it alike to see the same latents and labels at every tick.
+        """
+        import torch
+
+        counts = allocate(reference.marginal.numpy(), reference.samples)
+        y = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
+        y = y[torch.randperm(len(y), generator=rng)]  # D sees batches of mixed classes
+        fakes = gan.sample(y if gan.conditional else None, len(y), rng)
+        return cls(gan, reference, judges, fakes, y, rng, inception)
+
+    @cached_property
+    def features(self) -> NDArray[np.float64]:
+        """The feature judge's features of the fakes, [N, 64].
+
+        Raises:
+            FloatingPointError: a feature is not finite.
+        """
+        return self.judges.features(self.fakes)
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """The label judge's choice for each fake, among the condition's classes, [N]."""
+        logits = self.judges.logits(self.fakes)[:, : self.reference.classes]
+        return np.asarray(logits.argmax(1), dtype=np.int64)
+
+
+def allocate(marginal: NDArray[np.float64], n: int) -> NDArray[np.int64]:
+    """How many of `n` images each class gets: its share, yet at least two where n allows.
+
+    Classes whose share is less than the least get the least; the others divide what remains by
+    the largest remainder. Nothing is random.
+    """
+    least = min(LEAST, n // len(marginal))
+    small = np.zeros(len(marginal), dtype=bool)
+    while True:
+        left = n - least * small.sum()
+        quota = np.where(small, 0.0, marginal) / marginal[~small].sum() * left
+        if not (newly := ~small & (quota < least)).any():
+            break
+        small |= newly
+    counts: NDArray[np.int64] = np.floor(quota).astype(np.int64)
+    remainder = np.where(small, -1.0, quota - counts)
+    counts[np.argsort(-remainder, kind="stable")[: left - counts.sum()]] += 1
+    counts[small] = least
+    return counts
