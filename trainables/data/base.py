@@ -1,0 +1,101 @@
+"""What every data set is in the end: labelled uint8 images in memory. numpy only."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPLIT_SEED = 20_181_203  # divides what comes without a split; fixed for all time
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a data set looks like, known before its images are read."""
+
+    classes: int
+    channels: int
+    size: tuple[int, int]  # H, W
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels, in the same order."""
+
+    x: NDArray[np.uint8]  # [N, C, H, W]
+    y: NDArray[np.int64]  # [N]
+
+    def of(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Split:
+        return Split(self.x[rows], self.y[rows])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Train and test images of the same classes.
+
+    ```
+    five = load("kana").keep(5)
+    five.train.x.shape, five.classes  # (30000, 1, 28, 28), ("あ", "い", "う", "え", "お")
+    ```
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]  # printable names, index = label
+    source: str  # "rendered", "read from KMNIST", "downloaded"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """H, W in pixels."""
+        return self.train.x.shape[2], self.train.x.shape[3]
+
+    @property
+    def channels(self) -> int:
+        return int(self.train.x.shape[1])
+
+    @property
+    def look(self) -> Look:
+        return Look(len(self.classes), self.channels, self.size)
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits of SHA-256 over images, labels and class names: names the content."""
+        sha = hashlib.sha256("\n".join(self.classes).encode())
+        for array in (self.train.x, self.train.y, self.test.x, self.test.y):
+            sha.update(str(array.shape).encode())
+            sha.update(np.ascontiguousarray(array).data)
+        return sha.hexdigest()[:16]
+
+    def keep(self, n: int) -> Dataset:
+        """The first n classes.
+
+        Raises:
+            DataError: n is not in 1..K.
+        """
+        if not 1 <= n <= len(self.classes):
+            raise DataError(f"classes={n}: {self.name} has {len(self.classes)} classes")
+        if n == len(self.classes):
+            return self
+        parts = [split.of(split.y < n) for split in (self.train, self.test)]
+        return dataclasses.replace(
+            self, train=parts[0], test=parts[1], classes=self.classes[:n]
+        )
+
+
+def divide(whole: Split, share: float = 0.8) -> tuple[Split, Split]:
+    """Train and test from one split, `share` of each class to the first, by a fixed seed."""
+    rng = np.random.default_rng(SPLIT_SEED)
+    chosen = np.zeros(len(whole.y), dtype=bool)
+    for label in np.unique(whole.y):
+        rows = rng.permutation(np.flatnonzero(whole.y == label))
+        chosen[rows[: max(1, round(share * len(rows)))]] = True
+    return whole.of(chosen), whole.of(~chosen)
