@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 SPLIT_SEED = 20_181_203  # divides what comes without a split; fixed for all time
 
+# The characters of Kuzushiji-49 (its k49_classmap.csv), index = label; the last repeats a sound.
+HIRAGANA: tuple[str, ...] = tuple(
+    "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわゐゑをんゝ"
+)
+
 
 class DataError(ValueError):
     """Data that cannot be used; the message is one line for the user."""
@@ -86,9 +91,7 @@ class Dataset:
         if n == len(self.classes):
             return self
         parts = [split.of(split.y < n) for split in (self.train, self.test)]
-        return dataclasses.replace(
-            self, train=parts[0], test=parts[1], classes=self.classes[:n]
-        )
+        return dataclasses.replace(self, train=parts[0], test=parts[1], classes=self.classes[:n])
 
 
 def divide(whole: Split, share: float = 0.8) -> tuple[Split, Split]:
