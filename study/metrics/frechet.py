@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigvalsh
+from scipy.linalg.lapack import dpstrf
 
 Array = NDArray[np.float64]
 
@@ -57,15 +58,15 @@ def _overlap(a: Array, b: Array) -> Array:
     """Eigenvalues of the product `a` `b` of two covariances, which are real and not negative.
 
     LAPACK's generalised solver takes the Cholesky factor of `b`. Where the rank of `b` is below d,
-    as with fewer samples than dimensions, `b` = R R^T by its eigenvectors, at twice the time.
+    as with fewer samples than dimensions, a pivoted one gives `b` = R R^T with as many columns.
     """
     try:
         # type 2 is the problem a b v = w v. scipy's stubs do not know the driver "gv".
         values = eigvalsh(a, b, type=2, driver="gv", check_finite=False)  # type: ignore[arg-type]
     except np.linalg.LinAlgError:
-        squares, vectors = np.linalg.eigh(b)
-        kept = squares > squares[-1] * len(b) * np.finfo(np.float64).eps  # the rest is rounding
-        root = vectors[:, kept] * np.sqrt(squares[kept])
+        factor, pivots, rank, _ = dpstrf(b, lower=1)
+        root = np.zeros((len(b), rank))
+        root[pivots - 1] = np.tril(factor)[:, :rank]  # LAPACK counts from 1
         values = np.linalg.eigvalsh(root.T @ a @ root)
     return np.asarray(values).clip(0)
 

@@ -26,7 +26,7 @@ def bars(n: int, seed: int, channels: int = 1, size: int = 12) -> Split:
 
 def dataset(**shape: int) -> Dataset:
     train, test = bars(800, 1, **shape), bars(300, 2, **shape)
-    return Dataset("bars", train, test, ("a", "b", "c"), "0123456789abcdef", "rendered")
+    return Dataset("bars", train, test, ("a", "b", "c"), "rendered")
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +181,6 @@ def test_small_data_have_no_floor(judges: Judges) -> None:
 
 def test_reference_of_unknown_classes_is_built(judges: Judges) -> None:
     data = dataset()
-    more = Dataset("more", data.train, data.test, ("a", "b", "c", "d"), "0" * 16, "rendered")
+    more = Dataset("more", data.train, data.test, ("a", "b", "c", "d"), "rendered")
     with pytest.raises(ValueError, match="know 3 classes but the data have 4"):
         Reference.build(judges, more, 100, 0)
