@@ -76,10 +76,10 @@ def load(
     Raises:
         DataError: unknown, missing, damaged or unusable; one line.
     """
-    from trainables.data import files
-
     family = _family(name)
     if family is None:
+        from trainables.data import files
+
         return files.read(Path(name))
     return family.read(name, _directory(data_dir), cache, progress)
 

@@ -1,0 +1,168 @@
+"""Data of the user's own: an .npz file, or a folder of images with one folder per class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.base import DataError, Dataset, Split, divide
+
+LEAST_SIDE = 8  # pixels
+LEAST_IMAGES = 10  # per class: 8 to learn from, 2 to judge by
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
+KEYS = {"x", "y", "x_test", "y_test"}
+
+
+def read(path: Path) -> Dataset:
+    """The data at a path; without a test split 80 % of each class are for training.
+
+    Args:
+        path: an .npz of `x` (uint8 NHW or NHWC) and `y` (integers 0..K-1), perhaps `x_test` and
+            `y_test`; or a folder whose folders are the classes, in alphabetical order.
+
+    Raises:
+        DataError: missing, unreadable or unusable; one line that names the file and the value.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    arrays = read_npz(path)
+    if unknown := sorted(arrays.keys() - KEYS):
+        raise DataError(f"{path}: unknown array {unknown[0]!r}: an .npz has x, y, x_test, y_test")
+    pairs = (
+        [("x", "y"), ("x_test", "y_test")] if arrays.keys() & {"x_test", "y_test"} else [("x", "y")]
+    )
+    for key in (key for pair in pairs for key in pair):
+        if key not in arrays:
+            raise DataError(f"{path}: no array {key!r}, only {', '.join(sorted(arrays)) or 'none'}")
+    splits = [_split(path, x, arrays[x], y, arrays[y]) for x, y in pairs]
+    classes = tuple(str(label) for label in range(_count_classes(path, splits[0].y, LEAST_IMAGES)))
+    if len(splits) == 1:
+        splits = [*divide(splits[0])]
+    elif _count_classes(path, splits[1].y, 1) != len(classes):
+        raise DataError(f"{path}: x_test has {splits[1].y.max() + 1} classes, x has {len(classes)}")
+    elif splits[0].x.shape[1:] != splits[1].x.shape[1:]:
+        shapes = [_shown(split.x.shape[1:]) for split in splits]
+        raise DataError(f"{path}: images of x are {shapes[0]}, of x_test {shapes[1]} (CxHxW)")
+    return Dataset(str(path), splits[0], splits[1], classes, f"read from {path.name}")
+
+
+def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
+    """All arrays of an .npz file, none of them pickled.
+
+    Raises:
+        DataError: not an .npz, damaged, or with pickled objects.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                return {key: loaded[key] for key in loaded.files}
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged archive makes zip, zlib and numpy raise all kinds
+        raise DataError(f"{path}: not a readable .npz file ({_line(error)})") from error
+    raise DataError(f"{path}: not an .npz file but a single array")
+
+
+def _split(
+    path: Path, x_key: str, x: NDArray[np.generic], y_key: str, y: NDArray[np.generic]
+) -> Split:
+    """NCHW images and int64 labels from what a user calls x and y."""
+    if x.dtype != np.uint8 or x.ndim not in (3, 4):
+        raise DataError(
+            f"{path}: {x_key} is {x.dtype} {_shown(x.shape)}: uint8 NxHxW or NxHxWxC is needed"
+        )
+    if y.dtype.kind not in "iu" or y.ndim != 1:
+        raise DataError(f"{path}: {y_key} is {y.dtype} {_shown(y.shape)}: N integers are needed")
+    if len(x) != len(y):
+        raise DataError(f"{path}: {x_key} has {len(x)} images but {y_key} has {len(y)} labels")
+    images = x.astype(np.uint8, copy=False)
+    images = images[:, None] if x.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    _check_shape(f"{path}: {x_key}", images.shape[1:])
+    return Split(images, y.astype(np.int64))
+
+
+def _check_shape(where: str, shape: tuple[int, ...]) -> None:
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise DataError(f"{where} has {channels} channels: 1 or 3 (in the last axis) are needed")
+    if min(height, width) < LEAST_SIDE:
+        raise DataError(
+            f"{where} is {height}x{width}: at least {LEAST_SIDE}x{LEAST_SIDE} is needed"
+        )
+
+
+def _count_classes(path: Path, y: NDArray[np.int64], least: int) -> int:
+    """K, where the labels are 0..K-1 and each has at least that many images."""
+    labels, counts = np.unique(y, return_counts=True)
+    if not len(labels):
+        raise DataError(f"{path}: no images")
+    if labels[0] < 0:
+        raise DataError(f"{path}: label {labels[0]}: labels are 0..K-1")
+    if len(labels) <= labels[-1]:
+        empty = int(np.flatnonzero(labels != np.arange(len(labels)))[0])
+        raise DataError(f"{path}: no image has label {empty}, though labels go to {labels[-1]}")
+    if counts.min() < least:
+        few = int(counts.argmin())
+        raise DataError(
+            f"{path}: class {few} has {counts[few]} images: at least {least} are needed"
+        )
+    return len(labels)
+
+
+def _read_folder(root: Path) -> Dataset:
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not folders:
+        raise DataError(f"{root}: no class folders: images lie in {root.name}/CLASS/")
+    x: list[NDArray[np.uint8]] = []
+    y: list[int] = []
+    for label, folder in enumerate(folders):
+        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        if len(paths) < LEAST_IMAGES:
+            raise DataError(
+                f"{folder}: {len(paths)} images ({', '.join(SUFFIXES)}): "
+                f"at least {LEAST_IMAGES} are needed"
+            )
+        for path in paths:
+            image = _read_image(path)
+            if not x:
+                first = path
+                _check_shape(f"{path}", image.shape)
+            elif image.shape != x[0].shape:
+                raise DataError(
+                    f"{path} is {_shown(image.shape)} but {first} is {_shown(x[0].shape)} (CxHxW)"
+                )
+            x.append(image)
+            y.append(label)
+    train, test = divide(Split(np.stack(x), np.array(y, dtype=np.int64)))
+    return Dataset(str(root), train, test, tuple(f.name for f in folders), f"read from {root.name}")
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    """uint8 CHW; one channel where the file is greyscale."""
+    from PIL import Image  # 50 ms, only for those who need it
+
+    try:
+        with Image.open(path, formats=("BMP", "JPEG", "PNG")) as image:
+            mode = image.mode
+            grey = mode in ("1", "L", "LA")
+            pixels = np.array(image.convert("L" if grey else "RGB"), dtype=np.uint8)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged image makes Pillow raise all kinds
+        raise DataError(f"{path}: not a readable image ({_line(error)})") from error
+    if mode.startswith(("I", "F")):  # Pillow would clip these to white
+        raise DataError(f"{path}: {mode} pixels: 8 bits per channel are needed")
+    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
