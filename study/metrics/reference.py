@@ -14,7 +14,8 @@ from study.metrics.judge import Judges
 from trainables.data import Dataset
 
 REAL = 10_000  # real images behind the mean and covariance, at most
-PER_CLASS = 200  # real images behind each class's variance, at most
+PER_CLASS = 100  # real images behind each class's variance, at most
+READ = 5_000  # real test images that the label judge reads, at most
 HELD_OUT = 1_024  # real test images kept for the discriminator's class loss, at most
 
 
@@ -78,7 +79,7 @@ class Reference:
             traces[label] = judges.features(train.x[rows]).var(0, ddof=1).sum()
 
         rows = rng.permutation(len(test.y))
-        read = rows[:REAL]
+        read = rows[:READ]
         predicted = judges.logits(test.x[read])[:, :classes].argmax(1)
         held_out = rows[:HELD_OUT]
         return cls(

@@ -197,10 +197,12 @@ class Gan(nn.Module, ABC):
         return z.to(self.device) * c.z_std + c.z_mean
 
     @torch.no_grad()
-    def sample(self, y: Tensor | None, n: int, rng: torch.Generator) -> Tensor:
-        """n images uint8 [n, C, H, W] of the averaged G in eval mode; y int64 [n] where it is
-        conditional. Quantised, as the real images are."""
-        z, parts = self.noise(n, rng), []
+    def sample(
+        self, y: Tensor | None, n: int, rng: torch.Generator, z: Tensor | None = None
+    ) -> Tensor:
+        """n images uint8 [n, C, H, W] of the averaged G in eval mode, quantised as the real
+        ones are; y int64 [n] where it is conditional; z [n, z_dim] where not drawn from `rng`."""
+        z, parts = self.noise(n, rng) if z is None else z, []
         for i in range(0, n, 500):
             labels = None if y is None else y[i : i + 500].to(self.device)
             with self.autocast():

@@ -3,8 +3,8 @@
 A family file defines `SETS: dict[str, Look]` and
 
 ```
-def where(name: str, data_dir: Path) -> str | None      # "rendered", "data/KMNIST": no network
-def fetchable(name: str, data_dir: Path) -> str | None  # None where it can be downloaded, else why not
+def where(name: str, data_dir: Path) -> str | None  # "rendered", "read from KMNIST/raw"
+def fetchable(name: str, data_dir: Path) -> str | None  # why it cannot be downloaded, or None
 def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Dataset
 ```
 """
@@ -33,8 +33,8 @@ class Family(Protocol):
 
 
 def _families() -> list[Family]:
-    modules = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)
-               if m.name not in ("base", "files", "render_kana")]  # fmt: skip
+    files = (m.name for m in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in files]
     return [cast(Family, module) for module in modules if hasattr(module, "SETS")]
 
 

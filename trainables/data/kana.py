@@ -64,7 +64,7 @@ def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Datas
         except OSError:  # another run was first
             shutil.rmtree(scratch)
     parts = [
-        Split(np.load(folder / f"{part}_x.npy", mmap_mode="r"), np.load(folder / f"{part}_y.npy"))
+        Split(np.load(folder / f"{part}_x.npy", mmap_mode="c"), np.load(folder / f"{part}_y.npy"))
         for part in ("train", "test")
     ]
     return _dataset(name, *parts)
@@ -149,7 +149,7 @@ def _warp(
     lower = flat[at + side] * (1 - right) + flat[at + side + 1] * right
     value = upper * (1 - below) + lower * below
     value = np.clip(value * uniform(0.9, 1.6), 0, 1) * uniform(0.75, 1.0)
-    return (value * 255).astype(np.uint8).reshape(n, SIDE, SIDE)
+    return np.asarray(value * 255, dtype=np.uint8).reshape(n, SIDE, SIDE)
 
 
 def _bend(rng: np.random.Generator, n: int) -> NDArray[np.float32]:

@@ -1,0 +1,161 @@
+"""ACGAN on Kuzushiji characters: does the number of classes break it? (claims A1, A3-A6)
+
+The write-up's recipe A trained one ACGAN each at 5, 10 and 49 classes, and gave up on 49.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.core import Budget, Claim, Group, Study, crossed
+
+if TYPE_CHECKING:
+    import optuna
+
+RECIPE_A = {
+    "z_mean": 0.5,
+    "z_std": 1.0,
+    "lr": 2e-4,
+    "lr_ratio": 1.0,
+    "adversarial": "saturating",  # written -BCE(D(fake), 0) in the original
+    "label_noise": "two_sided",
+    "noise_real": [0.7, 1.2],
+    "noise_fake": [0.0, 0.3],
+    "fake_labels": "batch",
+    "d_norm": "bn",
+    "pretrain_kimg": 0.0,
+}
+
+
+def space(trial: optuna.Trial) -> dict[str, Any]:
+    """Learning rates, adversarial loss, D's label noise, pretraining of D's class head."""
+    values: dict[str, Any] = {
+        "lr": trial.suggest_float("lr", 5e-5, 2e-3, log=True),
+        "lr_ratio": trial.suggest_float("lr_ratio", 0.25, 4.0, log=True),
+        "adversarial": trial.suggest_categorical(
+            "adversarial", ["saturating", "non_saturating", "hinge"]
+        ),
+        "pretrain_kimg": trial.suggest_categorical("pretrain_kimg", [0.0, 5.0, 20.0]),
+        "label_noise": "none",
+    }
+    if values["adversarial"] == "hinge":  # has no targets to disturb
+        return values
+    values["label_noise"] = trial.suggest_categorical(
+        "label_noise", ["none", "one_sided", "two_sided"]
+    )
+    if values["label_noise"] != "none":
+        width = trial.suggest_float("noise_width", 0.2, 1.0)  # 1 is recipe A's
+        values["noise_real"] = [1 - 0.3 * width, 1 + 0.2 * width]
+        values["noise_fake"] = [0.0, 0.3 * width]
+    return values
+
+
+ACCURACY, RATIO = "label_accuracy", "class_loss_ratio"
+
+STUDY = Study(
+    title="ACGAN on Kuzushiji characters: 5, 10 and 49 classes",
+    variant="acgan",
+    data="k49",
+    standin="kana",
+    conditions=crossed(classes=(5, 10, 49)),
+    reference=RECIPE_A,
+    space=space,
+    start={
+        "lr": 2e-4,
+        "lr_ratio": 1.0,
+        "adversarial": "saturating",
+        "label_noise": "two_sided",
+        "noise_width": 1.0,
+        "pretrain_kimg": 0.0,
+    },
+    metrics=("fcd", "labels", "variance", "class_loss", "gradients"),
+    claims=(
+        Claim(
+            id="A1",
+            text="49 classes fail where 5 work: label accuracy falls by at least .30",
+            metric=ACCURACY,
+            of=Group("classes=5"),
+            against=Group("classes=49"),
+            region=(0.3, inf),
+        ),
+        Claim(
+            id="A3",
+            text="at 49 classes D's class loss on real images stays far (3x) above that on fakes",
+            metric=RATIO,
+            of=Group("classes=49"),
+            region=(3.0, inf),
+            log=True,
+        ),
+        Claim(
+            id="A4a",
+            text="with 5 classes ACGAN works: label accuracy at least .90",
+            metric=ACCURACY,
+            of=Group("classes=5"),
+            region=(0.9, 1.0),
+        ),
+        Claim(
+            id="A4b",
+            text="with 5 classes the two class losses meet: their ratio ends within 2",
+            metric=RATIO,
+            of=Group("classes=5"),
+            region=(0.5, 2.0),
+            log=True,
+        ),
+        Claim(
+            id="A5",
+            text="with 10 classes a little over half of the characters work",
+            metric="classes_working",
+            of=Group("classes=10"),
+            region=(0.45, 0.75),
+        ),
+        Claim(
+            id="A6a",
+            text="at the very first iteration real and fake class loss are equal",
+            metric=RATIO,
+            of=Group("classes=49", at="start"),
+            region=(0.9, 1.1),
+            log=True,
+        ),
+        Claim(
+            id="A6b",
+            text="the fake class loss falls sharply (to less than half) in the first iterations",
+            metric="class_loss/fake",
+            of=Group("classes=49", at="early"),
+            against=Group("classes=49", at="start"),
+            region=(0.0, 0.5),
+            log=True,
+        ),
+    ),
+    scales={
+        "smoke": Budget(
+            kimg=1,
+            search_kimg=1,
+            tick_kimg=1,
+            trials=2,
+            seeds=2,
+            samples=200,
+            fixed={"f": 4},
+        ),
+        "quick": Budget(
+            kimg=40,
+            search_kimg=15,
+            tick_kimg=5,
+            first_tick_kimg=1,
+            trials=4,
+            seeds=3,
+            samples=1000,
+            fixed={"f": 16, "batch": 32},
+        ),
+        "full": Budget(  # the original's 100 epochs of 232,365 images
+            kimg=23_000,
+            search_kimg=3_000,
+            tick_kimg=500,
+            first_tick_kimg=10,
+            trials=30,
+            seeds=5,
+            samples=10_000,
+            fixed={"f": 64},
+        ),
+    },
+)

@@ -1,0 +1,179 @@
+"""Run one cell: train to the next tick, evaluate, record, checkpoint. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.utils import make_grid
+
+import trainables
+from study import metrics
+from study.metrics.fid import Inception, native_bf16
+from study.metrics.judge import Judges
+from study.metrics.reference import Reference
+from study.plan import Cell
+from study.records import Records, Row, write_atomically, write_json
+from trainables.core.gan import Gan, Images
+from trainables.core.loop import Loop
+
+EVALUATION_SEED = 20_000_003  # latents and labels of evaluations: the same in every cell and tick
+GRID_ROWS = 8  # images per class in a sample grid
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all cells of a study have in common, made once by the driver and shipped to workers."""
+
+    folder: Path  # the study's
+    x: NDArray[Any]  # uint8 [N, C, H, W], all classes of the data
+    y: NDArray[Any]  # int64 [N]
+    judges: Mapping[str, Any]  # Judges.state()
+    references: Mapping[str, Mapping[str, Any]]  # condition name -> Reference.state()
+    ticks: Mapping[str, list[int]]  # phase -> kimg of its evaluations
+    metrics: tuple[str, ...]
+    objective: str
+    bf16: bool
+    inceptions: Mapping[str, Mapping[str, Any]]  # likewise, where fid's weights are to be had
+
+
+class CellRun:
+    """One cell from its newest whole checkpoint, or from the start.
+
+    The rows, the RNGs and all that the next step depends on lie in the checkpoint, so a cell that
+    was killed and continued ends like one that ran through.
+    """
+
+    def __init__(self, cell: Cell, shared: Shared, device: torch.device, judges: Judges) -> None:
+        self.cell, self.shared, self.device, self.judges = cell, shared, device, judges
+        self.folder = Records(shared.folder).cell_folder(cell.id)
+        self.marks = shared.ticks[cell.phase]
+        self.reference = Reference.from_state(dict(shared.references[cell.condition_name]))
+        torch.manual_seed(cell.seed)
+        variant = trainables.load(cell.variant)
+        x, y = self._images()
+        looks = Images(self.reference.classes, x.shape[1], (x.shape[2], x.shape[3]))
+        self.gan: Gan = variant(
+            variant.config_type.parse(cell.hyperparameters), looks, device, shared.bf16
+        )
+        self.loop = Loop(self.gan, x, y, cell.seed)
+        self.rows: list[Row] = []
+        self.seconds = 0.0
+        self._restore()
+
+    def _images(self) -> tuple[torch.Tensor, torch.Tensor]:
+        x, y = self.shared.x, self.shared.y
+        keep = y < self.reference.classes
+        if not keep.all():
+            x, y = x[keep], y[keep]
+        with warnings.catch_warnings():  # Ray hands out read-only arrays; we never write to them
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return torch.from_numpy(x).to(self.device), torch.from_numpy(y).to(self.device)
+
+    @property
+    def finished(self) -> bool:
+        return len(self.rows) == len(self.marks)
+
+    def advance(self) -> Row:
+        """Train to the next tick, evaluate and record it.
+
+        Raises:
+            FloatingPointError: a loss or a metric is not finite; the rows so far are kept.
+        """
+        mark, before = self.marks[len(self.rows)], self.loop.seen
+        start = time.monotonic()
+        losses = self.loop.run(mark * 1000)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        spent = time.monotonic() - start
+        row: Row = {"kimg": mark} | losses
+        if self.loop.seen > before:
+            row["images_per_second"] = (self.loop.seen - before) / spent
+        row |= self._measure(last=mark == self.marks[-1])
+        self.seconds += time.monotonic() - start
+        self.rows.append(row | {"seconds": self.seconds})
+        self._save()
+        return self.rows[-1]
+
+    def _measure(self, last: bool) -> dict[str, float]:
+        names, inception = list(self.shared.metrics), None
+        confirmed_at_end = last and self.cell.phase == "confirm"
+        state = self.shared.inceptions.get(self.cell.condition_name)
+        if state and (confirmed_at_end or self.device.type == "cuda"):
+            inception = Inception.from_state(dict(state), self.device)
+            names.append("fid")
+        rng = torch.Generator().manual_seed(EVALUATION_SEED)
+        view = metrics.View.draw(self.gan, self.reference, self.judges, rng, inception)
+        return metrics.measure(view, names)
+
+    def _grid(self) -> bytes:
+        """PNG: one column per class (eight where there are none), the same z along each row."""
+        columns = self.reference.classes if self.gan.conditional else 8
+        rng = torch.Generator().manual_seed(EVALUATION_SEED)
+        y = torch.arange(columns).repeat(GRID_ROWS)
+        z = self.gan.noise(GRID_ROWS if self.gan.conditional else len(y), rng)
+        if self.gan.conditional:
+            z = z.repeat_interleave(columns, 0)
+        images = self.gan.sample(y if self.gan.conditional else None, len(y), rng, z)
+        grid = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=255)
+        buffer = io.BytesIO()
+        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def _save(self) -> None:
+        mark = self.rows[-1]["kimg"]
+        write_atomically(self.folder / "samples" / f"{mark:06d}.png", self._grid())
+        state = {"rows": self.rows, "seconds": self.seconds, "loop": self.loop.checkpoint()}
+        save_tensors(self.folder / "checkpoints" / f"{mark:06d}.pt", state)
+        write_json(self.folder / "ticks.json", self.rows)
+        if self.finished:
+            save_tensors(self.folder / "generator.pt", self.gan.G_ema.state_dict())
+        for old in checkpoints(self.folder)[:-2]:
+            old.unlink()
+
+    def _restore(self) -> None:
+        for path in reversed(checkpoints(self.folder)):
+            state = load_tensors(path)
+            if state is not None:
+                self.rows, self.seconds = state["rows"], state["seconds"]
+                self.loop.restore(state["loop"])
+                break
+        write_json(self.folder / "ticks.json", self.rows)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """A cell's checkpoints, oldest first."""
+    return sorted((folder / "checkpoints").glob("*.pt"))
+
+
+def save_tensors(path: Path, value: Any) -> None:
+    """Tensors and plain values, behind a SHA-256 of their bytes, atomically."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    payload = buffer.getvalue()
+    write_atomically(path, hashlib.sha256(payload).digest() + payload)
+
+
+def load_tensors(path: Path) -> Any | None:
+    """What `save_tensors` wrote; None where the file is torn or altered."""
+    content = path.read_bytes()
+    digest, payload = content[:32], content[32:]
+    if hashlib.sha256(payload).digest() != digest:
+        return None
+    return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Whether the processor computes bfloat16 natively: elsewhere it is emulated, and slow."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return native_bf16()

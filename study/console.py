@@ -1,0 +1,87 @@
+"""What a person sees while a study runs, and at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from study.plan import Cell, Plan
+from study.records import Records, Row
+
+SHOWN = ("label_accuracy", "variance_ratio", "class_loss_ratio")  # beside the objective
+COLOURS = {"supported": "green", "not supported": "red", "undecided": "yellow"}
+
+
+class Display:
+    """Lines on the terminal: a moving status on a real one, plain lines elsewhere."""
+
+    def __init__(self, plan: Plan, records: Records, quiet: bool = False) -> None:
+        self.plan, self.records = plan, records
+        self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        self.total = sum(plan.count())
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self.done = sum(records.result(cell_id) is not None for cell_id in records.ids())
+        self.task = self.progress.add_task("cells", total=self.total, completed=self.done)
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False)
+
+    def __call__(self, cell: Cell, result: dict[str, Any] | None) -> None:
+        """A cell has a new tick (no result), or was accepted."""
+        rows = self.records.rows(cell.id)
+        at = f"{rows[-1]['kimg']} kimg" if rows else "starting"
+        if result is None:
+            self.progress.update(self.task, description=f"{cell.label}: {at}")
+            return
+        self.done += 1
+        self.progress.update(self.task, completed=self.done)
+        figures = self._figures(rows[-1]) if rows else result["error"].splitlines()[-1]
+        self.say(
+            f"[{self.done:>3}/{self.total}] {cell.label}: {result['outcome']}, {at}, {figures}"
+            f" ({result['seconds']:.0f} s)"
+        )
+
+    def _figures(self, row: Row) -> str:
+        names = [name for name in (self.plan.study.objective, *SHOWN) if name in row]
+        return ", ".join(f"{name.replace('_', ' ')} {row[name]:.3g}" for name in names)
+
+    def summary(self, cells: pd.DataFrame, claims: pd.DataFrame) -> None:
+        """Two tables: confirm cells by condition and configuration; the claims' verdicts."""
+        names = [n for n in (self.plan.study.objective, *SHOWN) if f"last/{n}" in cells]
+        table = Table(
+            "condition", "configuration", "cells", *names, title="confirm cells, last tick"
+        )
+        confirm = cells[cells["phase"] == "confirm"]
+        for condition, part in confirm.groupby("condition", sort=False):
+            for flag, name in (("is_reference", "reference"), ("is_best", "best found")):
+                group = part[part[flag].astype(bool)]
+                if len(group):
+                    means = [f"{group[f'last/{n}'].mean():.3g}" for n in names]
+                    table.add_row(str(condition), name, str(len(group)), *means)
+        self.console.print(table)
+        if len(claims):
+            table = Table("claim", "verdict", "effect [95 % interval]", "n", "text", title="claims")
+            for claim in claims.to_dict("records"):
+                verdict = str(claim["verdict"])
+                colour = COLOURS.get(verdict, "default")
+                effect = "-"
+                if pd.notna(claim["effect"]):
+                    effect = f"{claim['effect']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}]"
+                n = "/".join(str(int(claim[k])) for k in ("n_of", "n_against") if claim[k] > 0)
+                row = [str(claim["id"]), f"[{colour}]{verdict}[/]", effect, n, str(claim["text"])]
+                table.add_row(*row)
+            self.console.print(table)
+        counts = cells["outcome"].value_counts()
+        self.say("cells: " + ", ".join(f"{n} {outcome}" for outcome, n in counts.items()))

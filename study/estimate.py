@@ -1,0 +1,50 @@
+"""How long a plan will take: a few timed steps of the variant itself."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+import trainables
+from study.plan import Plan, Resources
+from trainables.core.gan import Images
+from trainables.core.loop import Loop
+
+
+def estimate(plan: Plan, resources: Resources) -> float:
+    """Seconds for all cells of the plan, judges and start-up left out."""
+    device = torch.device("cuda" if resources.gpus else "cpu")
+    torch.set_num_threads(resources.cpus)
+    budget, seconds = plan.budget, 0.0
+    trials = budget.trials if plan.searches else 0
+    configurations = 2 if plan.searches else 1
+    phases = ((trials, budget.search_kimg), (configurations * budget.seeds, budget.kimg))
+    for name in plan.conditions:
+        per_image, per_sample = _speed(plan, name, device)
+        for cells, kimg in phases:
+            per_cell = kimg * 1000 * per_image
+            per_cell += len(budget.ticks(kimg)) * budget.samples * per_sample
+            seconds += cells * per_cell
+    return seconds / resources.concurrent
+
+
+def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, float]:
+    """Seconds per image trained and per image sampled, one trial alone."""
+    variant = trainables.load(plan.variant(condition))
+    config = variant.config_type.parse(plan.hyperparameters(condition))
+    classes = plan.conditions[condition].get("classes", plan.classes)
+    looks = Images(classes, plan.channels, plan.size)
+    gan = variant(config, looks, device)
+    n = 4 * config.batch
+    x = torch.zeros(n, plan.channels, *plan.size, dtype=torch.uint8, device=device)
+    loop = Loop(gan, x, torch.arange(n, device=device) % classes, 0)
+    gan.pretrain_images = lambda: 0  # type: ignore[method-assign]
+    loop.run(config.batch)
+    start = time.monotonic()
+    loop.run(4 * config.batch)
+    trained = (time.monotonic() - start) / (3 * config.batch)
+    start = time.monotonic()
+    y = torch.arange(100) % classes
+    gan.sample(y if gan.conditional else None, 100, torch.Generator().manual_seed(0))
+    return trained, (time.monotonic() - start) / 100

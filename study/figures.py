@@ -1,0 +1,232 @@
+"""The report's pictures: curves as SVG, sample grids as PNG, each as a data URI."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's colours, told apart by colour-blind readers; their yellow is too faint on white
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", "-.", ":")
+REAL, FAKE = COLOURS[0], COLOURS[1]
+LABELS = {  # column -> axis label: meaning and unit
+    "fcd": "FCD (judge features)\nlower is better",
+    "fid": "FID (Inception)\nlower is better",
+    "label_accuracy": "label accuracy\n(judge, share of fakes)",
+    "variance_ratio": "variance within a class\nfake / real",
+    "class_loss_ratio": "class loss ratio\nreal / fake",
+}
+FLOOR = "floor: real/real"
+SHARES = {"label_accuracy", "classes_working", "label_accuracy_matched", "label_accuracy_real"}
+AMOUNTS = {"variance_ratio"}  # shown from zero
+MOST_PANELS_ACROSS = 4
+MOST_COLUMNS = 10  # classes shown of a sample grid
+GRID_ROWS = 8  # images per class in a recorded grid
+SHOWN_ROWS = 5
+WIDEST = 300  # pixels of a sample grid in the page
+
+
+def band(ticks: pd.DataFrame, column: str, log: bool) -> pd.DataFrame:
+    """Mean (geometric with `log`), lowest and highest of the cells at each kimg.
+
+    Returns: columns mid, low, high, indexed by kimg; empty where nothing was measured.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if column not in ticks.columns:
+        return pd.DataFrame(columns=["mid", "low", "high"])
+    rows = ticks[["kimg", column]].dropna()
+    values = pd.to_numeric(rows[column])
+    usable = np.isfinite(values) & ((values > 0) | (not log))
+    kept = values[usable]
+    groups = (np.log(kept) if log else kept).groupby(rows["kimg"][usable])
+    frame = pd.DataFrame({"mid": groups.mean(), "low": groups.min(), "high": groups.max()})
+    return frame.apply(np.exp) if log else frame
+
+
+def class_losses(ticks: pd.DataFrame, conditions: Sequence[str]) -> str | None:
+    """One panel per condition: D's class loss on real and on fake images. None if not measured."""
+    columns = {"class_loss/real": REAL, "class_loss/fake": FAKE}
+    drawn = [c for c in conditions if _has(ticks[ticks["condition"].eq(c)], columns)]
+    if not drawn:
+        return None
+    across = min(len(drawn), MOST_PANELS_ACROSS)
+    down = math.ceil(len(drawn) / across)
+    figure = _figure(1.8 + 2.9 * across, 2.7 * down + 0.2)
+    axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    for ax, condition in zip(axes.flat, drawn, strict=False):
+        mine = ticks[ticks["condition"].eq(condition)]
+        for column, colour in columns.items():
+            dash = "-" if column.endswith("real") else "--"
+            _curve(ax, mine, column, colour, dash, f"on {column.split('/')[1]} images", log=True)
+        _log_axis(ax)
+        ax.set_title(condition, fontsize=10)
+    for ax in list(axes.flat)[len(drawn) :]:
+        ax.set_visible(False)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("class loss of D (nats)")
+    _finish(figure)
+    return _svg(figure)
+
+
+def curves(
+    by_config: dict[str, pd.DataFrame],
+    metrics: Sequence[str],
+    conditions: Sequence[str],
+    *,
+    log: bool = False,
+    level: float | None = None,
+) -> str | None:
+    """A panel per metric (down) and configuration (across), a line per condition.
+
+    `level` draws a thin line where the value means "as on real images"; a column
+    `<metric>_floor` is drawn dotted in the condition's colour.
+    """
+    shown = [m for m in metrics if any(_has(t, [m]) for t in by_config.values())]
+    configs = [c for c, t in by_config.items() if _has(t, shown)]
+    if not shown or not configs:
+        return None
+    legend = min(0.09 * max(len(c) for c in conditions) + 0.8, 3.5)
+    figure = _figure(4.6 * len(configs) + legend, 2.7 * len(shown) + 0.3)
+    axes = figure.subplots(len(shown), len(configs), squeeze=False, sharex=True, sharey="row")
+    for row, metric in zip(axes, shown, strict=True):
+        for ax, config in zip(row, configs, strict=True):
+            for i, condition in enumerate(conditions):
+                colour, dash = style(i)
+                mine = by_config[config][by_config[config]["condition"].eq(condition)]
+                _curve(ax, mine, metric, colour, dash, condition, log)
+                floor = band(mine, f"{metric}_floor", log)["mid"]
+                if len(floor):
+                    ax.axhline(float(floor.iloc[-1]), color=colour, lw=1, ls=(0, (1, 2)))
+                    ax.plot([], [], color="#666666", lw=1, ls=(0, (1, 2)), label=FLOOR)
+            if log:
+                _log_axis(ax)
+            elif metric in SHARES:
+                ax.set_ylim(-0.03, 1.03)
+            elif metric in AMOUNTS:
+                ax.set_ylim(bottom=0)
+            if level is not None:
+                ax.axhline(level, color="#666666", lw=0.8)
+        row[0].set_ylabel(LABELS.get(metric, metric))
+    for ax, config in zip(axes[0], configs, strict=True):
+        ax.set_title(f"{config} configuration", fontsize=10)
+    _finish(figure)
+    return _svg(figure)
+
+
+def style(i: int) -> tuple[str, str]:
+    """Colour and dash of the i-th condition: no two of the first 28 are alike."""
+    return COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
+
+
+def sample_grid(path: Path) -> tuple[str, list[int]] | None:
+    """A recorded grid at page size, and which of its columns (classes) are kept.
+
+    A grid of more than ten columns is thinned, not squeezed: characters must stay readable.
+    None where the file is not an image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            grid = image.convert("RGB")
+    except OSError:
+        return None
+    columns: list[int] = []
+    tile, rest = divmod(grid.height - 1, GRID_ROWS)  # each image has a border of one pixel
+    if not rest and tile > 1 and (grid.width - 1) % tile == 0:
+        n = (grid.width - 1) // tile
+        kept = min(n, MOST_COLUMNS)
+        columns = [round(i * (n - 1) / max(kept - 1, 1)) for i in range(kept)]
+        thin = Image.new("RGB", (kept * tile + 1, SHOWN_ROWS * tile + 1), "white")
+        for i, column in enumerate(columns):
+            box = (column * tile, 0, (column + 1) * tile + 1, SHOWN_ROWS * tile + 1)
+            thin.paste(grid.crop(box), (i * tile, 0))
+        grid = thin
+    if grid.width > WIDEST:
+        height = round(grid.height * WIDEST / grid.width)
+        grid = grid.resize((WIDEST, max(1, height)), Image.Resampling.LANCZOS)
+    red, green, blue = grid.split()
+    plain = red if red.tobytes() == green.tobytes() == blue.tobytes() else grid
+    buffer = io.BytesIO()
+    plain.save(buffer, "PNG", optimize=True)
+    return _uri("image/png", buffer.getvalue()), columns
+
+
+def _curve(
+    ax: Axes, ticks: pd.DataFrame, column: str, colour: str, dash: str, label: str, log: bool
+) -> None:
+    values = band(ticks, column, log)
+    if values.empty:
+        return
+    x = values.index.to_numpy(dtype=float)
+    low, mid, high = (values[name].to_numpy(dtype=float) for name in ("low", "mid", "high"))
+    ax.fill_between(x, low, high, color=colour, alpha=0.16, lw=0)
+    marker = "o" if len(x) <= 15 else ""
+    ax.plot(x, mid, color=colour, ls=dash, lw=1.7, marker=marker, ms=3, label=label)
+
+
+def _log_axis(ax: Axes) -> None:
+    """Log y with plain numbers; 2 and 5 are labelled too where there are few decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    few = low > 0 and high / low < 500
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _has(ticks: pd.DataFrame, columns: Sequence[str] | dict[str, str]) -> bool:
+    return any(c in ticks.columns and bool(ticks[c].notna().any()) for c in columns)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _finish(figure: Figure) -> None:
+    """Axes' looks, the units of x, and one legend for all panels, outside of them."""
+    entries: dict[str, Artist] = {}
+    for ax in figure.axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(True, color="#E4E4E4", lw=0.6)
+        ax.set_axisbelow(True)
+        ax.tick_params(labelsize=8.5)
+        ax.yaxis.label.set_fontsize(9.5)
+        handles, labels = ax.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    if FLOOR in entries:  # after the conditions
+        entries[FLOOR] = entries.pop(FLOOR)
+    figure.supxlabel("images seen (thousands)", fontsize=9.5)
+    figure.legend(
+        list(entries.values()), list(entries), loc="outside right upper", frameon=False, fontsize=9
+    )
+
+
+def _svg(figure: Figure) -> str:
+    import matplotlib
+
+    buffer = io.BytesIO()
+    # Fixed salt and no date: the same records give the same bytes.
+    with matplotlib.rc_context({"svg.hashsalt": "study"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return _uri("image/svg+xml", buffer.getvalue())
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

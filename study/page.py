@@ -1,0 +1,291 @@
+"""What the report's page shows, section by section; study/report.html lays it out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
+
+from study import figures
+from study.findings import FLAGS, Frames, Judged, collapse_kimg, importances, natural
+from study.records import Records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from search_spaces.core import Claim, Group
+
+CLASS_LOSSES = ("class_loss/real", "class_loss/fake", "class_loss_ratio")
+GRID_TICKS = 4  # sample grids per condition and configuration
+PLOT_WIDTH, PLOT_MARGIN = 180, 12  # of a claim's interval, in pixels
+SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?", "not run": "–"}
+WHEN = {"start": "before training", "early": "first tick", "best": "best tick", "last": "last tick"}
+
+
+def render(records: Records, frames: Frames, judged: list[Judged]) -> str:
+    """The whole page as HTML; no part of it comes from elsewhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.Undefined,  # study.json of an older study may lack keys
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["short"] = short
+    study, definition = frames.study, frames.study["definition"]
+    shown = _shown(frames)
+    return environment.get_template("report.html").render(
+        study=study,
+        definition=definition,
+        environment=study.get("environment", {}),
+        claims=[_claim(one) for one in judged],
+        verdicts={v: sum(one.verdict == v for one in judged) for v in SIGNS},
+        signs=SIGNS,
+        objective=frames.objective,
+        figures=_figures(frames, shown, judged),
+        samples={config: _samples(records, frames, ticks) for config, ticks in shown.items()},
+        one_configuration=definition.get("space") and "best" not in shown,
+        classes=definition.get("classes", []),
+        cells=_cells(frames),
+        configurations=[_configuration(records, frames, c) for c in frames.conditions],
+        outcomes=_outcomes(records, frames),
+        seeds=_seeds(frames),
+    )
+
+
+def short(value: Any) -> str:
+    """A number to three digits; a dash where there is none."""
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
+
+
+def _shown(frames: Frames) -> dict[str, pd.DataFrame]:
+    """Ticks of the confirm cells by configuration.
+
+    Without "best" where that would repeat the reference, or where the study does not search.
+    """
+    ticks = frames.confirm()
+    shown = {config: ticks[ticks[flag]] for config, flag in FLAGS.items()}
+    reference, best = (set(one["id"]) for one in shown.values())
+    if (best and best == reference) or not (best or frames.study["definition"].get("space")):
+        del shown["best"]
+    return shown
+
+
+def _claim(judged: Judged) -> dict[str, Any]:
+    claim, measured = judged.claim, judged.effect
+    ratio = "× " if claim.log and claim.against else ""
+    return {
+        "id": claim.id,
+        "text": claim.text,
+        "metric": claim.metric,
+        "scale": ("ratio" if claim.log else "difference") if claim.against else "",
+        "of": _group(claim.of),
+        "against": _group(claim.against) if claim.against else None,
+        "region": _region(claim),
+        "plot": _interval(judged),
+        "effect": ratio + short(measured.value) if measured else None,
+        "low": measured.low if measured else None,
+        "high": measured.high if measured else None,
+        "n": " / ".join(map(str, measured.n)) if measured else "–",
+        "verdict": judged.verdict,
+        "reason": judged.reason,
+    }
+
+
+def _group(group: Group) -> str:
+    return f"{group.condition}, {group.config}, {WHEN[group.at]}"
+
+
+def _region(claim: Claim) -> str:
+    low, high = claim.region
+    if math.isinf(low) and math.isinf(high):
+        return "anything"
+    if math.isinf(low) or (claim.log and low <= 0):
+        return f"≤ {short(high)}"
+    return f"≥ {short(low)}" if math.isinf(high) else f"{short(low)} to {short(high)}"
+
+
+def _interval(judged: Judged) -> Markup:
+    """The effect's interval over the region where the claim holds, as a small SVG."""
+    claim, measured = judged.claim, judged.effect
+    if measured is None:
+        return Markup("")
+
+    def scale(value: float) -> float:
+        if not claim.log:
+            return value
+        return math.log(value) if value > 0 else -math.inf
+
+    low, high = (scale(bound) for bound in claim.region)
+    value = scale(measured.value)
+    ends = [value if end is None else scale(end) for end in (measured.low, measured.high)]
+    marks = [x for x in (low, high, value, *ends) if math.isfinite(x)]
+    if claim.against:
+        marks.append(0.0)  # no difference
+    first, span = min(marks), (max(marks) - min(marks)) or 1.0
+
+    def x(position: float) -> float:
+        share = (position - first) / span
+        inside = PLOT_MARGIN + share * (PLOT_WIDTH - 2 * PLOT_MARGIN)
+        return round(min(max(inside, 0), PLOT_WIDTH), 1)
+
+    bounds = [(x(s), short(b)) for s, b in zip((low, high), claim.region, strict=True)]
+    texts = [
+        Markup('<text x="{}" y="33">{}</text>').format(min(max(at, 10), PLOT_WIDTH - 10), text)
+        for (at, text), bound in zip(bounds, (low, high), strict=True)
+        if math.isfinite(bound)
+    ]
+    left, right = bounds[0][0], bounds[1][0]
+    null = Markup('<line class="null" x1="{0}" x2="{0}" y1="1" y2="23"/>').format(x(0.0))
+    return Markup(
+        '<svg class="interval" viewBox="0 0 {w} 36" width="{w}" height="36" role="img" '
+        'aria-label="effect and interval over the region of the claim">'
+        '<rect class="region" x="{left}" width="{width}" y="2" height="20"/>{null}'
+        '<line class="bar" x1="{a}" x2="{b}" y1="12" y2="12"/>'
+        '<circle class="dot" cx="{at}" cy="12" r="4.5"/>{texts}</svg>'
+    ).format(
+        w=PLOT_WIDTH,
+        left=left,
+        width=max(round(right - left, 1), 1),
+        null=null if claim.against else "",
+        a=x(ends[0]),
+        b=x(ends[1]),
+        at=x(value),
+        texts=Markup("").join(texts),
+    )
+
+
+def _figures(
+    frames: Frames, shown: Mapping[str, pd.DataFrame], judged: list[Judged]
+) -> dict[str, Any]:
+    """Each figure as a data URI, None where nothing of it was measured."""
+    conditions = [c for c in frames.conditions if c in set(frames.confirm()["condition"])]
+    by_config = dict(shown)
+    drawn = {*CLASS_LOSSES, "label_accuracy", "variance_ratio", frames.objective}
+    others = sorted({one.claim.metric for one in judged} - drawn)
+    return {
+        "losses": {
+            config: figures.class_losses(ticks, conditions) for config, ticks in shown.items()
+        },
+        "ratio": figures.curves(by_config, ["class_loss_ratio"], conditions, log=True, level=1.0),
+        "labels": figures.curves(by_config, ["label_accuracy", "variance_ratio"], conditions),
+        "objective": figures.curves(by_config, [frames.objective], conditions, log=True),
+        "others": figures.curves(by_config, others, conditions),
+        "other_names": others,
+    }
+
+
+def _samples(records: Records, frames: Frames, ticks: pd.DataFrame) -> list[dict[str, Any]]:
+    """Per condition the sample grids of its first seed at a few moments."""
+    rows, classes = [], frames.study["definition"].get("classes", [])
+    for condition in sorted(set(ticks["condition"]), key=natural):
+        mine = ticks[ticks["condition"].eq(condition)].sort_values("seed", kind="stable")
+        for cell_id in dict.fromkeys(mine["id"]):
+            paths = sorted((records.cell_folder(cell_id) / "samples").glob("*.png"))
+            if paths:
+                seed = mine[mine["id"].eq(cell_id)]["seed"].iloc[0]
+                found = [_grid(path, records.folder) for path in _spread(paths)]
+                grids = [grid for grid in found if grid]
+                kept = grids[0]["columns"] if grids else []
+                count = records.cell(cell_id)["condition"].get("classes", len(classes))
+                # A G without labels has columns too: then they are no classes.
+                names = [classes[c] for c in kept] if kept and kept[-1] + 1 == count else []
+                row = {"condition": condition, "seed": seed, "id": cell_id}
+                rows.append(row | {"grids": grids, "names": names})
+                break
+    return rows
+
+
+def _spread(paths: list[Path]) -> list[Path]:
+    """A few moments evenly spread, the last among them; noise before training only if room."""
+    trained = [path for path in paths if path.stem.isdigit() and int(path.stem)] or paths
+    if len(trained) < GRID_TICKS:
+        return paths[-GRID_TICKS:]
+    last = len(trained) - 1
+    return [trained[round(i * last / (GRID_TICKS - 1))] for i in range(GRID_TICKS)]
+
+
+def _grid(path: Path, folder: Path) -> dict[str, Any] | None:
+    found = figures.sample_grid(path)
+    if found is None:
+        return None
+    kimg = int(path.stem) if path.stem.isdigit() else path.stem
+    return {"kimg": kimg, "uri": found[0], "columns": found[1], "file": path.relative_to(folder)}
+
+
+def _cells(frames: Frames) -> list[dict[str, Any]]:
+    """A row per confirm cell: its best and last tick and where it collapsed."""
+    rows, objective = [], frames.objective
+    confirm = frames.cells[frames.cells["phase"].eq("confirm")]
+    for cell in confirm.to_dict("records"):
+        flags = [config for config, flag in FLAGS.items() if cell[flag]]
+        mine = frames.ticks[frames.ticks["id"].eq(cell["id"])]
+        rows.append(
+            {
+                "condition": cell["condition"],
+                "config": " = ".join(flags) or "an earlier best",
+                "seed": cell["seed"],
+                "outcome": cell["outcome"],
+                "kimg": cell["kimg"],
+                "best": cell.get(f"best/{objective}"),
+                "best_kimg": cell["best_kimg"],
+                "last": cell.get(f"last/{objective}"),
+                "collapse": collapse_kimg(mine, objective),
+                "accuracy": cell.get("last/label_accuracy"),
+                "variance": cell.get("last/variance_ratio"),
+                "seconds": cell["seconds"],
+                "id": cell["id"],
+            }
+        )
+    return sorted(rows, key=lambda r: (natural(r["condition"]), r["config"] == "best", r["seed"]))
+
+
+def _configuration(records: Records, frames: Frames, condition: str) -> dict[str, Any]:
+    """Reference and best values of what was searched or differs, and importances."""
+    reference = frames.study.get("reference", {}).get(condition, {})
+    best = records.best().get(condition, {})
+    found = importances(records, frames, condition)
+    shares = found if isinstance(found, dict) else {}
+    varied = {k for k in (best or {}) if best[k] != reference.get(k)} | shares.keys()
+    ranked = sorted(varied, key=lambda k: (-shares.get(k, 0.0), k))
+    return {
+        "condition": condition,
+        "left_out": frames.study.get("left_out", {}).get(condition),
+        "searched": bool(best),
+        "note": found if isinstance(found, str) else None,
+        "rows": [
+            {"name": k, "reference": reference.get(k), "best": best.get(k), "share": shares.get(k)}
+            for k in ranked
+        ],
+    }
+
+
+def _outcomes(records: Records, frames: Frames) -> dict[str, Any]:
+    """How the cells ended, counted by condition and phase."""
+    names = sorted(set(frames.cells["outcome"]), key=lambda o: (o != "complete", o))
+    rows = []
+    for condition in frames.conditions:
+        for phase in ("search", "confirm"):
+            cells = frames.cells
+            mine = cells[cells["condition"].eq(condition) & cells["phase"].eq(phase)]
+            if len(mine):
+                counts = [int(mine["outcome"].eq(name).sum()) for name in names]
+                rows.append({"condition": condition, "phase": phase, "counts": counts})
+    return {"names": names, "rows": rows, "open": len(records.ids()) - len(frames.cells)}
+
+
+def _seeds(frames: Frames) -> dict[str, str]:
+    phases = {}
+    for phase in ("confirm", "search"):
+        seeds = sorted(set(frames.cells[frames.cells["phase"].eq(phase)]["seed"]))
+        listed = ", ".join(map(str, seeds[:20])) or "none yet"
+        phases[phase] = listed + (f", ... ({len(seeds)} in all)" if len(seeds) > 20 else "")
+    return phases

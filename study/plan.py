@@ -1,0 +1,238 @@
+"""From a study, a budget and the data to cells. Nothing here trains or imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from search_spaces.core import Budget, Study
+from study.records import Records
+
+SEARCH_SEEDS = 1000  # search cell n has seed 1000 + n, so search and confirm never share a seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training run: what defines it, and so its id."""
+
+    study: str
+    variant: str
+    data: str
+    condition_name: str
+    condition: Mapping[str, Any]
+    phase: Literal["search", "confirm"]
+    number: int | None  # of a search cell, within its condition
+    hyperparameters: Mapping[str, Any]
+    seed: int
+    kimg: int
+    suggested: Mapping[str, Any] | None = None  # a search cell's parameters as Optuna knows them
+
+    @property
+    def id(self) -> str:
+        """12 hex digits; `suggested` says nothing new, so it is left out."""
+        defining = dataclasses.asdict(self) | {"suggested": None}
+        text = json.dumps(defining, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def as_json(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return value | {"id": self.id}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Cell:
+        return cls(**{k: v for k, v in value.items() if k != "id"})
+
+    @property
+    def label(self) -> str:
+        """How a person reads it: "classes=5 search 3" or "classes=5 confirm, seed 0"."""
+        which = f"search {self.number}" if self.phase == "search" else f"confirm, seed {self.seed}"
+        return f"{self.condition_name} {which}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A study resolved for one budget and one data set."""
+
+    name: str
+    study: Study
+    budget: Budget
+    overrides: Mapping[str, Any]  # of hyperparameters, by --set
+    data: str
+    classes: int  # of the data, as are the next two
+    channels: int
+    size: tuple[int, int]
+    only: str | None = None
+
+    @property
+    def conditions(self) -> dict[str, Mapping[str, Any]]:
+        """The conditions that run: those the data can hold, or the one asked for."""
+        return {
+            name: condition
+            for name, condition in self.study.conditions.items()
+            if name not in self.left_out and self.only in (None, name)
+        }
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Conditions that the data cannot hold, with the reason."""
+        return {
+            name: f"{self.data} has {self.classes} classes"
+            for name, condition in self.study.conditions.items()
+            if condition.get("classes", 0) > self.classes
+        }
+
+    def variant(self, condition: str) -> str:
+        value: str = self.study.conditions[condition].get("variant", self.study.variant)
+        return value
+
+    def hyperparameters(
+        self, condition: str, suggestion: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The reference recipe of a condition, with what Optuna suggested in place of it."""
+        factors = self.study.conditions[condition].items()
+        own = {k: v for k, v in factors if k not in ("classes", "variant")}
+        merged = {**self.study.reference, **self.budget.fixed, **own, **(suggestion or {})}
+        value: dict[str, Any] = json.loads(json.dumps({**merged, **self.overrides}))
+        return value
+
+    def search_cell(
+        self, condition: str, number: int, suggested: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Cell:
+        return self._cell(
+            condition,
+            phase="search",
+            number=number,
+            suggested=suggested,
+            hyperparameters=self.hyperparameters(condition, values),
+            seed=SEARCH_SEEDS + number,
+            kimg=self.budget.search_kimg,
+        )
+
+    def confirm_cells(self, condition: str, hyperparameters: Mapping[str, Any]) -> list[Cell]:
+        """One configuration over the seeds."""
+        return [
+            self._cell(
+                condition,
+                phase="confirm",
+                number=None,
+                hyperparameters=hyperparameters,
+                seed=seed,
+                kimg=self.budget.kimg,
+            )
+            for seed in range(self.budget.seeds)
+        ]
+
+    def _cell(self, condition: str, **rest: Any) -> Cell:
+        return Cell(
+            study=self.name,
+            variant=self.variant(condition),
+            data=self.data,
+            condition_name=condition,
+            condition=self.study.conditions[condition],
+            **rest,
+        )
+
+    @property
+    def searches(self) -> bool:
+        return self.study.space is not None and self.budget.trials > 0
+
+    def count(self) -> tuple[int, int]:
+        """How many search and confirm cells at most (fewer where the reference is the best)."""
+        n, configurations = len(self.conditions), 2 if self.searches else 1
+        trials = self.budget.trials if self.searches else 0
+        return n * trials, n * configurations * self.budget.seeds
+
+    def definition(self) -> dict[str, Any]:
+        """What must not change while a study's folder lives: all that decides a cell's numbers.
+
+        The numbers of trials and seeds are not in it: a study can grow.
+        """
+        study, budget = self.study, self.budget
+        value = {
+            "study": self.name,
+            "variant": study.variant,
+            "objective": study.objective,
+            "metrics": list(study.metrics),
+            "conditions": study.conditions,
+            "reference": {name: self.hyperparameters(name) for name in study.conditions},
+            "space": describe_space(study),
+            "data": self.data,
+            "kimg": budget.kimg,
+            "search_kimg": budget.search_kimg,
+            "ticks": budget.ticks(max(budget.kimg, budget.search_kimg)),
+            "samples": budget.samples,
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(value))
+        return plain
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial takes, and how many run at once."""
+
+    cpus: int
+    gpus: float
+    concurrent: int
+
+
+def confirmations(plan: Plan, records: Records) -> list[Cell]:
+    """The confirm cells that can be named so far: the reference, and the best where known."""
+    best = records.best() if plan.searches else {}
+    cells: dict[str, Cell] = {}
+    for name in plan.conditions:
+        configurations = [plan.hyperparameters(name)]
+        if name in best and searched(plan, records, name) >= plan.budget.trials:
+            configurations.append(best[name])
+        for values in configurations:
+            cells |= {cell.id: cell for cell in plan.confirm_cells(name, values)}
+    return list(cells.values())
+
+
+def searched(plan: Plan, records: Records, condition: str) -> int:
+    """How many search cells of a condition are accepted."""
+    cells = [records.cell(cell_id) for cell_id in records.ids() if records.result(cell_id)]
+    return sum(c["phase"] == "search" and c["condition_name"] == condition for c in cells)
+
+
+def is_finished(plan: Plan, records: Records) -> bool:
+    """Whether every cell of the plan is accepted."""
+    trials = plan.budget.trials if plan.searches else 0
+    return all(searched(plan, records, name) >= trials for name in plan.conditions) and all(
+        records.result(cell.id) for cell in confirmations(plan, records)
+    )
+
+
+def describe_space(study: Study) -> dict[str, Any]:
+    """Every parameter that the space can suggest, with its distribution (Optuna's JSON form).
+
+    A define-by-run space shows its branches only by running, so it is run 200 times at random.
+    """
+    import optuna
+
+    if study.space is None:
+        return {}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found: dict[str, optuna.distributions.BaseDistribution] = {}
+    probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(200):
+        trial = probe.ask()
+        study.space(trial)
+        found |= trial.distributions
+    to_json = optuna.distributions.distribution_to_json
+    return {name: json.loads(to_json(found[name])) for name in sorted(found)}
+
+
+def difference(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """One "key: recorded -> asked" per entry that differs, nested keys dotted."""
+    lines: list[str] = []
+    for key in sorted(recorded.keys() | asked.keys()):
+        old, new = recorded.get(key), asked.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += [f"{key}.{line}" for line in difference(old, new)]
+        elif old != new:
+            lines.append(f"{key}: {json.dumps(old)} -> {json.dumps(new)}")
+    return lines

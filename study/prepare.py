@@ -1,0 +1,273 @@
+"""Everything before the first trial: refuse bad input, open the folder, make what cells share."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import search_spaces
+import trainables
+from search_spaces.core import Budget, Claim, Study
+from study import metrics
+from study.plan import Plan, difference
+from study.records import Records, write_json
+from trainables.data import DataError
+
+if TYPE_CHECKING:
+    from study.cell import Shared
+    from trainables.data import Dataset
+
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "pandas", "pytorch-fid", "numpy")
+BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples")  # what --set changes of a budget
+
+
+class BadInputError(Exception):
+    """What the user asked for cannot be: the message is one line."""
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """["lr=1e-3", "d_norm=sn"] -> {"lr": 0.001, "d_norm": "sn"}; values are JSON or else text."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise BadInputError(f"--set {setting!r}: write key=value")
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            values[key] = text
+    return values
+
+
+def resolve_budget(
+    study: Study, scale: str, trials: int | None, seeds: int | None, settings: dict[str, Any]
+) -> Budget:
+    """The scale's budget with --trials, --seeds and the budget's own --set keys (taken out)."""
+    budget = study.scales[scale]  # type: ignore[index]
+    changed = {key: settings.pop(key) for key in BUDGET_KEYS if key in settings}
+    for key, value in changed.items():
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise BadInputError(f"--set {key}={value!r}: give a whole number")
+    counts = {"trials": trials, "seeds": seeds}
+    changed |= {key: value for key, value in counts.items() if value is not None}
+    try:
+        return dataclasses.replace(budget, **changed)
+    except ValueError as error:
+        raise BadInputError(str(error)) from None
+
+
+def check(plan: Plan) -> Plan:
+    """The plan with its --set values typed.
+
+    Raises:
+        BadInputError: an unknown variant, metric, hyperparameter, condition or a value out of range.
+    """
+    valid = ", ".join(plan.study.conditions)
+    if plan.only is not None and plan.only not in plan.study.conditions:
+        raise BadInputError(f"unknown condition {plan.only!r}: choose one of {valid}")
+    if not plan.conditions:
+        reasons = "; ".join(f"{name}: {why}" for name, why in plan.left_out.items())
+        raise BadInputError(f"no condition is left to run: {reasons}")
+    typed: dict[str, Any] = {}
+    try:
+        for name in plan.study.conditions:
+            variant = trainables.load(plan.variant(name))
+            metrics.check(plan.study.metrics, variant)
+            config = variant.config_type.parse(plan.hyperparameters(name))
+            dumped = config.model_dump(mode="json")
+            typed = {key: dumped[key] for key in plan.overrides}
+    except ValueError as error:
+        raise BadInputError(str(error)) from None
+    return dataclasses.replace(plan, overrides=typed)
+
+
+def study_folder(storage: Path, name: str, fresh: bool) -> Path:
+    """The newest of NAME, NAME.2, NAME.3, ...; with `fresh` the one after it."""
+    taken = [storage / name]
+    while taken[-1].exists():
+        taken.append(storage / f"{name}.{len(taken) + 1}")
+    return taken[-1] if fresh or len(taken) == 1 else taken[-2]
+
+
+def recorded(records: Records) -> dict[str, Any] | None:
+    """study.json, or None where the folder is new."""
+    try:
+        return records.study() if (records.folder / "study.json").exists() else None
+    except ValueError as error:
+        raise BadInputError(str(error)) from None
+
+
+def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], folder: Path) -> None:
+    """A folder keeps its definition for life.
+
+    Raises:
+        BadInputError: it differs; the line lists how.
+    """
+    old = {key: known["definition"].get(key) for key in definition}
+    if lines := difference(old, definition):
+        raise BadInputError(
+            f"{folder} holds another definition ({'; '.join(lines)}): "
+            "ask for that one, or begin anew with --fresh"
+        )
+
+
+def load_data(name: str, data_dir: Path | None, storage: Path) -> Dataset:
+    from trainables import data
+
+    try:
+        return data.load(name, data_dir, cache=storage / "cache")
+    except DataError as error:
+        raise BadInputError(str(error)) from None
+
+
+def write_study(
+    records: Records, plan: Plan, dataset: Dataset, data_line: str, scale: str, command: str
+) -> bool:
+    """Write study.json of a new folder, or add this run to the list of a known one.
+
+    Returns whether the study computes in bfloat16: decided once, where the processor has it.
+
+    Raises:
+        BadInputError: the data are not those that the folder was begun with.
+    """
+    import torch
+
+    from study.cell import bf16_pays
+
+    value = recorded(records)
+    here = environment()
+    if value is None:
+        definition = plan.definition() | {
+            "digest": dataset.digest,
+            "classes": list(dataset.classes),
+            "data_source": data_line,
+            "stand_in": plan.data == plan.study.standin != plan.study.data,
+            "scale": scale,
+            "bf16": bf16_pays(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        }
+        value = {"study": plan.name, "definition": definition, "environment": here, "runs": []}
+    if value["definition"]["digest"] != dataset.digest:
+        raise BadInputError(
+            f"{plan.data} has changed: its digest is {dataset.digest} but "
+            f"{records.folder} was begun with {value['definition']['digest']}"
+        )
+    value |= {
+        "title": plan.study.title,
+        "command": command,
+        "claims": [claim_json(claim) for claim in plan.study.claims],
+        "reference": value["definition"]["reference"],
+        "left_out": plan.left_out,
+    }
+    value["runs"].append({"command": command} | here)
+    write_json(records.folder / "study.json", value)
+    return bool(value["definition"]["bf16"])
+
+
+def claim_json(claim: Claim) -> dict[str, Any]:
+    """A claim for study.json; an open end of its region is null."""
+    value = dataclasses.asdict(claim)
+    value["region"] = [bound if math.isfinite(bound) else None for bound in claim.region]
+    return value
+
+
+def environment() -> dict[str, Any]:
+    """Versions, git commit and hardware that a result depends on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0].partition(":")[2].strip() if models else cpu
+    return {
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "git_commit": _git("rev-parse", "HEAD") or "none",
+        "git_dirty": _git("diff", "HEAD"),
+        "hardware": {"cpu": cpu, "cpus": os.cpu_count(), "gpus": _gpus(), "host": platform.node()},
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+def make_shared(
+    plan: Plan,
+    records: Records,
+    dataset: Dataset,
+    storage: Path,
+    fid_weights: Path | None,
+    bf16: bool,
+    report: Any,
+) -> Shared:
+    """Judges and reference statistics, computed once per data set and condition.
+
+    Args:
+        report: called with one line before each step that takes a while.
+    """
+    import torch
+
+    from study.cell import Shared
+    from study.metrics import fid
+    from study.metrics.judge import train_judges
+    from study.metrics.reference import Reference
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    cache = storage / "cache"
+    report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")
+    judges = train_judges(dataset, cache, device=device)
+    report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} (labels)")
+    weights = fid.find_weights(fid_weights) if plan.study.fid else None
+    if plan.study.fid and weights is None:
+        report("fid: left out, its Inception weights are neither here nor downloadable")
+    references, inceptions = {}, {}
+    for name, condition in plan.conditions.items():
+        part = dataset.keep(condition.get("classes", len(dataset.classes)))
+        reference = Reference.build(judges, part, plan.budget.samples, seed=0)
+        references[name] = reference.state()
+        if weights is not None:
+            report(f"fid: real images of {name} through Inception")
+            inception = fid.Inception.build(weights, part, plan.budget.samples, 0, cache, device)
+            inceptions[name] = inception.state()
+    ticks = {
+        "search": plan.budget.ticks(plan.budget.search_kimg),
+        "confirm": plan.budget.ticks(plan.budget.kimg),
+    }
+    return Shared(
+        folder=records.folder,
+        x=dataset.train.x,
+        y=dataset.train.y,
+        judges=judges.state(),
+        references=references,
+        ticks=ticks,
+        metrics=plan.study.metrics,
+        objective=plan.study.objective,
+        bf16=bf16,
+        inceptions=inceptions,
+    )
+
+
+def load_study(name: str) -> Study:
+    try:
+        return search_spaces.load(name)
+    except ValueError as error:
+        raise BadInputError(str(error)) from None

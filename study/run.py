@@ -1,0 +1,243 @@
+"""`python -m study.run NAME`: run a study, or what is missing of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import search_spaces
+
+if TYPE_CHECKING:
+    from study.console import Display
+    from study.plan import Cell, Plan, Resources
+    from study.records import Records
+
+COMPLETE, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Bad input is one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}", file=sys.stderr)
+        raise SystemExit(BAD_INPUT)
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 0")
+    return value
+
+
+def share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 0")
+    return value
+
+
+def parser() -> Parser:
+    p = Parser(prog="python -m study.run", description=__doc__, allow_abbrev=False)
+    p.add_argument("name", nargs="?", metavar="NAME", help="a study: see --list")
+    p.add_argument("--list", action="store_true", help="name all studies and end")
+    p.add_argument("--dry-run", action="store_true", help="show cells and resources, start nothing")
+    p.add_argument(
+        "--scale", choices=("smoke", "quick", "full"), help="default: quick, full on GPU"
+    )
+    p.add_argument("--trials", type=natural, metavar="N", help="search cells per condition")
+    p.add_argument("--seeds", type=positive, metavar="N", help="seeds per confirmed configuration")
+    fix = "fix a hyperparameter, or kimg, search_kimg, tick_kimg, samples"
+    p.add_argument("--set", action="append", default=[], dest="settings", metavar="K=V", help=fix)
+    p.add_argument("--data", default="auto", metavar="NAME|PATH", help="default: auto")
+    p.add_argument("--data-dir", type=Path, metavar="DIR", help="default: $STUDY_DATA or data/")
+    p.add_argument("--fid-weights", type=Path, metavar="FILE", help="pytorch-fid's Inception")
+    p.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N")
+    p.add_argument("--gpus-per-trial", type=share, metavar="F", help="default: 0.25 with a GPU")
+    p.add_argument("--max-concurrent", type=positive, metavar="N", help="default: what fits")
+    p.add_argument("--storage", type=Path, default=Path("runs"), metavar="DIR")
+    p.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage folder")
+    p.add_argument("--fresh", action="store_true", help="begin anew in a folder of its own")
+    p.add_argument("--only", metavar="CONDITION", help="run one condition")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    p = parser()
+    args = p.parse_args(arguments)
+    if args.list:
+        for name in search_spaces.names():
+            print(f"{name:28} {search_spaces.load(name).title}")
+        return COMPLETE
+    if args.name is None:
+        p.error(f"name a study: {', '.join(search_spaces.names())}")
+    if args.name not in search_spaces.names():
+        p.error(f"unknown study {args.name!r}: choose one of {', '.join(search_spaces.names())}")
+
+    from study.prepare import BadInputError
+
+    command = "python -m study.run " + shlex.join(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(args, command)
+    except BadInputError as error:
+        p.error(str(error))
+
+
+def _run(args: argparse.Namespace, command: str) -> int:
+    from study import prepare
+    from study.plan import Plan
+    from study.records import Records
+    from trainables import data
+
+    study = prepare.load_study(args.name)
+    records = Records(prepare.study_folder(args.storage, args.name, args.fresh))
+    known = prepare.recorded(records)
+    if args.data == "auto" and known:  # the choice is kept for the study's life
+        choice, line = known["definition"]["data"], known["definition"]["data_source"]
+    else:
+        try:
+            choice, line = data.choose(args.data, study.data, study.standin, args.data_dir)
+        except data.DataError as error:
+            raise prepare.BadInputError(str(error)) from None
+    look = data.look(choice, args.data_dir)
+    settings = prepare.parse_settings(args.settings)
+    scale = args.scale or ("full" if has_gpu() else "quick")
+    budget = prepare.resolve_budget(study, scale, args.trials, args.seeds, settings)
+    plan = prepare.check(
+        Plan(
+            name=args.name,
+            study=study,
+            budget=budget,
+            overrides=settings,
+            data=choice,
+            classes=look.classes,
+            channels=look.channels,
+            size=look.size,
+            only=args.only,
+        )
+    )
+    if known:
+        prepare.refuse_changes(known, plan.definition(), records.folder)
+    resources = fit_resources(args)
+    from study.console import Display
+
+    display = Display(plan, records)
+    display.say(line)
+    for name, why in plan.left_out.items():
+        display.say(f"left out: {name}, for {why}")
+    if args.dry_run:
+        return dry_run(plan, resources, display)
+    return execute(args, plan, records, resources, display, line, scale, command)
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def fit_resources(args: argparse.Namespace) -> Resources:
+    """What a trial takes on this machine, and how many fit."""
+    import torch
+
+    from study.plan import Resources
+    from study.prepare import BadInputError
+
+    gpus, cpus = torch.cuda.device_count(), os.cpu_count() or 1
+    per_trial = args.gpus_per_trial
+    if per_trial is None:
+        per_trial = 0.25 if gpus else 0.0
+    if args.cpus_per_trial > cpus:
+        raise BadInputError(f"--cpus-per-trial {args.cpus_per_trial}: this machine has {cpus}")
+    if per_trial > gpus:
+        raise BadInputError(f"--gpus-per-trial {per_trial}: this machine has {gpus}")
+    fitting = cpus // args.cpus_per_trial
+    if per_trial:
+        fitting = min(fitting, int(gpus / per_trial))
+    wanted = args.max_concurrent or fitting
+    return Resources(cpus=args.cpus_per_trial, gpus=per_trial, concurrent=min(wanted, fitting))
+
+
+def dry_run(plan: Plan, resources: Resources, display: Display) -> int:
+    """Cells, resources and the time they will take, by a few timed steps on this machine."""
+    from study.estimate import estimate
+
+    search, confirm = plan.count()
+    names = ", ".join(plan.conditions)
+    display.say(f"cells: {search} search + at most {confirm} confirm over {names}")
+    display.say(
+        f"resources: {resources.cpus} CPU and {resources.gpus:g} GPU per trial, "
+        f"{resources.concurrent} at a time"
+    )
+    display.say(
+        f"estimated time: {estimate(plan, resources) / 60:.0f} minutes (early stopping apart)"
+    )
+    return COMPLETE
+
+
+def execute(
+    args: argparse.Namespace,
+    plan: Plan,
+    records: Records,
+    resources: Resources,
+    display: Display,
+    data_line: str,
+    scale: str,
+    command: str,
+) -> int:
+    """Run what is missing, then write the report and print the summary."""
+    from study import report
+    from study.plan import is_finished
+    from study.tracking import Mirror, default_uri
+
+    uri = args.tracking_uri or default_uri(args.storage)
+    fresh = not (records.folder / "study.json").exists()
+    finished = not fresh and is_finished(plan, records)
+    mirror = None
+    if finished:
+        display.say(f"{records.folder}: every cell is accepted, nothing to run")
+    else:
+        from study import prepare
+
+        dataset = prepare.load_data(plan.data, args.data_dir, args.storage)
+        bf16 = prepare.write_study(records, plan, dataset, data_line, scale, command)
+        shared = prepare.make_shared(
+            plan, records, dataset, args.storage, args.fid_weights, bf16, display.say
+        )
+        from study.engine import run_cells
+
+        mirror = following = Mirror(uri, args.storage, records)
+
+        def observe(cell: Cell, result: dict[str, Any] | None) -> None:
+            display(cell, result)
+            following.touch(cell.id)
+
+        with display.progress:
+            finished = run_cells(plan, records, shared, resources, observe)
+    mirror = mirror or Mirror(uri, args.storage, records)
+    page = report.write(records)
+    cells, claims = records.cells(), report.claims_frame(records)
+    mirror.close(page, dict(zip(claims["id"], claims["verdict"], strict=True)), finished)
+    if mirror.problem:
+        display.say(f"mlflow: {uri} is behind ({mirror.problem}); the same command catches up")
+    display.summary(cells, claims)
+    display.say(f"report: {page}")
+    display.say(f"mlflow: python -m study.ui {plan.name} --storage {args.storage}")
+    if not finished:
+        return INTERRUPTED
+    return SOME_FAILED if (cells["outcome"] == "failed").any() else COMPLETE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""MLflow's UI on a study's store, with a link that compares the best confirm cells.
+
+python -m study.ui [NAME] [--storage DIR] [--port N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from study.records import Records
+
+HOST = "127.0.0.1"  # this machine only: MLflow asks nobody who they are
+MOST_COMPARED = 8  # runs; more are unreadable side by side
+PATIENCE = 120  # seconds until the server must answer
+
+
+def store_uri(storage: Path) -> str:
+    """The store under a storage folder.
+
+    Raises:
+        ValueError: there is none.
+    """
+    store = storage.resolve() / "mlflow.db"
+    if not store.exists():
+        raise ValueError(f"no MLflow store {storage / 'mlflow.db'}: run a study, or give --storage")
+    return f"sqlite:///{store}"
+
+
+def check_port(port: int) -> None:
+    """Raise ValueError where a server could not listen on the port."""
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port {port} is not one of 1 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            why = error.strerror
+            raise ValueError(f"port {port} cannot be used ({why}): give --port") from None
+
+
+def best_cells(records: Records) -> list[str]:
+    """Ids of the best finished confirm cells, by last objective: at most eight.
+
+    The best of every condition come first, then the second best, and so on.
+    """
+    cells: pd.DataFrame = records.cells()
+    last = f"last/{records.study()['definition']['objective']}"
+    if last not in cells.columns:
+        return []
+    chosen = cells["phase"].eq("confirm") & cells["outcome"].eq("complete") & cells[last].notna()
+    kept = cells[chosen].sort_values(last)
+    kept["rank"] = kept.groupby("condition").cumcount()
+    ids: list[str] = kept.sort_values(["rank", "condition"])["id"].head(MOST_COMPARED).to_list()
+    return ids
+
+
+def compare_link(address: str, uri: str, name: str, cells: Sequence[str]) -> str | None:
+    """MLflow's page that compares the runs of `cells`; None where it has none of them."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return None
+    number = experiment.experiment_id
+    found = [client.search_runs([number], f"tags.cell = '{cell}'", max_results=1) for cell in cells]
+    ids = [runs[0].info.run_id for runs in found if runs]
+    if not ids:
+        return None
+    runs, experiments = (quote(json.dumps(x, separators=(",", ":"))) for x in (ids, [number]))
+    return f"{address}/#/compare-runs?runs={runs}&experiments={experiments}"
+
+
+def server_command(uri: str, storage: Path, port: int) -> list[str]:
+    artifacts = (storage.resolve() / "mlartifacts").as_uri()
+    where = ["--backend-store-uri", uri, "--artifacts-destination", artifacts]
+    return [
+        *(sys.executable, "-m", "mlflow", "server", *where),
+        *("--host", HOST, "--port", str(port), "--workers", "1"),
+    ]
+
+
+def serve(command: Sequence[str], port: int, lines: Sequence[str]) -> int:
+    """Run the server until it ends or is interrupted; print `lines` once it listens.
+
+    Returns: the server's own exit code.
+    """
+    # A session of its own: Ctrl-C reaches us alone, and we end the server with its workers.
+    server = subprocess.Popen(command, start_new_session=True)
+    try:
+        if _listening(server, port):
+            print("\n".join(lines), flush=True)
+        return server.wait()
+    finally:
+        _stop(server)
+
+
+def _listening(server: subprocess.Popen[bytes], port: int) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while server.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(10)
+            return
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m study.ui", description="Open MLflow on the store of a storage folder."
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?", help="print its compare link too")
+    parser.add_argument("--storage", type=Path, default=Path("runs"), help="default: runs")
+    parser.add_argument("--port", type=int, default=5000, help="default: 5000")
+    asked = parser.parse_args(arguments)
+    # Explicitly: a shell starts its background jobs with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    address = f"http://{HOST}:{asked.port}"
+    lines = [f"MLflow: {address}  (Ctrl-C ends it)"]
+    try:
+        uri = store_uri(asked.storage)
+        check_port(asked.port)
+        if asked.name:
+            from study.report import find
+
+            cells = best_cells(find(asked.storage, asked.name))
+            link = compare_link(address, uri, asked.name, cells) if cells else None
+            missing = f"nothing to compare: MLflow has no finished confirm cell of {asked.name}"
+            lines.append(f"compare the best of {asked.name}: {link}" if link else missing)
+        return serve(server_command(uri, asked.storage, asked.port), asked.port, lines)
+    except ValueError as error:
+        print(f"study.ui: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # how a user ends it
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

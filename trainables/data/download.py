@@ -1,0 +1,140 @@
+"""Files from the net: the whole right file under its name, or an error and nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+from trainables.data.base import DataError
+
+TIMEOUT = 30.0  # seconds without a byte
+PROBE_TIMEOUT = 2.5  # seconds, names looked up and all
+CHUNK = 1 << 18  # bytes
+
+
+class _RefusedError(Exception):
+    """One address did not give the file."""
+
+
+def probe(urls: Sequence[str], folder: Path) -> str | None:
+    """Why none of the addresses can be downloaded to a folder now; None where one can.
+
+    Takes PROBE_TIMEOUT at most, also where no name server answers.
+    """
+    parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not parent.is_dir():
+        return f"cannot be downloaded ({parent} is not a folder)"
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return f"cannot be downloaded ({parent} is not writable)"
+    answers: dict[str, str | None] = {}
+    done = threading.Event()
+
+    def ask(url: str) -> None:
+        try:
+            with _open(url, PROBE_TIMEOUT, {"Range": "bytes=0-0"}):
+                answers[url] = None
+        except _RefusedError as refused:
+            answers[url] = str(refused)
+        if answers[url] is None or len(answers) == len(urls):
+            done.set()
+
+    for url in urls:  # daemons: a name look-up cannot be cancelled and must hold nobody up
+        threading.Thread(target=ask, args=(url,), daemon=True).start()
+    done.wait(PROBE_TIMEOUT)
+    known = dict(answers)
+    if None in known.values():
+        return None
+    reasons = [known.get(url) or f"no answer from {_host(url)}" for url in urls]
+    return f"cannot be downloaded ({'; '.join(dict.fromkeys(reasons))})"
+
+
+def fetch(urls: Sequence[str], path: Path, md5: str, progress: bool) -> None:
+    """Downloads one file from the first address that has it.
+
+    Args:
+        md5: of the file as it is sent.
+        progress: show a bar.
+
+    Raises:
+        DataError: no address gave the right file, with the reason for each; or no room for it.
+    """
+    reasons = []
+    for url in urls:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with scratch(path) as sink:
+                _receive(url, sink, md5, progress, path.name)
+            return
+        except _RefusedError as refused:
+            reasons.append(f"{refused} ({url})")
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    raise DataError(f"{path.name} cannot be downloaded: {'; '.join(reasons)}")
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[BinaryIO]:
+    """A new file that gets its name once it is whole, and vanishes where it does not."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as sink:
+            yield sink
+        Path(temporary).chmod(0o644)  # mkstemp's is 0600
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _receive(url: str, sink: BinaryIO, md5: str, progress: bool, name: str) -> None:
+    """Writes what an address sends; refuses a part of the file or another one."""
+    from tqdm import tqdm
+
+    digest = hashlib.md5(usedforsecurity=False)
+    with _open(url, TIMEOUT, {}) as response:
+        total = response.length
+        with tqdm(total=total, desc=name, unit="B", unit_scale=True, disable=not progress) as bar:
+            while chunk := _read(response, url):
+                sink.write(chunk)
+                digest.update(chunk)
+                bar.update(len(chunk))
+            received = sink.tell()
+    if total is not None and received != total:
+        raise _RefusedError(f"only {received} of {total} bytes came")
+    if digest.hexdigest() != md5:
+        raise _RefusedError(f"md5 is {digest.hexdigest()}, not {md5}")
+
+
+def _open(url: str, timeout: float, headers: dict[str, str]) -> HTTPResponse:
+    request = urllib.request.Request(url, headers={"User-Agent": "gan-study", **headers})
+    try:
+        response: HTTPResponse = urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _RefusedError(f"{_host(url)} answers {error.code}") from error
+    except (OSError, HTTPException) as error:
+        raise _RefusedError(f"no answer from {_host(url)}") from error
+    if response.headers.get_content_type() == "text/html":  # a portal's page, not a file
+        response.close()
+        raise _RefusedError(f"{_host(url)} answers with a web page")
+    return response
+
+
+def _read(response: HTTPResponse, url: str) -> bytes:
+    try:
+        return response.read(CHUNK)
+    except (OSError, HTTPException) as error:
+        raise _RefusedError(f"{_host(url)} broke off") from error
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc
