@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -101,9 +102,10 @@ def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Datas
     missing = _missing(name, data_dir)
     for remote in missing:
         urls = [base + remote.name for base in BASES[stem]]
-        fetch(urls, folder / remote.name, remote.md5, progress)
         if remote.name.endswith(".tar.gz"):
-            _unpack(folder / remote.name, published)
+            _fetch_archive(urls, remote, published, folder, progress)
+        else:
+            fetch(urls, folder / remote.name, remote.md5, progress)
     test = _split(published, published.test, folder)
     if name == stem:
         train = _split(published, published.train, folder)
@@ -134,19 +136,23 @@ def _find(folder: Path, file: str) -> Path | None:
     return next((p for p in (folder / file, folder / f"{file}.gz") if p.is_file()), None)
 
 
-def _unpack(archive: Path, published: Published) -> None:
-    """The files of a set out of its archive, which then goes."""
+def _fetch_archive(
+    urls: Sequence[str], remote: Remote, published: Published, folder: Path, progress: bool
+) -> None:
+    """A set's files out of its archive, which is not kept."""
     try:
-        with tarfile.open(archive) as tar:
-            for file in published.train | published.test:
-                member = tar.extractfile(f"{published.folder}/{file}")
-                assert member is not None  # its md5 has vouched for the archive
-                with scratch(archive.with_name(file)) as sink:
-                    sink.write(member.read())
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder) as temporary:
+            archive = Path(temporary) / remote.name
+            fetch(urls, archive, remote.md5, progress)
+            with tarfile.open(archive) as tar:
+                for file in published.train | published.test:
+                    member = tar.extractfile(f"{published.folder}/{file}")
+                    assert member is not None  # its md5 has vouched for the archive
+                    with scratch(folder / file) as sink:
+                        sink.write(member.read())
     except (OSError, KeyError, tarfile.TarError, EOFError, zlib.error) as error:
-        raise DataError(f"{archive}: cannot be unpacked: {error}") from error
-    finally:
-        archive.unlink(missing_ok=True)
+        raise DataError(f"{folder}: {remote.name} cannot be unpacked: {error}") from error
 
 
 def _split(published: Published, files: dict[str, Remote], folder: Path) -> Split:
