@@ -37,8 +37,8 @@ Progress = Callable[[int, int], None]  # images seen so far, images in all
 class Recipe:
     """How both judges are trained: AdamW, one cycle of the learning rate, class-balanced draws."""
 
-    label_images: int = 48_000  # draws that the label judge sees
-    feature_images: int = 40_000  # draws that the feature judge sees
+    label_images: int = 24_000  # draws that the label judge sees
+    feature_images: int = 20_000  # draws that the feature judge sees
     batch: int = 64
     lr: float = 4e-3  # peak
     weight_decay: float = 0.02
@@ -189,7 +189,7 @@ def train_judges(
         seed: of the weights and of the draws; the global random state is left as it was.
         progress: called with images seen and images in all.
         device: where to train; the judges stay there.
-        recipe: how to train; the default takes tens of seconds on two slow cores.
+        recipe: how to train; the default takes 15 to 30 s on two cores, for .95 on 49 kana.
     """
     recipe = recipe or Recipe()
     key = [dataset.digest, len(dataset.classes), asdict(recipe), seed, VERSION, torch.__version__]

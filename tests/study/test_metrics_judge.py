@@ -9,7 +9,7 @@ import torch
 from study.metrics.frechet import frechet_distance, moments
 from study.metrics.judge import Judges, Recipe, _balanced, train_judges
 from study.metrics.reference import Reference
-from trainables.data import Dataset, Split
+from trainables.data import Dataset, Split, load
 
 RECIPE = Recipe(label_images=1_500, feature_images=1_500, batch=50)
 
@@ -138,6 +138,15 @@ def test_judges_take_one_size_only(channels: int, size: int, tmp_path: Path) -> 
     judges = train_judges(data, tmp_path, recipe=Recipe(64, 64, batch=32))
     assert judges.features(data.test.x[:3]).shape == (3, 64)
     assert Judges.from_state(judges.state()).logits(data.test.x[:3]).shape == (3, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_default_recipe_cannot_read_49_kana(tmp_path: Path) -> None:
+    """Below .92 label accuracies of fakes would say more of the judge than of the generator."""
+    judges = train_judges(load("kana", cache=tmp_path), tmp_path)
+    assert judges.accuracy["label"] >= 0.92
+    assert judges.accuracy["feature"] >= 0.92
 
 
 def test_rare_classes_are_seldom_drawn() -> None:
