@@ -179,14 +179,14 @@ def _curve(
 
 def _log_axis(ax: Axes) -> None:
     """Log y with plain numbers; 2 and 5 are labelled too where there are few decades."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     ax.set_yscale("log")
     low, high = ax.get_ylim()
     few = low > 0 and high / low < 500
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_minor_locator(NullLocator())
 
 
 def _has(ticks: pd.DataFrame, columns: Sequence[str] | dict[str, str]) -> bool:
