@@ -61,14 +61,7 @@ STUDY = Study(
     conditions=crossed(classes=(5, 10, 49)),
     reference=RECIPE_A,
     space=space,
-    start={
-        "lr": 2e-4,
-        "lr_ratio": 1.0,
-        "adversarial": "saturating",
-        "label_noise": "two_sided",
-        "noise_width": 1.0,
-        "pretrain_kimg": 0.0,
-    },
+    start={"noise_width": 1.0},
     metrics=("fcd", "labels", "variance", "class_loss", "gradients"),
     claims=(
         Claim(
@@ -138,14 +131,14 @@ STUDY = Study(
             fixed={"f": 4},
         ),
         "quick": Budget(
-            kimg=40,
-            search_kimg=15,
-            tick_kimg=5,
+            kimg=50,
+            search_kimg=20,
+            tick_kimg=10,
             first_tick_kimg=1,
-            trials=4,
+            trials=3,
             seeds=3,
             samples=1000,
-            fixed={"f": 16, "batch": 32},
+            fixed={"f": 8, "batch": 32, "lr": 1e-3},  # small networks, small steps, at once
         ),
         "full": Budget(  # the original's 100 epochs of 232,365 images
             kimg=23_000,

@@ -98,7 +98,8 @@ class Study:
     conditions: Mapping[str, Condition]
     reference: Mapping[str, Any]  # hyperparameters that differ from the variant's defaults
     space: Space | None
-    start: Mapping[str, Any] = field(default_factory=dict)  # the reference in the space's own terms
+    # The reference in the space's terms, as far as they are not hyperparameters themselves.
+    start: Mapping[str, Any] = field(default_factory=dict)
     metrics: tuple[str, ...]  # files of study/metrics/, measured at every tick
     claims: tuple[Claim, ...]
     scales: Mapping[Literal["smoke", "quick", "full"], Budget]

@@ -80,7 +80,7 @@ class ConditionSearch:
         The sampler is seeded by condition and number, so a suggestion depends on the results so
         far and on nothing else: a search rebuilt from its records goes on alike.
         """
-        number, start = self.asked, self.plan.study.start
+        number = self.asked
         if number >= self.plan.budget.trials:
             return None
         seed = hashlib.sha256(f"{self.study.study_name}/{number}".encode()).digest()
@@ -93,8 +93,10 @@ class ConditionSearch:
             warn_independent_sampling=False,
         )
         self.study.sampler = optuna.samplers.PartialFixedSampler(fixed, tpe) if fixed else tpe
-        if number == 0 and start:
-            self.study.enqueue_trial({**start, **fixed})
+        if number == 0:
+            recipe = self.plan.hyperparameters(self.condition)
+            known = {k: recipe[k] for k in self.distributions if k in recipe}
+            self.study.enqueue_trial({**known, **self.plan.study.start})
         trial = self.study.ask()
         values = self.space(trial)
         cell = self.plan.search_cell(self.condition, number, trial.params, values)

@@ -60,7 +60,7 @@ def _family(name: str) -> Family | None:
 
 
 def _directory(data_dir: Path | None) -> Path:
-    return data_dir or Path(os.environ.get("STUDY_DATA", "data"))
+    return data_dir or Path(os.environ.get("STUDY_DATA") or "data")
 
 
 def load(

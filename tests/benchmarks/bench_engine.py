@@ -1,0 +1,163 @@
+"""32 cells of one second beside plain Ray Tune with its stock MLflow callback.
+
+    python -m tests.benchmarks.bench_engine [--repeats 5] [--cells 32]
+
+A cell sleeps five times 0.2 s and reports 20 metrics each time. Ours writes records and mirrors
+them to MLflow (SQLite), with a sample grid per tick; the other is OptunaSearch, reused actors and
+MLflowLoggerCallback on SQLite. Two at a time; the start of Ray is left out, the engine's own start
+and end are in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from search_spaces.core import Budget, Study
+from study import engine
+from study.cell import Shared
+from study.plan import Plan, Resources
+from study.records import Records, write_json
+from study.tracking import Mirror, default_uri
+from study.trial import StudyTrial
+
+TICKS, SECONDS, METRICS, CONCURRENT = 5, 0.2, 20, 2
+
+
+def space(trial: Any) -> dict[str, Any]:
+    return {"lr": trial.suggest_float("lr", 1e-5, 1e-2, log=True)}
+
+
+def plan_of(cells: int) -> Plan:
+    budget = Budget(
+        kimg=TICKS, search_kimg=TICKS, tick_kimg=1, trials=cells - 1, seeds=1, samples=2
+    )
+    study = Study(
+        title="one-second cells", variant="dcgan", data="none", standin="none",
+        conditions={"all": {}}, reference={}, space=space, metrics=(), claims=(),
+        scales={"quick": budget},
+    )  # fmt: skip
+    return Plan(
+        name="bench", study=study, budget=budget, overrides={}, data="none", classes=1,
+        channels=1, size=(28, 28), only=None,
+    )  # fmt: skip
+
+
+class SleepingTrial(StudyTrial):
+    """The engine's own trial with a cell that sleeps."""
+
+    def setup(self, config: dict[str, Any], shared: Shared | None = None) -> None:
+        assert shared is not None
+        self.shared = shared
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.rows: list[dict[str, Any]] = []
+        self.folder = Records(self.shared.folder).cell_folder(new_config["cell"]["id"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(SECONDS)
+        kimg = len(self.rows) + 1
+        row = {"kimg": kimg, "seconds": kimg * SECONDS, "fcd": 1.0 / kimg}
+        self.rows.append(row | {f"metric{i}": 0.5 for i in range(METRICS - 3)})
+        samples = self.folder / "samples"
+        samples.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((233, 291), np.uint8)).save(samples / f"{kimg:06d}.png")
+        write_json(self.folder / "ticks.json", self.rows)
+        done = kimg == TICKS
+        result = {"kimg": kimg, "objective": row["fcd"], "done": done}
+        return result | ({"outcome": "complete"} if done else {})
+
+
+def ours(cells: int) -> float:
+    engine.StudyTrial = SleepingTrial  # type: ignore[misc]
+    with tempfile.TemporaryDirectory() as scratch:
+        storage = Path(scratch)
+        records, plan = Records(storage / "bench"), plan_of(cells)
+        head = {
+            "title": "bench", "definition": plan.definition(), "environment": {"git_commit": "-"},
+            "reference": plan.definition()["reference"],
+        }  # fmt: skip
+        write_json(records.folder / "study.json", head)
+        shared = Shared(
+            folder=records.folder, x=np.zeros(1), y=np.zeros(1), judges={}, references={},
+            ticks={}, metrics=(), objective="fcd", bf16=False, inceptions={},
+        )  # fmt: skip
+        start = time.perf_counter()
+        mirror = Mirror(default_uri(storage), storage, records)
+        resources = Resources(cpus=1, gpus=0.0, concurrent=CONCURRENT)
+        engine.run_cells(plan, records, shared, resources, lambda cell, _: mirror.touch(cell.id))
+        mirror.close(None, {}, True)
+        seconds = time.perf_counter() - start
+        accepted = sum(records.result(cell) is not None for cell in records.ids())
+        assert accepted == cells, f"{accepted} of {cells} cells"
+        assert mirror.problem is None, mirror.problem
+        return seconds
+
+
+def stock(cells: int) -> float:
+    from ray import tune
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+    from ray.tune.search.optuna import OptunaSearch
+
+    class Sleeping(tune.Trainable):
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            return True
+
+        def step(self) -> dict[str, Any]:
+            time.sleep(SECONDS)
+            done = self.iteration + 1 == TICKS
+            values = {f"metric{i}": 0.5 for i in range(METRICS - 1)}
+            return values | {"fcd": 1.0 / (self.iteration + 1), "done": done}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None: ...
+
+        def load_checkpoint(self, checkpoint: Any) -> None: ...
+
+    with tempfile.TemporaryDirectory() as scratch:
+        start = time.perf_counter()
+        tune.Tuner(
+            tune.with_resources(Sleeping, {"CPU": 1}),
+            param_space={"lr": tune.loguniform(1e-5, 1e-2)},
+            tune_config=tune.TuneConfig(
+                metric="fcd", mode="min", search_alg=OptunaSearch(), num_samples=cells,
+                max_concurrent_trials=CONCURRENT, reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="stock", storage_path=scratch, verbose=0,
+                callbacks=[MLflowLoggerCallback(f"sqlite:///{scratch}/mlflow.db", experiment_name="b")],
+            ),
+        ).fit()  # fmt: skip
+        return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cells", type=int, default=32)
+    arguments = parser.parse_args()
+    engine.start_ray()
+    walls: dict[str, list[float]] = {"ours": [], "stock": []}
+    for repeat in range(arguments.repeats):  # alternating
+        walls["ours"].append(ours(arguments.cells))
+        walls["stock"].append(stock(arguments.cells))
+        print(f"{repeat + 1}: ours {walls['ours'][-1]:.1f} s, stock {walls['stock'][-1]:.1f} s")
+    mine, other = (statistics.median(walls[name]) for name in ("ours", "stock"))
+    ideal = arguments.cells * TICKS * SECONDS / CONCURRENT
+    print(
+        f"{arguments.cells} cells, median of {arguments.repeats}: ours {mine:.1f} s, "
+        f"{mine / ideal:.2f} x the ideal {ideal:.0f} s (to be at most 1.4); "
+        f"stock {other:.1f} s, ratio {mine / other:.2f} (to be at most 1)"
+    )
+
+
+if __name__ == "__main__":
+    main()

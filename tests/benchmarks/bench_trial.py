@@ -1,0 +1,106 @@
+"""Images per second inside a Ray trial beside the same loop run bare.
+
+    python -m tests.benchmarks.bench_trial [--repeats 5] [--f 16] [--kimg 3]
+
+One trial at a time, one thread each. Only training counts: evaluations are no part of either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from search_spaces.acgan_kmnist_classes import RECIPE_A
+from search_spaces.core import Budget, Study, crossed
+from study import engine
+from study.cell import Shared
+from study.metrics.judge import Recipe, train_judges
+from study.metrics.reference import Reference
+from study.plan import Plan, Resources
+from study.records import Records, write_json
+from trainables.acgan import Acgan
+from trainables.core.gan import Images
+from trainables.core.loop import Loop
+from trainables.data.base import Dataset, Split
+
+CLASSES = 10
+
+
+def noise(n: int) -> Split:
+    rng = np.random.default_rng(0)
+    return Split(rng.integers(0, 256, (n, 1, 28, 28), dtype=np.uint8), np.arange(n) % CLASSES)
+
+
+def plan_of(f: int, kimg: int) -> Plan:
+    budget = Budget(kimg=kimg, search_kimg=1, tick_kimg=kimg, trials=0, seeds=1, samples=20)
+    study = Study(
+        title="speed", variant="acgan", data="none", standin="none",
+        conditions=crossed(classes=(CLASSES,)), reference=RECIPE_A | {"f": f}, space=None,
+        metrics=("fcd",), claims=(), scales={"quick": budget},
+    )  # fmt: skip
+    return Plan(
+        name="bench", study=study, budget=budget, overrides={}, data="none", classes=CLASSES,
+        channels=1, size=(28, 28), only=None,
+    )  # fmt: skip
+
+
+def in_trial(plan: Plan, data: Dataset, scratch: Path) -> float:
+    """images/s of one cell, as its record has it."""
+    records = Records(scratch / "bench")
+    judges = train_judges(data, scratch, recipe=Recipe(label_images=960, feature_images=960))
+    name = next(iter(plan.conditions))
+    definition = plan.definition()
+    head = {"title": "bench", "definition": definition, "reference": definition["reference"]}
+    write_json(records.folder / "study.json", head)
+    shared = Shared(
+        folder=records.folder, x=data.train.x, y=data.train.y, judges=judges.state(),
+        references={name: Reference.build(judges, data, 20, 0).state()},
+        ticks={"confirm": plan.budget.ticks(plan.budget.kimg)}, metrics=("fcd",), objective="fcd",
+        bf16=False, inceptions={},
+    )  # fmt: skip
+    engine.run_cells(plan, records, shared, Resources(1, 0.0, 1), lambda cell, result: None)
+    (cell,) = records.ids()
+    return float(records.rows(cell)[-1]["images_per_second"])
+
+
+def bare(plan: Plan, data: Dataset) -> float:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(0)
+    values = plan.hyperparameters(next(iter(plan.conditions)))
+    gan = Acgan(Acgan.config_type.parse(values), Images(CLASSES, 1, (28, 28)), torch.device("cpu"))
+    loop = Loop(gan, torch.from_numpy(data.train.x), torch.from_numpy(data.train.y), 0)
+    start = time.perf_counter()
+    loop.run(plan.budget.kimg * 1000)
+    return loop.seen / (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--f", type=int, default=16)
+    parser.add_argument("--kimg", type=int, default=3)
+    arguments = parser.parse_args()
+    plan = plan_of(arguments.f, arguments.kimg)
+    data = Dataset("none", noise(2000), noise(500), tuple("0123456789"), "made up")
+    engine.start_ray()
+    speeds: dict[str, list[float]] = {"trial": [], "bare": []}
+    for _ in range(arguments.repeats):  # alternating
+        with tempfile.TemporaryDirectory() as scratch:
+            speeds["trial"].append(in_trial(plan, data, Path(scratch)))
+        speeds["bare"].append(bare(plan, data))
+    trial, alone = (statistics.median(speeds[name]) for name in ("trial", "bare"))
+    print(
+        f"median of {arguments.repeats}: {trial:.0f} images/s in a trial, {alone:.0f} bare, "
+        f"ratio {trial / alone:.3f} (to be at least 0.95)"
+    )
+
+
+if __name__ == "__main__":
+    main()
