@@ -133,7 +133,7 @@ def stock(cells: int) -> float:
             ),
             run_config=tune.RunConfig(
                 name="stock", storage_path=scratch, verbose=0,
-                callbacks=[MLflowLoggerCallback(f"sqlite:///{scratch}/mlflow.db", experiment_name="b")],
+                callbacks=[MLflowLoggerCallback(default_uri(Path(scratch)), experiment_name="b")],
             ),
         ).fit()  # fmt: skip
         return time.perf_counter() - start

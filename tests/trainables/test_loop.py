@@ -64,5 +64,5 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     loop = make()
     with torch.no_grad():
         next(iter(loop.gan.G.parameters())).fill_(float("nan"))
-    with pytest.raises(DivergedError, match="loss/.* is nan"):
+    with pytest.raises(DivergedError, match=r"loss/.* is nan"):
         loop.run(16)
