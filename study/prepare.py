@@ -69,7 +69,7 @@ def check(plan: Plan) -> Plan:
     """The plan with its --set values typed.
 
     Raises:
-        BadInputError: an unknown variant, metric, hyperparameter, condition or a value out of range.
+        BadInputError: an unknown variant, metric, hyperparameter or condition; a bad value.
     """
     valid = ", ".join(plan.study.conditions)
     if plan.only is not None and plan.only not in plan.study.conditions:
