@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -215,7 +216,8 @@ def describe_space(study: Study) -> dict[str, Any]:
 
     if study.space is None:
         return {}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     found: dict[str, optuna.distributions.BaseDistribution] = {}
     probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(200):

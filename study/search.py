@@ -90,7 +90,6 @@ class ConditionSearch:
             group=True,
             constant_liar=True,
             seed=int.from_bytes(seed[:4], "big"),
-            warn_independent_sampling=False,
         )
         self.study.sampler = optuna.samplers.PartialFixedSampler(fixed, tpe) if fixed else tpe
         if number == 0:

@@ -6,9 +6,11 @@ neither stops nor slows a trial, and whatever it missed is copied at the next op
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from PIL import Image
 
 from study.records import Records
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)  # its migrations are no news to a user
 
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED"}  # every other end is FAILED
 
@@ -57,7 +61,6 @@ class Mirror:
     def _work(self) -> None:
         closing = False
         while not closing:
-            self._behind.discard("")
             waiting = [self._queue.get()]
             while not self._queue.empty():
                 waiting.append(self._queue.get())
@@ -122,7 +125,7 @@ class Mirror:
             picture = self.records.cell_folder(cell_id) / "samples" / f"{step:06d}.png"
             with Image.open(picture) as image:
                 self._client.log_image(run_id, image.copy(), key="samples", step=step)
-            now = int(row["seconds"] * 1000)
+            now = int(time.time() * 1000)
             batch = [Metric(key, value, now, step) for key, value in row.items()]
             self._client.log_batch(run_id, metrics=batch)
             self._runs[cell_id] = run_id, step

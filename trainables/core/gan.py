@@ -201,12 +201,19 @@ class Gan(nn.Module, ABC):
         self, y: Tensor | None, n: int, rng: torch.Generator, z: Tensor | None = None
     ) -> Tensor:
         """n images uint8 [n, C, H, W] of the averaged G in eval mode, quantised as the real
-        ones are; y int64 [n] where it is conditional; z [n, z_dim] where not drawn from `rng`."""
+        ones are; y int64 [n] where it is conditional; z [n, z_dim] where not drawn from `rng`.
+
+        Raises:
+            FloatingPointError: G's images are not finite, which quantising would hide.
+        """
         z, parts = self.noise(n, rng) if z is None else z, []
         for i in range(0, n, 500):
             labels = None if y is None else y[i : i + 500].to(self.device)
             with self.autocast():
-                parts.append(to_uint8(self.generate(self.G_ema, z[i : i + 500], labels)))
+                images = self.generate(self.G_ema, z[i : i + 500], labels)
+            if not images.isfinite().all():
+                raise FloatingPointError("G's images are not finite")
+            parts.append(to_uint8(images))
         return torch.cat(parts)
 
     def classify(self, x: Tensor) -> Tensor:
