@@ -104,7 +104,7 @@ def serve(command: Sequence[str], port: int, lines: Sequence[str]) -> int:
     # A session of its own: Ctrl-C reaches us alone, and we end the server with its workers.
     # Without MLflow's job runners: seven more processes, for features that no study uses.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    server = subprocess.Popen(command, start_new_session=True, env=environment)
+    server = subprocess.Popen(command, start_new_session=True, env=environment, stdout=sys.stderr)
     try:
         if _listening(server, port):
             print("\n".join(lines), flush=True)
