@@ -1,0 +1,122 @@
+"""A study small enough for tests: three classes of 16x16 bars, networks of width 2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from search_spaces.core import Budget, Claim, Group, Study, crossed
+from study.plan import Cell, Plan
+from study.records import Records, Row, write_json
+from trainables.data.base import Dataset, Split
+
+SIZE = 16
+REFERENCE = {"lr": 2e-4, "adversarial": "saturating", "label_noise": "two_sided"}
+BUDGET = Budget(
+    kimg=3, search_kimg=3, tick_kimg=1, trials=4, seeds=2, samples=30, fixed={"f": 2, "batch": 16}
+)
+
+
+def space(trial: Any) -> dict[str, Any]:
+    values = {
+        "lr": trial.suggest_float("lr", 1e-5, 1e-2, log=True),
+        "adversarial": trial.suggest_categorical("adversarial", ["saturating", "hinge"]),
+        "label_noise": "none",
+    }
+    if values["adversarial"] == "saturating":
+        values["label_noise"] = trial.suggest_categorical("label_noise", ["none", "two_sided"])
+    return values
+
+
+def study(**changes: Any) -> Study:
+    given: dict[str, Any] = {
+        "title": "ACGAN on bars",
+        "variant": "acgan",
+        "data": "bars",
+        "standin": "bars",
+        "conditions": crossed(classes=(2, 3)),
+        "reference": REFERENCE,
+        "space": space,
+        "start": REFERENCE,
+        "metrics": ("fcd", "labels", "variance", "class_loss", "gradients"),
+        "claims": (
+            Claim(
+                id="T1",
+                text="two classes work",
+                metric="label_accuracy",
+                of=Group("classes=2"),
+                region=(0.9, 1.0),
+            ),
+        ),
+        "scales": {"smoke": BUDGET, "quick": BUDGET, "full": BUDGET},
+    }
+    return Study(**{**given, **changes})
+
+
+def budget(**changes: Any) -> Budget:
+    given = {name: getattr(BUDGET, name) for name in BUDGET.__dataclass_fields__}
+    return Budget(**{**given, **changes})
+
+
+def plan(study_: Study | None = None, budget_: Budget | None = None, **changes: Any) -> Plan:
+    given: dict[str, Any] = {
+        "name": "tiny",
+        "study": study_ or study(),
+        "budget": budget_ or BUDGET,
+        "overrides": {},
+        "data": "bars",
+        "classes": 3,
+        "channels": 1,
+        "size": (SIZE, SIZE),
+        "only": None,
+    }
+    return Plan(**{**given, **changes})
+
+
+def bars(n: int, seed: int) -> Split:
+    """Class k: a bright bar in rows 5k to 5k+4, on noise."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.arange(n) % 3)
+    x = rng.integers(0, 100, (n, 1, SIZE, SIZE))
+    for image, label in zip(x, y, strict=True):
+        image[:, 5 * label : 5 * label + 5] += rng.integers(60, 150)
+    return Split(x.astype(np.uint8), y.astype(np.int64))
+
+
+def dataset() -> Dataset:
+    return Dataset("bars", bars(600, 1), bars(150, 2), ("a", "b", "c"), "rendered")
+
+
+def begin(records: Records, plan: Plan) -> Records:
+    """Write the study.json that the engine's parts read."""
+    definition = plan.definition() | {"digest": "0" * 16, "data_source": "data: bars"}
+    value = {
+        "study": plan.name,
+        "title": plan.study.title,
+        "definition": definition,
+        "reference": definition["reference"],
+        "environment": {"git_commit": "abc123"},
+        "claims": [],
+        "left_out": plan.left_out,
+        "runs": [],
+    }
+    write_json(records.folder / "study.json", value)
+    return records
+
+
+def rows(*objectives: float, **columns: float) -> list[Row]:
+    """One row per objective, at 0, 1, 2... kimg."""
+    return [{"kimg": k, "seconds": float(k), "fcd": v, **columns} for k, v in enumerate(objectives)]
+
+
+def write_cell(
+    records: Records, cell: Cell, ticks: list[Row], outcome: str | None = "complete"
+) -> None:
+    """A cell on record; unfinished where there is no outcome."""
+    folder = records.cell_folder(cell.id)
+    write_json(folder / "cell.json", cell.as_json())
+    write_json(folder / "ticks.json", ticks)
+    if outcome:
+        result = {"outcome": outcome, "error": None, "seconds": 1.0, "attempts": 1, "ended": "now"}
+        write_json(folder / "result.json", result)

@@ -1,0 +1,116 @@
+"""Who imports whom, how long files are, and that listing studies loads nothing heavy."""
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HOUSE = ("study", "trainables", "search_spaces")
+HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas", "matplotlib")
+MOST_LINES = 300
+
+
+def files(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found, f"{folder} holds no Python files: this test would pass for nothing"
+    return found
+
+
+def imports(path: Path, everywhere: bool = True) -> set[str]:
+    """First names of what a file imports; `everywhere` counts imports inside functions too.
+
+    Imports under TYPE_CHECKING count for nobody: they never run.
+    """
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.Import):
+            found.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides where it leads"
+            found.add((node.module or "").partition(".")[0])
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            if not everywhere:
+                return
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for child in node.orelse:
+                visit(child)
+            return
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return found
+
+
+def offenders(folder: str, forbidden: set[str], everywhere: bool = True) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files(folder)
+        for name in sorted(imports(path, everywhere) & forbidden)
+    ]
+
+
+def test_trainables_know_the_system_around_them() -> None:
+    """A variant could no longer be used, or tested, without Ray and the rest."""
+    assert not offenders("trainables", {"study", "search_spaces", "ray", "optuna", "mlflow"})
+
+
+def test_data_need_torch() -> None:
+    """Refusing bad data would take seconds of imports."""
+    assert not offenders("trainables/data", {"torch", "torchvision"})
+
+
+def test_declarations_load_something_heavy() -> None:
+    """`--list` would take seconds, or a study would be tied to a variant's code."""
+    heavy = {"torch", "ray", "mlflow", "optuna", "trainables", "study"}
+    assert not offenders("search_spaces", heavy, everywhere=False)
+
+
+def test_declarations_reach_into_the_engine() -> None:
+    assert not offenders("search_spaces", {"study", "trainables", "ray", "mlflow"})
+
+
+@pytest.mark.parametrize("folder", HOUSE)
+def test_file_too_long_to_read_at_once(folder: str) -> None:
+    long = {
+        str(path.relative_to(ROOT)): n
+        for path in files(folder)
+        if (n := len(path.read_text().splitlines())) >= MOST_LINES
+    }
+    assert not long
+
+
+def test_house_imports_something_undeclared() -> None:
+    """An installation by pyproject.toml alone would miss a package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {line.split("[")[0].split(">")[0].split("=")[0] for line in project["dependencies"]}
+    names = {n.strip().lower().replace("-", "_") for n in names}
+    names |= {"PIL", "markupsafe"}  # pillow's module; what jinja2 is made of
+    own = {*HOUSE, *sys.stdlib_module_names}
+    used = {name for folder in HOUSE for path in files(folder) for name in imports(path)}
+    assert used - own <= names
+
+
+def test_list_is_slow() -> None:
+    """`--list` loads torch or the like, or takes more than a second of processor time."""
+    code = (
+        "import json, resource, sys, time, study.run\n"
+        "code = study.run.main(['--list'])\n"
+        "use = resource.getrusage(resource.RUSAGE_SELF)\n"
+        f"loaded = [name for name in {HEAVY} if name in sys.modules]\n"
+        "print(json.dumps([code, loaded, use.ru_utime + use.ru_stime]), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    code_, loaded, seconds = json.loads(done.stderr)
+    assert code_ == 0
+    assert loaded == []
+    assert "acgan_kmnist_classes" in done.stdout
+    assert seconds < 0.7
