@@ -72,8 +72,11 @@ def class_losses(ticks: pd.DataFrame, conditions: Sequence[str]) -> str | None:
             _curve(ax, mine, column, colour, dash, f"on {column.split('/')[1]} images", log=True)
         _log_axis(ax)
         ax.set_title(condition, fontsize=10)
+    _span(axes.flat[0], ticks)
     for ax in list(axes.flat)[len(drawn) :]:
         ax.set_visible(False)
+    for ax in list(axes.flat)[len(drawn) - across : len(drawn)]:
+        ax.tick_params(labelbottom=True)  # the lowest of its column, where the last row is short
     for ax in axes[:, 0]:
         ax.set_ylabel("class loss of D (nats)")
     _finish(figure)
@@ -119,6 +122,7 @@ def curves(
             if level is not None:
                 ax.axhline(level, color="#666666", lw=0.8)
         row[0].set_ylabel(LABELS.get(metric, metric))
+    _span(axes[0, 0], by_config[configs[0]])
     for ax, config in zip(axes[0], configs, strict=True):
         ax.set_title(f"{config} configuration", fontsize=10)
     _finish(figure)
@@ -187,6 +191,12 @@ def _log_axis(ax: Axes) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _span(ax: Axes, ticks: pd.DataFrame) -> None:
+    """All of training on the x axis, also for a metric that is measured at its end only."""
+    end = float(ticks["kimg"].max())
+    ax.set_xlim(-0.03 * end, 1.03 * end)
 
 
 def _has(ticks: pd.DataFrame, columns: Sequence[str] | dict[str, str]) -> bool:
