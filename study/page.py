@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CLASS_LOSSES = ("class_loss/real", "class_loss/fake", "class_loss_ratio")
 GRID_TICKS = 4  # sample grids per condition and configuration
-PLOT_WIDTH, PLOT_MARGIN = 180, 12  # of a claim's interval, in pixels
+PLOT_WIDTH, PLOT_MARGIN = 150, 12  # of a claim's interval, in pixels
 SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?", "not run": "–"}
 WHEN = {"start": "before training", "early": "first tick", "best": "best tick", "last": "last tick"}
 
@@ -41,6 +41,7 @@ def render(records: Records, frames: Frames, judged: list[Judged]) -> str:
     return environment.get_template("report.html").render(
         study=study,
         definition=definition,
+        source=(definition.get("data_source") or "").removeprefix("data: ").rstrip("."),
         environment=study.get("environment", {}),
         claims=[_claim(one) for one in judged],
         verdicts={v: sum(one.verdict == v for one in judged) for v in SIGNS},
