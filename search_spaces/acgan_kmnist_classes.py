@@ -131,11 +131,11 @@ STUDY = Study(
             fixed={"f": 4},
         ),
         "quick": Budget(
-            kimg=50,
+            kimg=60,
             search_kimg=20,
             tick_kimg=10,
             first_tick_kimg=1,
-            trials=3,
+            trials=4,
             seeds=3,
             samples=1000,
             fixed={"f": 8, "batch": 32, "lr": 2e-3},  # small networks, small steps, at once

@@ -33,6 +33,7 @@ def run_cells(
     # SIGTERM ends like SIGINT: Tune stops its trials, whose last checkpoints are on record.
     before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     scratch = records.folder.resolve() / ".ray"
+    shutil.rmtree(scratch, ignore_errors=True)  # what a killed run left
     searcher = StudySearcher(plan, records, observer)
     trainable = tune.with_resources(
         tune.with_parameters(StudyTrial, shared=shared),
