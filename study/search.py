@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any, cast
 
 import optuna
 from optuna.trial import TrialState
@@ -12,6 +14,20 @@ from study.plan import Cell, Plan, describe_space
 from study.records import Records, Row
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}  # every other end: FAIL
+
+
+class Fixed:
+    """A trial without the parameters that --set fixes: they may lie outside the space, so Optuna
+    never hears of them."""
+
+    def __init__(self, trial: optuna.Trial, values: Mapping[str, Any]) -> None:
+        self.trial, self.values = trial, values
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.trial, name)
+        if not name.startswith("suggest_"):
+            return method
+        return lambda key, *a, **k: self.values[key] if key in self.values else method(key, *a, **k)
 
 
 class ConditionSearch:
@@ -24,7 +40,7 @@ class ConditionSearch:
     def __init__(self, plan: Plan, condition: str, records: Records) -> None:
         """Replays the recorded search cells of the condition, unfinished ones as running."""
         assert plan.study.space is not None
-        self.plan, self.condition, self.space = plan, condition, plan.study.space
+        self.plan, self.condition = plan, condition
         self.study = optuna.create_study(
             study_name=f"{plan.name}/{condition}",
             direction="minimize",
@@ -46,7 +62,7 @@ class ConditionSearch:
             if result is None:
                 self.study.enqueue_trial(dict(cell.suggested or {}))
                 trial = self.running[cell.id] = self.study.ask()
-                self.space(trial)
+                self._values(trial)
                 for row in rows:
                     trial.report(row[plan.study.objective], row["kimg"])
                 self.unfinished.append(cell)
@@ -84,23 +100,25 @@ class ConditionSearch:
         if number >= self.plan.budget.trials:
             return None
         seed = hashlib.sha256(f"{self.study.study_name}/{number}".encode()).digest()
-        fixed = {k: v for k, v in self.plan.overrides.items() if k in self.distributions}
-        tpe = optuna.samplers.TPESampler(
+        self.study.sampler = optuna.samplers.TPESampler(
             multivariate=True,
             group=True,
             constant_liar=True,
             seed=int.from_bytes(seed[:4], "big"),
         )
-        self.study.sampler = optuna.samplers.PartialFixedSampler(fixed, tpe) if fixed else tpe
         if number == 0:
             recipe = self.plan.hyperparameters(self.condition)
             known = {k: recipe[k] for k in self.distributions if k in recipe}
             self.study.enqueue_trial({**known, **self.plan.study.start})
         trial = self.study.ask()
-        values = self.space(trial)
+        values = self._values(trial)
         cell = self.plan.search_cell(self.condition, number, trial.params, values)
         self.running[cell.id] = trial
         return cell
+
+    def _values(self, trial: optuna.Trial) -> dict[str, Any]:
+        assert self.plan.study.space is not None
+        return self.plan.study.space(cast(optuna.Trial, Fixed(trial, self.plan.overrides)))
 
     def should_stop(self, cell: Cell, kimg: int, value: float) -> bool:
         """Report a running cell's objective; whether it should stop early."""
