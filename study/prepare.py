@@ -90,14 +90,6 @@ def check(plan: Plan) -> Plan:
     return dataclasses.replace(plan, overrides=typed)
 
 
-def study_folder(storage: Path, name: str, fresh: bool) -> Path:
-    """The newest of NAME, NAME.2, NAME.3, ...; with `fresh` the one after it."""
-    taken = [storage / name]
-    while taken[-1].exists():
-        taken.append(storage / f"{name}.{len(taken) + 1}")
-    return taken[-1] if fresh or len(taken) == 1 else taken[-2]
-
-
 def recorded(records: Records) -> dict[str, Any] | None:
     """study.json, or None where the folder is new."""
     try:

@@ -21,6 +21,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, 0o644)  # mkstemp's 0600 would hide a report on a shared folder
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -46,6 +47,14 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def study_folder(storage: Path, name: str, fresh: bool = False) -> Path:
+    """The newest of NAME, NAME.2, NAME.3, ...; with `fresh` the one after it."""
+    taken = [storage / name]
+    while taken[-1].exists():
+        taken.append(storage / f"{name}.{len(taken) + 1}")
+    return taken[-1] if fresh or len(taken) == 1 else taken[-2]
 
 
 class Records:

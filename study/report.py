@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.records import Records, write_atomically
+from study.records import Records, study_folder, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ def find(storage: Path, name: str) -> Records:
     if name not in folders:
         there = ", ".join(folders) or "none"
         raise ValueError(f"no records of study {name!r} in {storage}: there are {there}")
-    return Records(storage / name)
+    return Records(study_folder(storage, name))
 
 
 def claims_frame(records: Records) -> pd.DataFrame:

@@ -97,11 +97,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace, command: str) -> int:
     from study import prepare
     from study.plan import Plan
-    from study.records import Records
+    from study.records import Records, study_folder
     from trainables import data
 
     study = prepare.load_study(args.name)
-    records = Records(prepare.study_folder(args.storage, args.name, args.fresh))
+    records = Records(study_folder(args.storage, args.name, args.fresh))
     known = prepare.recorded(records)
     if args.data == "auto" and known:  # the choice is kept for the study's life
         choice, line = known["definition"]["data"], known["definition"]["data_source"]
