@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pandas as pd
@@ -19,9 +20,10 @@ COLOURS = {"supported": "green", "not supported": "red", "undecided": "yellow"}
 class Display:
     """Lines on the terminal: a moving status on a real one, plain lines elsewhere."""
 
-    def __init__(self, plan: Plan, records: Records, quiet: bool = False) -> None:
+    def __init__(self, plan: Plan, records: Records) -> None:
         self.plan, self.records = plan, records
-        self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        plain = None if sys.stdout.isatty() else 120  # columns, where there is no terminal to ask
+        self.console = Console(highlight=False, soft_wrap=True, width=plain)
         self.total = sum(plan.count())
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -65,8 +67,14 @@ class Display:
         )
         confirm = cells[cells["phase"] == "confirm"]
         for condition, part in confirm.groupby("condition", sort=False):
-            for flag, name in (("is_reference", "reference"), ("is_best", "best found")):
-                group = part[part[flag].astype(bool)]
+            reference, best = (part[flag].astype(bool) for flag in ("is_reference", "is_best"))
+            rows = {
+                "reference": reference & ~best,
+                "reference, also the best found": reference & best,
+                "best found": best & ~reference,
+            }
+            for name, chosen in rows.items():
+                group = part[chosen]
                 if len(group):
                     means = [f"{group[f'last/{n}'].mean():.3g}" for n in names]
                     table.add_row(str(condition), name, str(len(group)), *means)

@@ -6,6 +6,7 @@ neither stops nor slows a trial, and whatever it missed is copied at the next op
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 import queue
@@ -41,6 +42,7 @@ class Mirror:
         self.uri, self.storage, self.records = uri, storage, records
         self.problem: str | None = None  # what MLflow last answered, where it failed
         self._behind: set[str] = set()  # cells that MLflow may lack something of
+        self._ended: set[str] = set()  # cells whose run has its outcome
         self._runs: dict[str, tuple[str, int]] = {}  # cell -> run id, kimg of its last row there
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow mirror", daemon=True)
@@ -95,15 +97,15 @@ class Mirror:
             "data": study["definition"]["data"],
             "git_commit": study["environment"]["git_commit"],
         }
-        self._parent = self._find("study", name) or self._create(
-            name, {"study": name, "mlflow.note.content": study["title"], **self._common}, {}
-        )
+        parent = self._find("study", name)
+        tags = {"study": name, "mlflow.note.content": study["title"], **self._common}
+        self._parent = parent.info.run_id if parent else self._create(name, tags, {})
 
-    def _find(self, tag: str, value: str) -> str | None:
+    def _find(self, tag: str, value: str) -> Run | None:
         found: list[Run] = self._client.search_runs(
             [self._experiment], f"tags.`{tag}` = '{value}'", max_results=1
         )
-        return found[0].info.run_id if found else None
+        return found[0] if found else None
 
     def _create(self, name: str, tags: dict[str, str], params: dict[str, Any]) -> str:
         run = self._client.create_run(self._experiment, tags=tags, run_name=name)
@@ -129,14 +131,20 @@ class Mirror:
             batch = [Metric(key, value, now, step) for key, value in row.items()]
             self._client.log_batch(run_id, metrics=batch)
             self._runs[cell_id] = run_id, step
-        if result:
+        if result and cell_id not in self._ended:
+            ended = datetime.datetime.fromisoformat(result["ended"])
+            status = STATUS.get(result["outcome"], "FAILED")
             self._client.set_tag(run_id, "outcome", result["outcome"])
-            self._client.set_terminated(run_id, STATUS.get(result["outcome"], "FAILED"))
+            self._client.set_terminated(run_id, status, int(ended.timestamp() * 1000))
+            self._ended.add(cell_id)
 
     def _adopt(self, cell_id: str, cell: dict[str, Any]) -> tuple[str, int]:
         """The cell's run and the last kimg it holds; a new run where there is none."""
-        run_id = self._find("cell", cell_id)
-        if run_id:
+        run = self._find("cell", cell_id)
+        if run:
+            run_id = run.info.run_id
+            if run.info.status in ("FINISHED", "FAILED"):
+                self._ended.add(cell_id)
             history = self._client.get_metric_history(run_id, "kimg")
             return run_id, max((metric.step for metric in history), default=-1)
         tags = {

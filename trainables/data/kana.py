@@ -3,22 +3,25 @@
 Every image is one glyph of the atlas (see KANA.md) in a random typeface, turned, scaled, sheared,
 shifted, bent, made thicker or thinner, and brighter or darker: white on black, 28x28, as in
 KMNIST. Train and test images are draws from two different random streams.
+
+The same bytes on every machine: see `_warp`.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.base import HIRAGANA, Dataset, Look, Split
+from trainables.data.base import HIRAGANA, DataError, Dataset, Look, Split
+from trainables.data.download import scratch
 
-VERSION = 1  # raise it when an image would come out differently
+VERSION = 2  # raise it, and change DIGESTS, when an image comes out differently
 SIDE = 28
-CHUNK = 2000  # images warped at once
+CHUNK = 250  # images warped at once: what they need stays in the processor's cache
+KNOTS = 4  # along each side of the grid on which an image is bent
+GRAIN = 1024  # the grid's points are rounded to this fraction of an atlas pixel
 
 # Class counts of Kuzushiji-49 (Clanuwat et al. 2018), train and test, in class order.
 # fmt: off
@@ -36,6 +39,7 @@ K49_TEST = (
 # fmt: on
 GLYPHS = {"kana": HIRAGANA, "kana_digits": tuple("0123456789")}
 COUNTS = {"kana": (K49_TRAIN, K49_TEST), "kana_digits": ((6000,) * 10, (1000,) * 10)}
+DIGESTS = {"kana": "?", "kana_digits": "?"}  # of VERSION
 SETS = {name: Look(len(glyphs), 1, (SIDE, SIDE)) for name, glyphs in GLYPHS.items()}
 
 
@@ -49,35 +53,56 @@ def fetchable(name: str, data_dir: Path) -> None:
 
 
 def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Dataset:
-    """Render the set, or read what an earlier run rendered from `cache`."""
+    """Render the set, or read what an earlier run rendered into `cache`.
+
+    Raises:
+        DataError: the cache cannot be written.
+    """
     if cache is None:
-        return _dataset(name, *_render_splits(name))
-    folder = cache / "data" / f"{name}-{VERSION}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=folder.parent))
-        for part, split in zip(("train", "test"), _render_splits(name), strict=True):
-            np.save(scratch / f"{part}_x.npy", split.x)
-            np.save(scratch / f"{part}_y.npy", split.y)
+        return _dataset(name, [draw(*part) for part in _parts(name)])
+    paths = [cache / "data" / f"{name}-{VERSION}-{part}.npy" for part in ("train", "test")]
+    if (kept := _kept(name, paths)) is not None:
+        return kept
+    splits = [draw(*part) for part in _parts(name)]
+    for path, split in zip(paths, splits, strict=True):
         try:
-            scratch.rename(folder)  # whole or not at all
-        except OSError:  # another run was first
-            shutil.rmtree(scratch)
-    parts = [
-        Split(np.load(folder / f"{part}_x.npy", mmap_mode="c"), np.load(folder / f"{part}_y.npy"))
-        for part in ("train", "test")
-    ]
-    return _dataset(name, *parts)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with scratch(path) as sink:
+                np.save(sink, split.x)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return _dataset(name, splits)
 
 
-def _dataset(name: str, train: Split, test: Split) -> Dataset:
-    return Dataset(name, train, test, GLYPHS[name], "rendered")
+def _kept(name: str, paths: list[Path]) -> Dataset | None:
+    """The set from the cache; None where it is not there, or not what would be rendered."""
+    splits = []
+    try:
+        for path, (counts, first, stream) in zip(paths, _parts(name), strict=True):
+            y, _ = _labels(counts, first, stream)
+            splits.append(Split(np.load(path, mmap_mode="c"), y))
+    except (OSError, ValueError, EOFError):
+        return None
+    kept = _dataset(name, splits)
+    return kept if kept.digest == DIGESTS[name] else None
 
 
-def _render_splits(name: str) -> tuple[Split, Split]:
+def _dataset(name: str, splits: list[Split]) -> Dataset:
+    return Dataset(name, splits[0], splits[1], GLYPHS[name], "rendered")
+
+
+def _parts(name: str) -> list[tuple[tuple[int, ...], int, int]]:
+    """What to draw for train and test."""
     first = 0 if name == "kana" else len(HIRAGANA)
-    train, test = COUNTS[name]
-    return draw(train, first, stream=0), draw(test, first, stream=1)
+    return [(counts, first, stream) for stream, counts in enumerate(COUNTS[name])]
+
+
+def _labels(
+    counts: tuple[int, ...], first: int, stream: int
+) -> tuple[NDArray[np.int64], np.random.Generator]:
+    """The labels in random order, and the generator that goes on to draw their images."""
+    rng = np.random.default_rng([VERSION, stream, first])
+    return rng.permutation(np.repeat(np.arange(len(counts)), counts)), rng
 
 
 def draw(counts: tuple[int, ...], first: int, stream: int) -> Split:
@@ -88,74 +113,98 @@ def draw(counts: tuple[int, ...], first: int, stream: int) -> Split:
     """
     with np.load(Path(__file__).parent / "kana_atlas.npz") as file:
         layers = _strokes(file["atlas"])
-    rng = np.random.default_rng([VERSION, stream, first])
-    y = rng.permutation(np.repeat(np.arange(len(counts)), counts))
-    x = np.empty((len(y), 1, SIDE, SIDE), dtype=np.uint8)
-    for start in range(0, len(y), CHUNK):
-        labels = y[start : start + CHUNK]
-        x[start : start + CHUNK, 0] = _warp(layers, labels + first, rng)
+    y, rng = _labels(counts, first, stream)
+    n = len(y)
+    faces, strokes = rng.integers(layers.shape[1], size=n), rng.integers(len(layers), size=n)
+    points = _bent_grid(rng, n, layers.shape[-1])
+    tones = rng.uniform((0.9, 0.75), (1.6, 1.0), (n, 2)).astype(np.float32)
+    corners = _corners(layers)
+    images = (strokes * layers.shape[1] + faces) * layers.shape[2] + first + y
+    x = np.empty((n, 1, SIDE, SIDE), dtype=np.uint8)
+    for start in range(0, n, CHUNK):
+        rows = slice(start, start + CHUNK)
+        x[rows, 0] = _warp(corners, images[rows], points[:, rows], tones[rows])
     return Split(x, y)
 
 
-def _strokes(atlas: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """[3, faces, glyphs, 48, 48] in 0..1: thinner, as drawn, thicker strokes.
+def _strokes(atlas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[3, faces, glyphs, 48, 48]: thinner, as drawn, thicker strokes.
 
     Each is blurred over 2x2 pixels, as an image of 28 pixels takes fewer samples than there are.
     """
-    ink = np.pad(atlas, ((0, 0), (0, 0), (1, 1), (1, 1))).astype(np.float32) / 255
+    ink = np.pad(atlas, ((0, 0), (0, 0), (1, 1), (1, 1)))
     side = atlas.shape[-1]
-    rows, columns = range(3), range(3)
-    near = np.stack([ink[..., r : r + side, c : c + side] for r in rows for c in columns])
-    cross = near[[1, 3, 4, 5, 7]]
-    thinner = 0.5 * (cross.min(0) + near[4])  # halfway: hairlines must not vanish
-    layers = np.stack([thinner, near[4], cross.max(0)])
-    padded = np.pad(layers, ((0, 0),) * 3 + ((0, 1), (0, 1)))
-    blurred = padded[..., :-1, :-1] + padded[..., 1:, :-1]
-    blurred += padded[..., :-1, 1:] + padded[..., 1:, 1:]
-    return np.asarray(blurred / 4, dtype=np.float32)
+    above, left, centre, right, below = (
+        ink[..., r : r + side, c : c + side] for r, c in ((0, 1), (1, 0), (1, 1), (1, 2), (2, 1))
+    )
+    cross = np.stack([above, left, centre, right, below])
+    thinner = (cross.min(0).astype(np.uint16) + centre) // 2  # halfway: hairlines must not vanish
+    layers = np.stack([thinner, centre, cross.max(0)])
+    return np.asarray(_corners(layers).sum(-1, dtype=np.uint16) // 4, dtype=np.uint8)
 
 
-def _warp(
-    layers: NDArray[np.float32], glyphs: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """One image [n, 28, 28] for each of n glyphs, each with distortions of its own."""
-    n, side = len(glyphs), layers.shape[-1]
+def _corners(layers: NDArray[np.integer]) -> NDArray[np.integer]:
+    """[..., 48, 48] -> [..., 48, 48, 4]: each pixel with those right, below, and right below."""
+    side = layers.shape[-1]
+    padded = np.pad(layers, [(0, 0)] * (layers.ndim - 2) + [(0, 1), (0, 1)])
+    return np.stack(
+        [padded[..., r : r + side, c : c + side] for r in (0, 1) for c in (0, 1)], axis=-1
+    )
 
-    def uniform(low: float, high: float) -> NDArray[np.float32]:
-        return rng.uniform(low, high, (n, 1)).astype(np.float32)
+
+def _bent_grid(rng: np.random.Generator, n: int, side: int) -> NDArray[np.float32]:
+    """Where a coarse grid over the image lies in the atlas: [2, n, KNOTS, KNOTS] rows and columns.
+
+    In units of 1 / GRAIN atlas pixel, whole numbers.
+    """
+
+    def uniform(low: float, high: float) -> NDArray[np.float64]:
+        return rng.uniform(low, high, (n, 1, 1))
 
     angle, shear = uniform(-0.25, 0.25), uniform(-0.3, 0.3)
     scale = side / SIDE * uniform(0.82, 1.18)  # atlas pixels per image pixel
     stretch = uniform(0.88, 1.14)
-    # Image coordinates around a shifted centre -> atlas coordinates.
-    grid = np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2
-    v, u = (a.reshape(1, -1) for a in np.meshgrid(grid, grid, indexing="ij"))
-    bent = _bend(rng, n)
-    u = (u - uniform(-2, 2) + bent[0]) * stretch
-    v = (v - uniform(-2, 2) + bent[1]) / stretch
+    bend = rng.normal(0, 1.0, (2, n, KNOTS, KNOTS))  # image pixels
+    grid = np.linspace(-0.5, 0.5, KNOTS) * (SIDE - 1)
+    v = (grid[:, None] - uniform(-2, 2) + bend[0]) / stretch
+    u = (grid[None, :] - uniform(-2, 2) + bend[1]) * stretch
     u = u + shear * v
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
-    column = np.clip(cos * u - sin * v + (side - 1) / 2, 0, side - 1.001)
-    row = np.clip(sin * u + cos * v + (side - 1) / 2, 0, side - 1.001)
-
-    flat = layers.reshape(-1)
-    faces = rng.integers(layers.shape[1], size=n)
-    strokes = rng.integers(3, size=n)
-    image = (strokes * layers.shape[1] + faces) * layers.shape[2] + glyphs
-    left, top = column.astype(np.int64), row.astype(np.int64)
-    at = image[:, None] * side * side + top * side + left
-    right, below = column - left, row - top
-    upper = flat[at] * (1 - right) + flat[at + 1] * right
-    lower = flat[at + side] * (1 - right) + flat[at + side + 1] * right
-    value = upper * (1 - below) + lower * below
-    value = np.clip(value * uniform(0.9, 1.6), 0, 1) * uniform(0.75, 1.0)
-    return np.asarray(value * 255, dtype=np.uint8).reshape(n, SIDE, SIDE)
+    points = np.stack([sin * u + cos * v, cos * u - sin * v]) + (side - 1) / 2
+    return np.asarray(np.rint(points * GRAIN), dtype=np.float32)
 
 
-def _bend(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
-    """Elastic displacement [2, n, 28 * 28] in image pixels: noise on a 4x4 grid, interpolated."""
-    knots = rng.normal(0, 1.0, (2, n, 4, 4)).astype(np.float32)
-    at = np.linspace(0, 3, SIDE, dtype=np.float32)
-    hats = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(4, dtype=np.float32)))  # [28, 4]
-    field = np.einsum("ik,dnkl,jl->dnij", hats, knots, hats, optimize=True)
-    return np.asarray(field.reshape(2, n, -1), dtype=np.float32)
+def _warp(
+    corners: NDArray[np.integer],
+    images: NDArray[np.int64],
+    points: NDArray[np.float32],
+    tones: NDArray[np.float32],
+) -> NDArray[np.uint8]:
+    """Images [n, 28, 28] of the atlas, each bent over its grid and toned.
+
+    A turned, sheared and bent image is its grid's points, interpolated. Points and weights are
+    whole numbers so small that every sum of their products is exact in float32: linear algebra
+    libraries, which add in an order that depends on the processor, cannot make a difference.
+
+    Args:
+        corners: uint8 [..., 48, 48, 4].
+        images: index into the leading axes of `corners`, n.
+        points: [2, n, KNOTS, KNOTS], in 1 / GRAIN atlas pixel.
+        tones: gain and brightness, [n, 2].
+    """
+    n, side = len(images), corners.shape[-2]
+    step = (SIDE - 1) // (KNOTS - 1)  # image pixels from point to point
+    away = np.abs(np.arange(SIDE)[:, None] - step * np.arange(KNOTS))
+    weights = np.maximum(step - away, 0).astype(np.float32)  # [28, KNOTS]
+    field = weights @ points @ weights.T / np.float32(step * step * GRAIN)  # [2, n, 28, 28]
+    row, column = np.clip(field, 0, np.float32(side - 1.001)).reshape(2, n, -1)
+    top, left = np.floor(row), np.floor(column)
+    at = (top * side + left).astype(np.int64) + images[:, None] * side * side
+    ink = np.ascontiguousarray(corners).view(np.uint32).reshape(-1)[at]  # four pixels at once
+    near = ink.view(np.uint8).reshape(n, -1, 4).astype(np.float32)
+    down, right = row - top, column - left
+    upper = near[..., 0] + (near[..., 1] - near[..., 0]) * right
+    lower = near[..., 2] + (near[..., 3] - near[..., 2]) * right
+    value = upper + (lower - upper) * down
+    value = np.minimum(value * tones[:, :1], 255) * tones[:, 1:]
+    return value.astype(np.uint8).reshape(n, SIDE, SIDE)
