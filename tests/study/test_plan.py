@@ -98,7 +98,7 @@ class TestHyperparameters:
         plan = dataclasses.replace(plan, overrides={"lr": 5e-4, "f": 3})
         assert plan.hyperparameters("classes=2") == {
             **tiny.REFERENCE,
-            "batch": 16,
+            "batch": 100,
             "lr": 5e-4,
             "f": 3,
         }
@@ -106,7 +106,7 @@ class TestHyperparameters:
 
     def test_suggestion_keeps_the_reference_value(self, plan: Plan) -> None:
         """A search would run the reference recipe again and again."""
-        expected = {"f": 2, "batch": 16, **VALUES}
+        expected = {"f": 2, "batch": 100, **VALUES}
         assert search(plan, "classes=2", 1).hyperparameters == expected
 
     def test_factor_is_taken_for_a_hyperparameter(self) -> None:

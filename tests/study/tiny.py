@@ -14,7 +14,7 @@ from trainables.data.base import Dataset, Split
 SIZE = 16
 REFERENCE = {"lr": 2e-4, "adversarial": "saturating", "label_noise": "two_sided"}
 BUDGET = Budget(
-    kimg=3, search_kimg=3, tick_kimg=1, trials=4, seeds=2, samples=30, fixed={"f": 2, "batch": 16}
+    kimg=3, search_kimg=3, tick_kimg=1, trials=4, seeds=2, samples=30, fixed={"f": 2, "batch": 100}
 )
 
 
