@@ -12,6 +12,7 @@ def measure(view: View) -> dict[str, float]: ...
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import math
 from collections.abc import Mapping, Sequence
@@ -98,6 +99,7 @@ def measure(view: View, names: Sequence[str]) -> dict[str, float]:
     return row
 
 
+@functools.cache  # asked at every tick
 def _is_metric(path: Path) -> bool:
     tree = ast.parse(path.read_text())
     targets = [
