@@ -34,11 +34,11 @@ def plan() -> Plan:
     return tiny.plan()
 
 
-@pytest.fixture
-def shared(tmp_path: Path, judges: Judges, plan: Plan) -> Shared:
+@pytest.fixture(scope="module")
+def common(tmp_path_factory: pytest.TempPathFactory, judges: Judges, plan: Plan) -> Shared:
     data = tiny.dataset()
     return Shared(
-        folder=tmp_path / "tiny",
+        folder=tmp_path_factory.mktemp("runs") / "tiny",
         x=data.train.x,
         y=data.train.y,
         judges=judges.state(),
@@ -52,6 +52,17 @@ def shared(tmp_path: Path, judges: Judges, plan: Plan) -> Shared:
         bf16=False,
         inceptions={},
     )
+
+
+@pytest.fixture
+def shared(tmp_path: Path, common: Shared) -> Shared:
+    return dataclasses.replace(common, folder=tmp_path / "tiny")
+
+
+@pytest.fixture(scope="module")
+def through(common: Shared, judges: Judges, plan: Plan) -> list[Row]:
+    """The rows of the plain cell, run without an interruption."""
+    return to_end(begin(cell_of(plan), common, judges))
 
 
 def cell_of(plan: Plan, condition: str = "classes=2", seed: int = 0, **values: Any) -> Cell:
@@ -102,21 +113,26 @@ class TestContinuing:
             grids = [r.cell_folder(cell.id).joinpath(name).read_bytes() for r in records]
             assert grids[0] == grids[1]
 
-    def test_killed_between_ticks(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+    def test_killed_between_ticks(
+        self, shared: Shared, judges: Judges, plan: Plan, through: list[Row]
+    ) -> None:
         """What was trained since the last tick is done again, not counted twice."""
         cell = cell_of(plan)
-        through = to_end(begin(cell, elsewhere(shared, "through"), judges))
         killed = begin(cell, shared, judges)
         killed.advance()
         killed.loop.run(500)
         assert plain(to_end(begin(cell, shared, judges))) == plain(through)
 
     def test_killed_while_saving(
-        self, shared: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
+        self,
+        shared: Shared,
+        judges: Judges,
+        plan: Plan,
+        monkeypatch: pytest.MonkeyPatch,
+        through: list[Row],
     ) -> None:
         """After the checkpoint, before the rows: rows and checkpoint must not part."""
         cell = cell_of(plan)
-        through = to_end(begin(cell, elsewhere(shared, "through"), judges))
         run = begin(cell, shared, judges)
         run.advance()
 
@@ -134,11 +150,10 @@ class TestContinuing:
 
     @pytest.mark.parametrize("damage", ["torn", "flipped", "empty"])
     def test_damaged_checkpoint_ends_the_cell(
-        self, shared: Shared, judges: Judges, plan: Plan, damage: str
+        self, shared: Shared, judges: Judges, plan: Plan, damage: str, through: list[Row]
     ) -> None:
         """The one before it is taken, and the rows fall back with it."""
         cell = cell_of(plan)
-        through = to_end(begin(cell, elsewhere(shared, "through"), judges))
         run = begin(cell, shared, judges)
         for _ in range(3):
             run.advance()
