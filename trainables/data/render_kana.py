@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,51 +22,62 @@ BOX = 48  # pixels
 EXTENT = 36  # pixels: the median glyph's larger side
 HERE = Path(__file__).parent
 
-# file, Debian package, licence of the face
-FACES = (
-    ("aoyagi-soseki.ttf", "fonts-aoyagi-soseki", "public domain"),
-    ("AoyagiKouzanT.ttf", "fonts-aoyagi-kouzan-t", "public domain"),
-    ("KouzanBrushFontSousyo.ttf", "fonts-kouzan-mouhitsu", "public domain"),
-    ("kouzan-mouhitsu.ttf", "fonts-kouzan-mouhitsu", "public domain"),
-    ("kouzan-mouhitsu-gyosho.ttf", "fonts-kouzan-mouhitsu", "public domain"),
-    ("kiloji.ttf", "fonts-kiloji", "BSD-3-Clause"),
-    ("kiloji_b.ttf", "fonts-kiloji", "BSD-3-Clause"),
-    ("setofont.ttf", "fonts-seto", "OFL-1.1"),
-    ("YOzRA_.ttf", "fonts-yozvox-yozfont-antique", "OFL-1.1"),
-    ("YOzRC_.ttf", "fonts-yozvox-yozfont-cute", "OFL-1.1"),
-    ("YOzBC_i.ttf", "fonts-yozvox-yozfont-cute", "OFL-1.1"),
-    ("YOzRE_.ttf", "fonts-yozvox-yozfont-edu", "OFL-1.1"),
-    ("YOzRN_.ttf", "fonts-yozvox-yozfont-new-kana", "OFL-1.1"),
-    ("YOzRS_.ttf", "fonts-yozvox-yozfont-standard-kana", "OFL-1.1"),
-    ("YOzBS_i.ttf", "fonts-yozvox-yozfont-standard-kana", "OFL-1.1"),
-    ("KleeOne-Regular.ttf", "fonts-klee", "OFL-1.1"),
-    ("KleeOne-SemiBold.ttf", "fonts-klee", "OFL-1.1"),
-    ("YuseiMagic-Regular.ttf", "fonts-yusei-magic", "OFL-1.1"),
-    ("ReggaeOne-Regular.ttf", "fonts-reggae", "OFL-1.1"),
-    ("DotGothic16-Regular.ttf", "fonts-dotgothic16", "OFL-1.1"),
-    ("ipaexg.ttf", "fonts-ipaexfont-gothic", "IPA-1.0"),
-    ("ipaexm.ttf", "fonts-ipaexfont-mincho", "IPA-1.0"),
-    ("ipamjm.ttf", "fonts-ipamj-mincho", "IPA-1.0"),
-    ("sawarabi-gothic-medium.ttf", "fonts-sawarabi-gothic", "CC-BY-3.0"),
-    ("sawarabi-mincho-medium.ttf", "fonts-sawarabi-mincho", "CC-BY-3.0"),
-    ("BIZUDGothic-Regular.ttf", "fonts-morisawa-bizud-gothic", "OFL-1.1"),
-    ("BIZUDGothic-Bold.ttf", "fonts-morisawa-bizud-gothic", "OFL-1.1"),
-    ("BIZUDMincho-Regular.ttf", "fonts-morisawa-bizud-mincho", "OFL-1.1"),
-    ("Mplus1-Regular.otf", "fonts-mplus", "OFL-1.1"),
-    ("Mplus1-Black.otf", "fonts-mplus", "OFL-1.1"),
-    ("Mplus1-Light.otf", "fonts-mplus", "OFL-1.1"),
-    ("Mplus2-Medium.otf", "fonts-mplus", "OFL-1.1"),
-    ("MTLc3m.ttf", "fonts-motoya-l-cedar", "Apache-2.0"),
-    ("MTLmr3m.ttf", "fonts-motoya-l-maruberi", "Apache-2.0"),
-    ("HanaMinA.ttf", "fonts-hanazono", "Hanazono or OFL-1.1"),
-    ("Konatu.ttf", "fonts-konatu", "MIT"),
-    ("VL-Gothic-Regular.ttf", "fonts-vlgothic", "M+ and BSD-3-Clause"),
-    ("migu-1c-regular.ttf", "fonts-migmix", "IPA-1.0"),
-    ("ume-hgo4.ttf", "fonts-horai-umefont", "UmeFont (free)"),
-    ("ume-tgo5.ttf", "fonts-horai-umefont", "UmeFont (free)"),
-    ("ume-tmo3.ttf", "fonts-horai-umefont", "UmeFont (free)"),
-    ("ume-ugo4.ttf", "fonts-horai-umefont", "UmeFont (free)"),
-)
+
+class Face(NamedTuple):
+    """A font file of a Debian package (bookworm), as its /usr/share/doc/PACKAGE/copyright says."""
+
+    file: str
+    package: str
+    family: str
+    licence: str
+    author: str
+
+
+# fmt: off
+FACES = [Face(*row.split(" | ")) for row in """
+aoyagi-soseki.ttf | fonts-aoyagi-soseki | Aoyagi Soseki | public domain | Kouzan and Soseki Aoyagi
+kouzan-mouhitsu.ttf | fonts-kouzan-mouhitsu | Kouzan Mouhitsu | public domain | Kouzan Aoyagi
+kouzan-mouhitsu-gyosho.ttf | fonts-kouzan-mouhitsu | Kouzan Mouhitsu | public domain | Kouzan Aoyagi
+kiloji.ttf | fonts-kiloji | Kiloji | BSD-3-Clause | きろのの
+kiloji_b.ttf | fonts-kiloji | Kiloji | BSD-3-Clause | きろのの
+setofont.ttf | fonts-seto | SetoFont | OFL-1.1 | Nozomi Seto
+YOzRA_.ttf | fonts-yozvox-yozfont-antique | YOzFont | OFL-1.1 | Y.Oz
+YOzBAF90i.ttf | fonts-yozvox-yozfont-antique | YOzFont | OFL-1.1 | Y.Oz
+YOzRC_.ttf | fonts-yozvox-yozfont-cute | YOzFont | OFL-1.1 | Y.Oz
+YOzBC_i.ttf | fonts-yozvox-yozfont-cute | YOzFont | OFL-1.1 | Y.Oz
+YOzRE_.ttf | fonts-yozvox-yozfont-edu | YOzFont | OFL-1.1 | Y.Oz
+YOzRS_.ttf | fonts-yozvox-yozfont-standard-kana | YOzFont | OFL-1.1 | Y.Oz
+YOzBS_i.ttf | fonts-yozvox-yozfont-standard-kana | YOzFont | OFL-1.1 | Y.Oz
+KleeOne-Regular.ttf | fonts-klee | Klee One | OFL-1.1 | Klee Project Authors
+KleeOne-SemiBold.ttf | fonts-klee | Klee One | OFL-1.1 | Klee Project Authors
+YuseiMagic-Regular.ttf | fonts-yusei-magic | Yusei Magic | OFL-1.1 | Yusei Magic Project Authors
+ReggaeOne-Regular.ttf | fonts-reggae | Reggae One | OFL-1.1 | Reggae Project Authors
+DotGothic16-Regular.ttf | fonts-dotgothic16 | DotGothic16 | OFL-1.1 | DotGothic16 Project Authors
+ipaexg.ttf | fonts-ipaexfont-gothic | IPAex Gothic | IPA-1.0 | CITPC
+ipaexm.ttf | fonts-ipaexfont-mincho | IPAex Mincho | IPA-1.0 | CITPC
+sawarabi-gothic-medium.ttf | fonts-sawarabi-gothic | Sawarabi Gothic | CC-BY-3.0 | mshio
+sawarabi-mincho-medium.ttf | fonts-sawarabi-mincho | Sawarabi Mincho | OFL-1.1 | mshio
+BIZUDGothic-Regular.ttf | fonts-morisawa-bizud-gothic | BIZ UDGothic | OFL-1.1 | BIZ UD Authors
+BIZUDGothic-Bold.ttf | fonts-morisawa-bizud-gothic | BIZ UDGothic | OFL-1.1 | BIZ UD Authors
+BIZUDMincho-Regular.ttf | fonts-morisawa-bizud-mincho | BIZ UDMincho | OFL-1.1 | BIZ UD Authors
+Mplus1-Regular.otf | fonts-mplus | M PLUS 1 | OFL-1.1 | M+ FONTS Project Authors
+Mplus1-Black.otf | fonts-mplus | M PLUS 1 | OFL-1.1 | M+ FONTS Project Authors
+Mplus1-Light.otf | fonts-mplus | M PLUS 1 | OFL-1.1 | M+ FONTS Project Authors
+Mplus2-Medium.otf | fonts-mplus | M PLUS 2 | OFL-1.1 | M+ FONTS Project Authors
+MTLc3m.ttf | fonts-motoya-l-cedar | Motoya L Cedar | Apache-2.0 | Motoya
+HanaMinA.ttf | fonts-hanazono | Hanazono Mincho | Hanazono or OFL-1.1 | GlyphWiki Project
+Konatu.ttf | fonts-konatu | Konatu | MIT | Mitiya Masuda
+VL-Gothic-Regular.ttf | fonts-vlgothic | VL Gothic | M+ and BSD-3-Clause | Project Vine
+migu-1c-regular.ttf | fonts-migmix | Migu | IPA-1.0 | Itou Hiroki, IPA, M+ FONTS Project
+migmix-1m-bold.ttf | fonts-migmix | MigMix | IPA-1.0 | Itou Hiroki, IPA, M+ FONTS Project
+monapo.ttf | fonts-monapo | Monapo | IPA-1.0 | Utumi Hirosi, IPA
+OradanoGSRR.ttf | fonts-oradano-mincho-gsrr | Oradano Mincho | Oradano (free) | Akira Uchida
+ume-tgo5.ttf | fonts-horai-umefont | Ume Gothic | UmeFont (free) | Wataru Horai
+ume-ugo4.ttf | fonts-horai-umefont | Ume UI Gothic | UmeFont (free) | Wataru Horai
+ume-tmo3.ttf | fonts-horai-umefont | Ume Mincho | UmeFont (free) | Wataru Horai
+""".strip().splitlines()]
+# fmt: on
+ALIKE = 0.95  # correlation from which two faces are one drawing twice
 
 
 def find(file: str, package: str) -> Path:
@@ -106,20 +118,39 @@ def _draw(font: ImageFont.FreeTypeFont, glyph: str) -> NDArray[np.uint8]:
     return (small // 17 * 17).astype(np.uint8)  # 16 greys compress well, and a warp blurs them
 
 
+def check_distinct(atlas: NDArray[np.uint8]) -> None:
+    """Raises ValueError where two faces of [faces, glyphs, BOX, BOX] are alike.
+
+    Many packages hold one family's drawings under several names.
+    """
+    alike = np.corrcoef(atlas.reshape(len(atlas), -1)) - np.eye(len(atlas))
+    one, other = np.unravel_index(alike.argmax(), alike.shape)
+    if alike.max() >= ALIKE:
+        raise ValueError(f"{FACES[one].file} and {FACES[other].file} are alike")
+
+
 def main() -> None:
-    atlas = np.stack([render(find(file, package)) for file, package, _ in FACES])
+    atlas = np.stack([render(find(face.file, face.package)) for face in FACES])
+    check_distinct(atlas)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, atlas=atlas)
     (HERE / "kana_atlas.npz").write_bytes(buffer.getvalue())
-    rows = [f"| {Path(file).stem} | {package} | {licence} |" for file, package, licence in FACES]
+    families = len({face.family for face in FACES})
+    rows = [
+        f"| {Path(face.file).stem} | {face.family} | {face.package} | {face.licence} "
+        f"| {face.author} |"
+        for face in FACES
+    ]
     head = [
         "# Faces of the kana atlas",
         "",
-        "`kana_atlas.npz` holds pictures of 49 hiragana and ten digits, drawn by",
-        "`render_kana.py` in these typefaces from Debian's packages; it holds no font program.",
+        f"`kana_atlas.npz` holds pictures of 49 hiragana and ten digits in {len(FACES)} typefaces",
+        f"of {families} families, drawn from Debian's packages by `render_kana.py`; it holds no",
+        "font program. Weights and slants of a family count as faces where they differ to the eye:",
+        f"no two faces' pictures correlate above {ALIKE}.",
         "",
-        "| face | package | licence |",
-        "|---|---|---|",
+        "| face | family | package | licence | by |",
+        "|---|---|---|---|---|",
     ]
     (HERE / "KANA.md").write_text("\n".join([*head, *rows]) + "\n")
 
