@@ -1,0 +1,141 @@
+"""Contract of every study in the folder: a new file is tested by being there."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+
+import search_spaces
+import trainables
+from search_spaces.core import Budget, Study, crossed
+from study import metrics
+from study.plan import Plan
+from study.prepare import check
+from study.records import Records
+from study.search import ConditionSearch
+from trainables import data
+
+every_study = pytest.mark.parametrize("name", search_spaces.names())
+SCALES = ("smoke", "quick", "full")
+
+
+def plan(study: Study, budget: Budget, name: str = "study", data_name: str | None = None) -> Plan:
+    look = data.look(data_name or study.data)
+    return Plan(
+        name=name,
+        study=study,
+        budget=budget,
+        overrides={},
+        data=data_name or study.data,
+        classes=look.classes,
+        channels=look.channels,
+        size=look.size,
+    )
+
+
+@every_study
+def test_budget_is_missing(name: str) -> None:
+    study = search_spaces.load(name)
+    assert set(study.scales) == set(SCALES)
+    sizes = [study.scales[scale].kimg for scale in SCALES]  # type: ignore[index]
+    assert sizes == sorted(sizes)
+    assert len(study.title) < 80, "--list shows it on one line"
+
+
+@every_study
+@pytest.mark.parametrize("scale", SCALES)
+def test_reference_recipe_is_refused(name: str, scale: str) -> None:
+    """On the wanted data no condition may be left out, no key unknown, no metric unfit."""
+    study = search_spaces.load(name)
+    whole = check(plan(study, study.scales[scale]))  # type: ignore[index]
+    assert list(whole.conditions) == list(study.conditions)
+    assert study.standin in data.names()
+
+
+@every_study
+def test_space_suggests_what_the_variant_refuses(name: str) -> None:
+    study = search_spaces.load(name)
+    if study.space is None:
+        return
+    probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    whole = plan(study, study.scales["quick"])
+    for _ in range(60):
+        values = study.space(probe.ask())
+        for condition in study.conditions:
+            config = trainables.load(whole.variant(condition)).config_type
+            config.parse(whole.hyperparameters(condition, values))
+
+
+@every_study
+@pytest.mark.parametrize("scale", SCALES)
+def test_reference_is_not_the_first_that_the_search_tries(name: str, scale: str) -> None:
+    """Else a search could end below the published recipe without having looked at it."""
+    study = search_spaces.load(name)
+    whole = plan(study, study.scales[scale])  # type: ignore[index]
+    if not whole.searches:
+        return
+    for condition in whole.conditions:
+        cell = ConditionSearch(whole, condition, Records(Path("nowhere"))).ask()
+        assert cell is not None
+        expected, got = whole.hyperparameters(condition), dict(cell.hyperparameters)
+        assert got.keys() == expected.keys()
+        for key, value in expected.items():
+            assert got[key] == pytest.approx(value), key
+
+
+@every_study
+def test_claim_cannot_be_judged(name: str) -> None:
+    """It asks for a condition or a column that no cell will have."""
+    study = search_spaces.load(name)
+    columns = {column for metric in study.metrics for column in metrics.load(metric).COLUMNS}
+    assert study.objective in columns
+    assert len({claim.id for claim in study.claims}) == len(study.claims) > 0
+    for claim in study.claims:
+        assert claim.metric in columns, claim.id
+        assert claim.of.condition in study.conditions, claim.id
+        assert claim.against is None or claim.against.condition in study.conditions, claim.id
+        low, high = claim.region
+        assert low < high, claim.id
+        assert math.isfinite(low) or math.isfinite(high), claim.id
+        assert not claim.log or low >= 0, f"{claim.id}: a ratio is never negative"
+
+
+@every_study
+def test_smoke_run_takes_minutes(name: str) -> None:
+    """CI runs every study at scale smoke."""
+    study = search_spaces.load(name)
+    search, confirm = plan(study, study.scales["smoke"]).count()
+    smoke = study.scales["smoke"]
+    assert search * smoke.search_kimg + confirm * smoke.kimg <= 60
+
+
+class TestPieces:
+    """What studies are declared with."""
+
+    def test_crossed_factors_lose_a_combination(self) -> None:
+        assert list(crossed(classes=(5, 10), d_norm=("bn", "sn"))) == [
+            "classes=5,d_norm=bn",
+            "classes=5,d_norm=sn",
+            "classes=10,d_norm=bn",
+            "classes=10,d_norm=sn",
+        ]
+        assert crossed(classes=(5,))["classes=5"] == {"classes": 5}
+
+    def test_last_evaluation_is_missing(self) -> None:
+        given = {"search_kimg": 1, "trials": 1, "seeds": 1, "samples": 10}
+        budget = Budget(kimg=25, tick_kimg=10, first_tick_kimg=4, **given)
+        assert budget.ticks(25) == [0, 4, 10, 20, 25]
+        assert budget.ticks(3) == [0, 3]
+        assert Budget(kimg=2, tick_kimg=5, **given).ticks(2) == [0, 2]
+
+    @pytest.mark.parametrize(
+        "bad", [{"kimg": 0}, {"tick_kimg": 0}, {"seeds": 0}, {"trials": -1}, {"samples": 1}]
+    )
+    def test_budget_of_nothing_is_accepted(self, bad: dict[str, int]) -> None:
+        good = {"kimg": 1, "search_kimg": 1, "tick_kimg": 1, "trials": 1, "seeds": 1, "samples": 9}
+        ((key, value),) = bad.items()
+        with pytest.raises(ValueError, match=f"{key} must be at least .* but is {value}"):
+            Budget(**{**good, **bad})
