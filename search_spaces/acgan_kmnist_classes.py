@@ -132,7 +132,7 @@ STUDY = Study(
         ),
         "quick": Budget(
             kimg=60,
-            search_kimg=20,
+            search_kimg=30,  # where a recipe that works begins to show
             tick_kimg=10,
             first_tick_kimg=5,  # as many steps as the full scale's
             trials=4,

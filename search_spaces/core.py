@@ -35,13 +35,14 @@ class Budget:
     fixed: Mapping[str, Any] = field(default_factory=dict)  # hyperparameters of this scale
 
     def __post_init__(self) -> None:
-        for name in ("kimg", "search_kimg", "tick_kimg", "seeds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1 but is {getattr(self, name)}")
-        if self.trials < 0:
-            raise ValueError(f"trials must be at least 0 but is {self.trials}")
-        if self.samples < 2:
-            raise ValueError(f"samples must be at least 2 but is {self.samples}")
+        lowest = {"trials": 0, "samples": 2}
+        for name in ("kimg", "search_kimg", "tick_kimg", "trials", "seeds", "samples"):
+            low = lowest.get(name, 1)
+            value = getattr(self, name)
+            if value < low:
+                raise ValueError(f"{name} must be at least {low} but is {value}")
+            if value > 1_000_000:  # a billion images: a slip of the keyboard
+                raise ValueError(f"{name} must be at most 1000000 but is {value}")
 
     def ticks(self, kimg: int) -> list[int]:
         """The kimg at which a cell of that length is evaluated, 0 (before training) included."""

@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from trainables.data import Dataset
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "pandas", "pytorch-fid", "numpy")
+TRACKING = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")  # MLflow's stores
 BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples")  # what --set changes of a budget
 
 
@@ -86,8 +88,38 @@ def check(plan: Plan) -> Plan:
             dumped = config.model_dump(mode="json")
             typed = {key: dumped[key] for key in plan.overrides}
     except ValueError as error:
-        raise BadInputError(str(error)) from None
+        line = str(error)
+        if line.startswith("unknown hyperparameter"):
+            line += f", or of the budget: {', '.join(BUDGET_KEYS)}"
+        raise BadInputError(line) from None
     return dataclasses.replace(plan, overrides=typed)
+
+
+def check_places(storage: Path, tracking_uri: str | None, fid_weights: Path | None) -> None:
+    """Refuse a folder that cannot be written, an unknown kind of store, unfit weights."""
+    from study.metrics import fid
+
+    ancestor = storage.absolute()
+    while not ancestor.exists():
+        ancestor = ancestor.parent
+    try:
+        with tempfile.TemporaryFile(dir=ancestor):  # permissions alone do not tell
+            pass
+    except OSError as error:
+        raise BadInputError(f"--storage {storage}: {ancestor}: {error.strerror}") from None
+    if tracking_uri is not None:
+        scheme, colon, rest = tracking_uri.partition("://")
+        if not colon or scheme.partition("+")[0] not in TRACKING:
+            kinds = ", ".join(f"{kind}://" for kind in TRACKING)
+            raise BadInputError(f"--tracking-uri {tracking_uri!r}: begin with one of {kinds}")
+        folder = Path(rest.removeprefix("/")).parent
+        if scheme == "sqlite" and not folder.is_dir():
+            raise BadInputError(f"--tracking-uri {tracking_uri!r}: there is no folder {folder}")
+    try:
+        if fid_weights is not None:
+            fid.find_weights(fid_weights)
+    except ValueError as error:
+        raise BadInputError(f"--fid-weights {fid_weights}: {error}") from None
 
 
 def recorded(records: Records) -> dict[str, Any] | None:

@@ -101,6 +101,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
     from trainables import data
 
     study = prepare.load_study(args.name)
+    prepare.check_places(args.storage, args.tracking_uri, args.fid_weights)
     records = Records(study_folder(args.storage, args.name, args.fresh))
     known = prepare.recorded(records)
     if args.data == "auto" and known:  # the choice is kept for the study's life

@@ -99,7 +99,7 @@ class Mirror:
         }
         parent = self._find("study", name)
         tags = {"study": name, "mlflow.note.content": study["title"], **self._common}
-        self._parent = parent.info.run_id if parent else self._create(name, tags, {})
+        self._parent = parent.info.run_id if parent else self._create(name, tags)
 
     def _find(self, tag: str, value: str) -> Run | None:
         found: list[Run] = self._client.search_runs(
@@ -107,11 +107,8 @@ class Mirror:
         )
         return found[0] if found else None
 
-    def _create(self, name: str, tags: dict[str, str], params: dict[str, Any]) -> str:
+    def _create(self, name: str, tags: dict[str, str]) -> str:
         run = self._client.create_run(self._experiment, tags=tags, run_name=name)
-        if params:
-            listed = [Param(key, str(value)) for key, value in params.items()]
-            self._client.log_batch(run.info.run_id, params=listed)
         return str(run.info.run_id)
 
     def _sync(self, cell_id: str) -> None:
@@ -140,11 +137,16 @@ class Mirror:
 
     def _adopt(self, cell_id: str, cell: dict[str, Any]) -> tuple[str, int]:
         """The cell's run and the last kimg it holds; a new run where there is none."""
+        params = [
+            Param(k, str(v)) for k, v in (cell["condition"] | cell["hyperparameters"]).items()
+        ]
         run = self._find("cell", cell_id)
         if run:
             run_id = run.info.run_id
             if run.info.status in ("FINISHED", "FAILED"):
                 self._ended.add(cell_id)
+            if len(run.data.params) < len(params):  # its mirror died before it could write them
+                self._client.log_batch(run_id, params=params)
             history = self._client.get_metric_history(run_id, "kimg")
             return run_id, max((metric.step for metric in history), default=-1)
         tags = {
@@ -158,7 +160,9 @@ class Mirror:
         }
         which = f" {cell['number']}" if cell["phase"] == "search" else f", seed {cell['seed']}"
         name = f"{cell['condition_name']} {cell['phase']}{which}"
-        return self._create(name, tags, {**cell["condition"], **cell["hyperparameters"]}), -1
+        run_id = self._create(name, tags)
+        self._client.log_batch(run_id, params=params)
+        return run_id, -1
 
     def _finish(self, report: Path | None, verdicts: dict[str, str], finished: bool) -> None:
         tags = [RunTag(f"claim.{claim}", verdict) for claim, verdict in verdicts.items()]

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainables.core.gan import Batch, Terms
 from trainables.dcgan import Dcgan, DcganConfig
 
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, strict=True)]
 
 
 class AcganConfig(DcganConfig, frozen=True):

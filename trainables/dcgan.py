@@ -13,7 +13,7 @@ from trainables.core import losses
 from trainables.core.gan import Batch, Config, Gan, Player, Terms
 from trainables.core.layers import Discriminator, Generator, Norm
 
-Low = Annotated[float, Field(ge=-1, le=2)]
+Low = Annotated[float, Field(ge=-1, le=2, strict=True)]
 
 
 class DcganConfig(Config, frozen=True):

@@ -37,7 +37,7 @@ def space(trial: Any) -> dict[str, Any]:
 
 def plan_of(cells: int) -> Plan:
     budget = Budget(
-        kimg=TICKS, search_kimg=TICKS, tick_kimg=1, trials=cells - 1, seeds=1, samples=2
+        kimg=TICKS, search_kimg=TICKS, tick_kimg=1, trials=cells - 2, seeds=1, samples=2
     )
     study = Study(
         title="one-second cells", variant="dcgan", data="none", standin="none",

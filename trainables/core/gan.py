@@ -12,17 +12,19 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+# Strict: "true" is no learning rate.
+Real = Annotated[float, Field(strict=True)]
+Positive = Annotated[float, Field(gt=0, strict=True)]
+Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 
 
 class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Hyperparameters that every variant has; a variant's own Config adds its fields."""
 
-    f: Annotated[int, Field(ge=1)] = 64  # width of the networks
-    batch: Annotated[int, Field(ge=2)] = 64  # images per step
-    z_dim: Annotated[int, Field(ge=1)] = 100
-    z_mean: float = 0.0
+    f: Annotated[int, Field(ge=1, le=1024, strict=True)] = 64  # width of the networks
+    batch: Annotated[int, Field(ge=2, le=65536, strict=True)] = 64  # images per step
+    z_dim: Annotated[int, Field(ge=1, le=65536, strict=True)] = 100
+    z_mean: Real = 0.0
     z_std: Positive = 1.0
     lr: Positive = 2e-4  # G's learning rate (Adam)
     lr_ratio: Positive = 1.0  # D's learning rate : G's
