@@ -49,7 +49,8 @@ class Display:
             return
         self.done += 1
         self.progress.update(self.task, completed=self.done)
-        figures = self._figures(rows[-1]) if rows else result["error"].splitlines()[-1]
+        error = result["error"]
+        figures = error.splitlines()[-1] if error else self._figures(rows[-1])
         self.say(
             f"[{self.done:>3}/{self.total}] {cell.label}: {result['outcome']}, {at}, {figures}"
             f" ({result['seconds']:.0f} s)"
@@ -87,7 +88,8 @@ class Display:
                 effect = "-"
                 if pd.notna(claim["effect"]):
                     effect = f"{claim['effect']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}]"
-                n = "/".join(str(int(claim[k])) for k in ("n_of", "n_against") if claim[k] > 0)
+                groups = (claim["n_of"], claim["n_against"])  # None or 0: no cell, no such group
+                n = "/".join(str(int(size)) for size in groups if pd.notna(size) and size > 0)
                 row = [str(claim["id"]), f"[{colour}]{verdict}[/]", effect, n, str(claim["text"])]
                 table.add_row(*row)
             self.console.print(table)

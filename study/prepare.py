@@ -153,6 +153,15 @@ def load_data(name: str, data_dir: Path | None, storage: Path) -> Dataset:
         raise BadInputError(str(error)) from None
 
 
+def check_batches(plan: Plan, dataset: Dataset) -> None:
+    """Refuse a batch larger than what a condition has to train on."""
+    for name, condition in plan.conditions.items():
+        config = trainables.load(plan.variant(name)).config_type.parse(plan.hyperparameters(name))
+        images = int((dataset.train.y < condition.get("classes", len(dataset.classes))).sum())
+        if config.batch > images:
+            raise BadInputError(f"batch={config.batch}: {name} has {images} images of {plan.data}")
+
+
 def write_study(
     records: Records, plan: Plan, dataset: Dataset, data_line: str, scale: str, command: str
 ) -> bool:

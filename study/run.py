@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,24 +28,24 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(BAD_INPUT)
 
 
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value
+def whole(low: int) -> Callable[[str], int]:
+    """A whole number of at least `low`."""
 
+    def parse(text: str) -> int:
+        if not text.removeprefix("-").isdecimal() or int(text) < low:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
+        return int(text)
 
-def natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 0")
-    return value
+    return parse
 
 
 def share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return value
 
 
@@ -56,16 +57,16 @@ def parser() -> Parser:
     p.add_argument(
         "--scale", choices=("smoke", "quick", "full"), help="default: quick, full on GPU"
     )
-    p.add_argument("--trials", type=natural, metavar="N", help="search cells per condition")
-    p.add_argument("--seeds", type=positive, metavar="N", help="seeds per confirmed configuration")
+    p.add_argument("--trials", type=whole(0), metavar="N", help="search cells per condition")
+    p.add_argument("--seeds", type=whole(1), metavar="N", help="seeds per confirmed configuration")
     fix = "fix a hyperparameter, or kimg, search_kimg, tick_kimg, samples"
     p.add_argument("--set", action="append", default=[], dest="settings", metavar="K=V", help=fix)
     p.add_argument("--data", default="auto", metavar="NAME|PATH", help="default: auto")
     p.add_argument("--data-dir", type=Path, metavar="DIR", help="default: $STUDY_DATA or data/")
     p.add_argument("--fid-weights", type=Path, metavar="FILE", help="pytorch-fid's Inception")
-    p.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N")
+    p.add_argument("--cpus-per-trial", type=whole(1), default=1, metavar="N")
     p.add_argument("--gpus-per-trial", type=share, metavar="F", help="default: 0.25 with a GPU")
-    p.add_argument("--max-concurrent", type=positive, metavar="N", help="default: what fits")
+    p.add_argument("--max-concurrent", type=whole(1), metavar="N", help="default: what fits")
     p.add_argument("--storage", type=Path, default=Path("runs"), metavar="DIR")
     p.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage folder")
     p.add_argument("--fresh", action="store_true", help="begin anew in a folder of its own")
@@ -212,6 +213,7 @@ def execute(
         from study import prepare
 
         dataset = prepare.load_data(plan.data, args.data_dir, args.storage)
+        prepare.check_batches(plan, dataset)
         bf16 = prepare.write_study(records, plan, dataset, data_line, scale, command)
         shared = prepare.make_shared(
             plan, records, dataset, args.storage, args.fid_weights, bf16, display.say

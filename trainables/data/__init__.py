@@ -52,7 +52,7 @@ def _family(name: str) -> Family | None:
     for family in _families():
         if name in family.SETS:
             return family
-    if "/" in name or os.sep in name or name.endswith(".npz") or Path(name).is_dir():
+    if name and ("/" in name or os.sep in name or name.endswith(".npz") or Path(name).is_dir()):
         return None
     raise DataError(
         f"unknown data {name!r}: choose from {', '.join(names())}, or give an .npz file or a folder"

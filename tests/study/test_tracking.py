@@ -1,0 +1,227 @@
+"""The MLflow mirror: equal to the records, whatever happened to MLflow or to us on the way."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from PIL import Image
+
+from study.plan import Cell, Plan
+from study.records import Records
+from study.tracking import Mirror, default_uri
+
+pytestmark = pytest.mark.timeout(60)  # MLflow on SQLite is slow
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite store: MLflow takes seconds to make one."""
+    folder = tmp_path_factory.mktemp("store")
+    MlflowClient(default_uri(folder)).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def storage(tmp_path: Path, store: Path) -> Path:
+    shutil.copy(store, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return tiny.plan()
+
+
+@pytest.fixture
+def records(storage: Path, plan: Plan) -> Records:
+    return tiny.begin(Records(storage / "tiny"), plan)
+
+
+def search_cell(plan: Plan, number: int) -> Cell:
+    values = {"lr": 1e-3 * (number + 1), "adversarial": "hinge"}
+    return plan.search_cell("classes=2", number, values, values)
+
+
+def write(records: Records, cell: Cell, outcome: str | None, ticks: int = 3) -> None:
+    """A cell on record as the engine leaves it, sample grids and the end's time included."""
+    rows = tiny.rows(*(10.0 - k for k in range(ticks)), label_accuracy=0.5)
+    for row in rows:
+        path = records.cell_folder(cell.id) / "samples" / f"{row['kimg']:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9), row["kimg"]).save(path)
+    tiny.write_cell(records, cell, rows, None)
+    if outcome:
+        result = {"outcome": outcome, "error": None, "seconds": 1.0, "attempts": 1}
+        records.accept(cell.id, result | {"ended": "2026-01-02T03:04:05+00:00"})
+
+
+def mirror(records: Records, finished: bool = True, **changes: Any) -> Mirror:
+    """Mirror all there is, to the end."""
+    storage = records.folder.parent
+    made = Mirror(changes.pop("uri", default_uri(storage)), storage, records)
+    made.close(changes.pop("report", None), changes, finished)
+    return made
+
+
+def client(records: Records) -> MlflowClient:
+    return MlflowClient(default_uri(records.folder.parent))
+
+
+def runs(records: Records) -> dict[str, Run]:
+    """All runs of the study, the parent's under "parent"."""
+    mlflow = client(records)
+    experiment = mlflow.get_experiment_by_name("tiny")
+    assert experiment is not None
+    found = mlflow.search_runs([experiment.experiment_id])
+    named = {run.data.tags.get("cell", "parent"): run for run in found}
+    assert len(named) == len(found), "two runs for one cell"
+    return named
+
+
+def points(records: Records, run: Run) -> Counter[tuple[str, int]]:
+    mlflow = client(records)
+    return Counter(
+        (metric.key, metric.step)
+        for key in run.data.metrics
+        for metric in mlflow.get_metric_history(run.info.run_id, key)
+    )
+
+
+def once(records: Records, cell: Cell) -> Counter[tuple[str, int]]:
+    """Every metric of every row, one time."""
+    return Counter((key, row["kimg"]) for row in records.rows(cell.id) for key in row)
+
+
+def test_run_does_not_say_what_its_cell_was(records: Records, plan: Plan) -> None:
+    """Nobody could filter, group or compare runs in MLflow's UI."""
+    cells = {
+        "complete": search_cell(plan, 0),
+        "pruned": search_cell(plan, 1),
+        "diverged": search_cell(plan, 2),
+        None: plan.confirm_cells("classes=3", plan.hyperparameters("classes=3"))[1],
+    }
+    for outcome, cell in cells.items():
+        write(records, cell, outcome)
+    page = records.folder / "report.html"
+    page.write_text("the report")
+    assert mirror(records, finished=False, report=page, T1="supported").problem is None
+
+    found = runs(records)
+    assert found.keys() == {"parent", *(cell.id for cell in cells.values())}
+    parent = found["parent"]
+    assert parent.data.tags["claim.T1"] == "supported"
+    assert parent.info.status == "RUNNING"
+    files = client(records).list_artifacts(parent.info.run_id)
+    assert [file.path for file in files] == ["report.html"]
+    statuses = {"complete": "FINISHED", "pruned": "FINISHED", "diverged": "FAILED", None: "RUNNING"}
+    for outcome, cell in cells.items():
+        run = found[cell.id]
+        expected = {
+            "mlflow.parentRunId": parent.info.run_id,
+            "condition": cell.condition_name,
+            "phase": cell.phase,
+            "seed": str(cell.seed),
+            "outcome": outcome or "running",
+            "data": "bars",
+            "git_commit": "abc123",
+        }
+        assert expected.items() <= run.data.tags.items()
+        params = {**cell.condition, **cell.hyperparameters}
+        assert run.data.params == {key: str(value) for key, value in params.items()}
+        assert run.info.status == statuses[outcome]
+        assert points(records, run) == once(records, cell)
+        images = client(records).list_artifacts(run.info.run_id, "images")
+        print([file.path for file in images])
+        steps = {file.path.split("step")[1][1:2] for file in images if "png" in file.path}
+        assert steps == {"0", "1", "2"}
+    mirror(records)
+    assert runs(records)["parent"].info.status == "FINISHED"
+
+
+def test_second_mirror_writes_rows_again(records: Records, plan: Plan) -> None:
+    """Charts would show each point as often as the command was given."""
+    cell = search_cell(plan, 0)
+    write(records, cell, None, ticks=2)
+    mirror(records)
+    write(records, cell, "complete", ticks=4)  # went on in another run of the command
+    mirror(records)
+    mirror(records)
+    run = runs(records)[cell.id]
+    assert points(records, run) == once(records, cell)
+    assert run.data.tags["outcome"] == "complete"
+
+
+@pytest.mark.parametrize("calls", range(1, 6))
+def test_killed_mirror_leaves_holes_or_doubles(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """It is killed at its n-th batch: parameters first, then rows; the next one completes it."""
+    cells = [search_cell(plan, number) for number in range(2)]
+    for cell in cells:
+        write(records, cell, "complete", ticks=2)
+    log_batch, count = MlflowClient.log_batch, Counter[str]()
+
+    def dying(self: MlflowClient, *arguments: Any, **named: Any) -> Any:
+        count["calls"] += 1
+        if count["calls"] >= calls:
+            raise RuntimeError("killed")
+        return log_batch(self, *arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", dying)
+    assert mirror(records).problem == "RuntimeError: killed"
+    monkeypatch.undo()
+    assert mirror(records).problem is None
+    for cell in cells:
+        run = runs(records)[cell.id]
+        assert points(records, run) == once(records, cell)
+        assert run.data.params["lr"] == str(cell.hyperparameters["lr"])
+        assert run.info.status == "FINISHED"
+
+
+def test_outage_stops_or_loses_something(records: Records, plan: Plan) -> None:
+    """A study must not wait for MLflow, and what an outage kept back must come later."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    storage = records.folder.parent
+    absent = Mirror("http://127.0.0.1:9", storage, records)
+    start = time.monotonic()
+    absent.touch(cell.id)
+    assert time.monotonic() - start < 0.1
+    absent.close(None, {}, True)
+    assert absent.problem
+    assert "\n" not in absent.problem
+    assert mirror(records).problem is None
+    assert points(records, runs(records)[cell.id]) == once(records, cell)
+
+
+def test_mirror_gives_up_after_a_short_outage(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same mirror goes on where MLflow answers again: a study of days has one."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    connect, failures = Mirror._connect, Counter[str]()
+
+    def failing(self: Mirror) -> None:
+        failures["n"] += 1
+        if failures["n"] == 1:
+            raise ConnectionError("no route")
+        connect(self)
+
+    monkeypatch.setattr(Mirror, "_connect", failing)
+    storage = records.folder.parent
+    made = Mirror(default_uri(storage), storage, records)
+    made.touch(cell.id)
+    while made.problem is None:
+        time.sleep(0.01)
+    made.close(None, {}, True)
+    assert made.problem is None
+    assert points(records, runs(records)[cell.id]) == once(records, cell)
