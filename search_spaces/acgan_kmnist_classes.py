@@ -135,8 +135,8 @@ STUDY = Study(
             search_kimg=30,  # where a recipe that works begins to show
             tick_kimg=10,
             first_tick_kimg=5,  # as many steps as the full scale's
-            trials=4,
-            seeds=3,
+            trials=8,
+            seeds=5,
             samples=1000,
             fixed={"f": 8, "batch": 32, "lr": 2e-3},  # small networks, small steps, at once
         ),
