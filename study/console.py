@@ -67,7 +67,8 @@ class Display:
             "condition", "configuration", "cells", *names, title="confirm cells, last tick"
         )
         confirm = cells[cells["phase"] == "confirm"]
-        for condition, part in confirm.groupby("condition", sort=False):
+        for condition in self.plan.study.conditions:
+            part = confirm[confirm["condition"] == condition]
             reference, best = (part[flag].astype(bool) for flag in ("is_reference", "is_best"))
             rows = {
                 "reference": reference & ~best,
@@ -78,7 +79,7 @@ class Display:
                 group = part[chosen]
                 if len(group):
                     means = [f"{group[f'last/{n}'].mean():.3g}" for n in names]
-                    table.add_row(str(condition), name, str(len(group)), *means)
+                    table.add_row(condition, name, str(len(group)), *means)
         self.console.print(table)
         if len(claims):
             table = Table("claim", "verdict", "effect [95 % interval]", "n", "text", title="claims")

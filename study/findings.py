@@ -88,8 +88,12 @@ def _judge(claim: Claim, frames: Frames) -> Judged:
     if lacking := dict.fromkeys(note for values, note in found if not values):
         return Judged(claim, None, "not run", "; ".join(lacking))
     notes = list(dict.fromkeys(note for _, note in found if note))
+    columns = [values for values, _ in found]
+    paired = len({(group.condition, group.config) for group in groups}) < len(groups)
+    if paired:  # two moments of the same cells
+        columns = [{key: v[key] for key in columns[0] if key in columns[1]} for v in columns]
     try:
-        measured = effect(*(values for values, _ in found), log=claim.log)
+        measured = effect(*(list(v.values()) for v in columns), log=claim.log, paired=paired)
     except ValueError as error:
         return Judged(claim, None, "undecided", "; ".join([str(error), *notes]))
     if min(measured.n) == 1:
@@ -97,14 +101,14 @@ def _judge(claim: Claim, frames: Frames) -> Judged:
     return Judged(claim, measured, measured.verdict(claim.region), "; ".join(notes))
 
 
-def _values(group: Group, metric: str, frames: Frames) -> tuple[list[float], str]:
-    """One value per finished confirm cell of a group, and what is missing in words."""
+def _values(group: Group, metric: str, frames: Frames) -> tuple[dict[str, float], str]:
+    """One value per finished confirm cell of a group by its id, and what is missing in words."""
     name = f"{group.condition} ({group.config})"
     cells = frames.cells
     if reason := frames.study.get("left_out", {}).get(group.condition):
-        return [], f"{group.condition} left out: {reason}"
+        return {}, f"{group.condition} left out: {reason}"
     if group.condition not in frames.conditions:
-        return [], f"no condition {group.condition}: the study has {', '.join(frames.conditions)}"
+        return {}, f"no condition {group.condition}: the study has {', '.join(frames.conditions)}"
     chosen = (
         cells["phase"].eq("confirm")
         & cells["condition"].eq(group.condition)
@@ -112,14 +116,14 @@ def _values(group: Group, metric: str, frames: Frames) -> tuple[list[float], str
     )
     mine = cells[chosen]
     if mine.empty:
-        return [], f"no confirm cells of {name} yet"
+        return {}, f"no confirm cells of {name} yet"
     finished = mine[mine["outcome"].eq("complete")]
     ended = Counter(mine["outcome"][mine["outcome"].ne("complete")])
     notes = [f"{n} of {len(mine)} cells of {name} {o.replace('_', ' ')}" for o, n in ended.items()]
     if metric not in frames.ticks.columns:
-        return [], f"{metric} was not measured"
-    values = [_at(group, metric, row, frames.ticks) for _, row in finished.iterrows()]
-    kept = [value for value in values if value == value]  # NaN where a tick lacks the metric
+        return {}, f"{metric} was not measured"
+    values = {row["id"]: _at(group, metric, row, frames.ticks) for _, row in finished.iterrows()}
+    kept = {key: v for key, v in values.items() if v == v}  # NaN where a tick lacks the metric
     if len(kept) < len(values):
         which = f"{len(values) - len(kept)} of {len(values)}"
         notes.append(f"{metric} missing in {which} cells of {name} at its {group.at} tick")

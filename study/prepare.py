@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 import math
-import os
-import platform
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +14,7 @@ import search_spaces
 import trainables
 from search_spaces.core import Budget, Claim, Study
 from study import metrics
+from study.environment import environment
 from study.plan import Plan, difference
 from study.records import Records, write_json
 from trainables.data import DataError
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
     from study.cell import Shared
     from trainables.data import Dataset
 
-PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "pandas", "pytorch-fid", "numpy")
 TRACKING = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")  # MLflow's stores
 BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples")  # what --set changes of a budget
 
@@ -210,37 +205,6 @@ def claim_json(claim: Claim) -> dict[str, Any]:
     value = dataclasses.asdict(claim)
     value["region"] = [bound if math.isfinite(bound) else None for bound in claim.region]
     return value
-
-
-def environment() -> dict[str, Any]:
-    """Versions, git commit and hardware that a result depends on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = models[0].partition(":")[2].strip() if models else cpu
-    return {
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
-        "git_commit": _git("rev-parse", "HEAD") or "none",
-        "git_dirty": _git("diff", "HEAD"),
-        "hardware": {"cpu": cpu, "cpus": os.cpu_count(), "gpus": _gpus(), "host": platform.node()},
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _gpus() -> list[str]:
-    import torch
-
-    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
 def make_shared(

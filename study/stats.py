@@ -40,9 +40,17 @@ class Effect:
 
 
 def effect(
-    of: Sequence[float], against: Sequence[float] | None = None, *, log: bool = False, seed: int = 0
+    of: Sequence[float],
+    against: Sequence[float] | None = None,
+    *,
+    log: bool = False,
+    paired: bool = False,
+    seed: int = 0,
 ) -> Effect:
     """mean(of) - mean(against), or mean(of) alone; with `log` the (ratio of) geometric means.
+
+    Args:
+        paired: values at the same place belong together: the interval is that of their differences.
 
     ```
     gap = effect(accuracies_of_5_classes, accuracies_of_49_classes)
@@ -50,10 +58,13 @@ def effect(
     ```
 
     Raises:
-        ValueError: a group is empty, or a value is not finite, or not positive with `log`.
+        ValueError: a group is empty, or a value is not finite, or not positive with `log`; pairs
+            that do not match.
     """
     signed = [(1.0, _group(of, log))]
-    if against is not None:
+    if against is not None and paired:
+        signed = [(1.0, signed[0][1] - _group(against, log))]
+    elif against is not None:
         signed.append((-1.0, _group(against, log)))
     value = sum(sign * float(x.mean()) for sign, x in signed)
     n = tuple(len(x) for _, x in signed)

@@ -125,3 +125,17 @@ def test_bad_values_give_an_effect(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         effect(of, against, log=log)
+
+
+def test_pairs_are_taken_as_two_groups() -> None:
+    """The spread between seeds would hide a change that each of them shows."""
+    before, after = [1.0, 5.0, 9.0], [2.0, 6.1, 9.9]
+    paired, apart = effect(after, before, paired=True), effect(after, before)
+    assert paired.n == (3,)
+    assert paired.value == pytest.approx(apart.value)
+    assert paired.verdict((0.5, 1.5)) == "supported"
+    assert apart.verdict((0.5, 1.5)) == "undecided"
+    doubled = effect([2.0, 10.2, 17.9], before, paired=True, log=True)
+    assert doubled.value == pytest.approx(2.0, rel=0.01)
+    with pytest.raises(ValueError, match="shape"):
+        effect([1.0, 2.0, 3.0], [1.0, 2.0], paired=True)

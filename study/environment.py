@@ -1,0 +1,44 @@
+"""What a result depends on beside its definition: versions, git commit, hardware."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "pandas", "pytorch-fid", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, git commit and hardware that a result depends on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0].partition(":")[2].strip() if models else cpu
+    return {
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "git_commit": _git("rev-parse", "HEAD") or "none",
+        "git_dirty": _git("diff", "HEAD"),
+        "hardware": {"cpu": cpu, "cpus": os.cpu_count(), "gpus": _gpus(), "host": platform.node()},
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
