@@ -31,11 +31,13 @@ class Cell:
     seed: int
     kimg: int
     suggested: Mapping[str, Any] | None = None  # a search cell's parameters as Optuna knows them
+    configuration: Literal["reference", "found"] | None = None  # of a confirm cell
 
     @property
     def id(self) -> str:
-        """12 hex digits; `suggested` says nothing new, so it is left out."""
+        """12 hex digits of what decides its numbers; where its values came from does not."""
         defining = dataclasses.asdict(self) | {"suggested": None}
+        del defining["configuration"]
         text = json.dumps(defining, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -49,9 +51,10 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """How a person reads it: "classes=5 search 3" or "classes=5 confirm, seed 0"."""
-        which = f"search {self.number}" if self.phase == "search" else f"confirm, seed {self.seed}"
-        return f"{self.condition_name} {which}"
+        """How a person reads it: "classes=5 search 3" or "classes=5 reference, seed 0"."""
+        if self.phase == "search":
+            return f"{self.condition_name} search {self.number}"
+        return f"{self.condition_name} {self.configuration}, seed {self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +118,13 @@ class Plan:
 
     def confirm_cells(self, condition: str, hyperparameters: Mapping[str, Any]) -> list[Cell]:
         """One configuration over the seeds."""
+        own = hyperparameters == self.hyperparameters(condition)
         return [
             self._cell(
                 condition,
                 phase="confirm",
                 number=None,
+                configuration="reference" if own else "found",
                 hyperparameters=hyperparameters,
                 seed=seed,
                 kimg=self.budget.kimg,

@@ -23,6 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from PIL import Image
 
+from study.plan import Cell
 from study.records import Records
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # its migrations are no news to a user
@@ -158,9 +159,9 @@ class Mirror:
             "outcome": "running",
             **self._common,
         }
-        which = f" {cell['number']}" if cell["phase"] == "search" else f", seed {cell['seed']}"
-        name = f"{cell['condition_name']} {cell['phase']}{which}"
-        run_id = self._create(name, tags)
+        if cell["configuration"]:
+            tags["configuration"] = cell["configuration"]
+        run_id = self._create(Cell.from_json(cell).label, tags)
         self._client.log_batch(run_id, params=params)
         return run_id, -1
 
