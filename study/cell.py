@@ -106,9 +106,9 @@ class CellRun:
 
     def _measure(self, last: bool) -> dict[str, float]:
         names, inception = list(self.shared.metrics), None
-        confirmed_at_end = last and self.cell.phase == "confirm"
+        due = self.cell.phase == "confirm" and (last or self.device.type == "cuda")
         state = self.shared.inceptions.get(self.cell.condition_name)
-        if state and (confirmed_at_end or self.device.type == "cuda"):
+        if state and due:
             inception = Inception.from_state(dict(state), self.device)
             names.append("fid")
         rng = torch.Generator().manual_seed(EVALUATION_SEED)
@@ -133,10 +133,10 @@ class CellRun:
         mark = self.rows[-1]["kimg"]
         write_atomically(self.folder / "samples" / f"{mark:06d}.png", self._grid())
         state = {"rows": self.rows, "seconds": self.seconds, "loop": self.loop.checkpoint()}
+        if self.finished:  # before the checkpoint that says so: a kill in between must not lose it
+            save_tensors(self.folder / "generator.pt", self.gan.G_ema.state_dict())
         save_tensors(self.folder / "checkpoints" / f"{mark:06d}.pt", state)
         write_json(self.folder / "ticks.json", self.rows)
-        if self.finished:
-            save_tensors(self.folder / "generator.pt", self.gan.G_ema.state_dict())
         for old in checkpoints(self.folder)[:-2]:
             old.unlink()
 

@@ -34,7 +34,11 @@ class Display:
             disable=not self.console.is_terminal,
             transient=True,
         )
-        self.done = sum(records.result(cell_id) is not None for cell_id in records.ids())
+        self.done = sum(
+            records.result(cell_id) is not None
+            and records.cell(cell_id)["condition_name"] in plan.conditions
+            for cell_id in records.ids()
+        )
         self.task = self.progress.add_task("cells", total=self.total, completed=self.done)
 
     def say(self, line: str) -> None:
@@ -88,7 +92,9 @@ class Display:
                 colour = COLOURS.get(verdict, "default")
                 effect = "-"
                 if pd.notna(claim["effect"]):
-                    effect = f"{claim['effect']:.3g} [{claim['low']:.3g}, {claim['high']:.3g}]"
+                    effect = f"{claim['effect']:.3g}"
+                if pd.notna(claim["low"]):  # one seed has no interval
+                    effect += f" [{claim['low']:.3g}, {claim['high']:.3g}]"
                 groups = (claim["n_of"], claim["n_against"])  # None or 0: no cell, no such group
                 n = "/".join(str(int(size)) for size in groups if pd.notna(size) and size > 0)
                 row = [str(claim["id"]), f"[{colour}]{verdict}[/]", effect, n, str(claim["text"])]

@@ -31,7 +31,7 @@ def run_cells(
     plan: Plan, records: Records, shared: Shared, resources: Resources, observer: Observer
 ) -> bool:
     """Run every cell that is missing; returns False where a signal stopped it early."""
-    start_ray()
+    start_ray(resources.cpus * resources.concurrent)
     # SIGTERM ends like SIGINT: Tune stops its trials, whose last checkpoints are on record.
     before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     scratch = records.folder.resolve() / ".ray"
@@ -59,7 +59,16 @@ def run_cells(
     return is_finished(plan, records)
 
 
-def start_ray() -> None:
-    """A local Ray, with token authentication as Ray has it by default, no dashboard, no noise."""
+def start_ray(cpus: int) -> None:
+    """A local Ray, with token authentication as Ray has it by default, no dashboard, no noise.
+
+    Args:
+        cpus: what its trials take together: Ray's own count may differ from ours.
+    """
     if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )

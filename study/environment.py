@@ -24,9 +24,21 @@ def environment() -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         "git_commit": _git("rev-parse", "HEAD") or "none",
         "git_dirty": _git("diff", "HEAD"),
-        "hardware": {"cpu": cpu, "cpus": os.cpu_count(), "gpus": _gpus(), "host": platform.node()},
+        "git_untracked": _git("ls-files", "--others", "--exclude-standard").splitlines(),
+        "hardware": {"cpu": cpu, "cpus": cpus(), "gpus": _gpus(), "host": platform.node()},
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def cpus() -> int:
+    """Processors that this process may use, by its affinity and its control group's quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota = Path("/sys/fs/cgroup/cpu.max")  # "200000 100000" or "max 100000", in microseconds
+    if quota.exists():
+        most, period = quota.read_text().split()
+        if most != "max":
+            count = min(count or 1, int(most) // int(period))
+    return max(1, count or 1)
 
 
 def _git(*arguments: str) -> str:

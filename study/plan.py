@@ -166,6 +166,7 @@ class Plan:
             "conditions": study.conditions,
             "reference": {name: self.hyperparameters(name) for name in study.conditions},
             "space": describe_space(study),
+            "overrides": dict(self.overrides),
             "data": self.data,
             "kimg": budget.kimg,
             "search_kimg": budget.search_kimg,

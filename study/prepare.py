@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import search_spaces
 import trainables
@@ -20,7 +21,6 @@ from study.records import Records, write_json
 from trainables.data import DataError
 
 if TYPE_CHECKING:
-    from study.cell import Shared
     from trainables.data import Dataset
 
 TRACKING = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")  # MLflow's stores
@@ -87,7 +87,34 @@ def check(plan: Plan) -> Plan:
         if line.startswith("unknown hyperparameter"):
             line += f", or of the budget: {', '.join(BUDGET_KEYS)}"
         raise BadInputError(line) from None
-    return dataclasses.replace(plan, overrides=typed)
+    plan = dataclasses.replace(plan, overrides=typed)
+    for name in plan.conditions:
+        classes = plan.study.conditions[name].get("classes", plan.classes)
+        if plan.budget.samples < 2 * classes:
+            least = f"{name} needs at least {2 * classes}, two of each class"
+            raise BadInputError(f"samples={plan.budget.samples}: {least}")
+        if plan.searches and plan.overrides:
+            check_space(plan, name)
+    return plan
+
+
+def check_space(plan: Plan, condition: str) -> None:
+    """Refuse --set values that the search would contradict: each such cell would fail."""
+    import optuna
+
+    from study.search import Fixed
+
+    assert plan.study.space is not None
+    parse = trainables.load(plan.variant(condition)).config_type.parse
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(100):
+        values = plan.study.space(cast(optuna.Trial, Fixed(probe.ask(), plan.overrides)))
+        try:
+            parse(plan.hyperparameters(condition, values))
+        except ValueError as error:
+            advice = "the search suggests that: fix it with --set too, or give --trials 0"
+            raise BadInputError(f"{error}; {advice}") from None
 
 
 def check_places(storage: Path, tracking_uri: str | None, fid_weights: Path | None) -> None:
@@ -157,6 +184,22 @@ def check_batches(plan: Plan, dataset: Dataset) -> None:
             raise BadInputError(f"batch={config.batch}: {name} has {images} images of {plan.data}")
 
 
+def lock(folder: Path) -> IO[str]:
+    """Take a study's folder for this process, until the file is closed or the process ends.
+
+    Raises:
+        BadInputError: another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise BadInputError(f"{folder} is being run by another process") from None
+    return file
+
+
 def write_study(
     records: Records, plan: Plan, dataset: Dataset, data_line: str, scale: str, command: str
 ) -> bool:
@@ -205,62 +248,6 @@ def claim_json(claim: Claim) -> dict[str, Any]:
     value = dataclasses.asdict(claim)
     value["region"] = [bound if math.isfinite(bound) else None for bound in claim.region]
     return value
-
-
-def make_shared(
-    plan: Plan,
-    records: Records,
-    dataset: Dataset,
-    storage: Path,
-    fid_weights: Path | None,
-    bf16: bool,
-    report: Any,
-) -> Shared:
-    """Judges and reference statistics, computed once per data set and condition.
-
-    Args:
-        report: called with one line before each step that takes a while.
-    """
-    import torch
-
-    from study.cell import Shared
-    from study.metrics import fid
-    from study.metrics.judge import train_judges
-    from study.metrics.reference import Reference
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    cache = storage / "cache"
-    report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")
-    judges = train_judges(dataset, cache, device=device)
-    report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} (labels)")
-    weights = fid.find_weights(fid_weights) if plan.study.fid else None
-    if plan.study.fid and weights is None:
-        report("fid: left out, its Inception weights are neither here nor downloadable")
-    references, inceptions = {}, {}
-    for name, condition in plan.conditions.items():
-        part = dataset.keep(condition.get("classes", len(dataset.classes)))
-        reference = Reference.build(judges, part, plan.budget.samples, seed=0)
-        references[name] = reference.state()
-        if weights is not None:
-            report(f"fid: real images of {name} through Inception")
-            inception = fid.Inception.build(weights, part, plan.budget.samples, 0, cache, device)
-            inceptions[name] = inception.state()
-    ticks = {
-        "search": plan.budget.ticks(plan.budget.search_kimg),
-        "confirm": plan.budget.ticks(plan.budget.kimg),
-    }
-    return Shared(
-        folder=records.folder,
-        x=dataset.train.x,
-        y=dataset.train.y,
-        judges=judges.state(),
-        references=references,
-        ticks=ticks,
-        metrics=plan.study.metrics,
-        objective=plan.study.objective,
-        bf16=bf16,
-        inceptions=inceptions,
-    )
 
 
 def load_study(name: str) -> Study:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +93,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(args, command)
     except BadInputError as error:
         p.error(str(error))
+    except KeyboardInterrupt:  # before or after the cells, which have their own way to stop
+        print(f"{p.prog}: interrupted; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _run(args: argparse.Namespace, command: str) -> int:
@@ -107,12 +110,12 @@ def _run(args: argparse.Namespace, command: str) -> int:
     known = prepare.recorded(records)
     if args.data == "auto" and known:  # the choice is kept for the study's life
         choice, line = known["definition"]["data"], known["definition"]["data_source"]
-    else:
-        try:
+    try:
+        if args.data != "auto" or not known:
             choice, line = data.choose(args.data, study.data, study.standin, args.data_dir)
-        except data.DataError as error:
-            raise prepare.BadInputError(str(error)) from None
-    look = data.look(choice, args.data_dir)
+        look = data.look(choice, args.data_dir)
+    except data.DataError as error:
+        raise prepare.BadInputError(str(error)) from None
     settings = prepare.parse_settings(args.settings)
     scale = args.scale or ("full" if has_gpu() else "quick")
     budget = prepare.resolve_budget(study, scale, args.trials, args.seeds, settings)
@@ -153,10 +156,11 @@ def fit_resources(args: argparse.Namespace) -> Resources:
     """What a trial takes on this machine, and how many fit."""
     import torch
 
+    from study import environment
     from study.plan import Resources
     from study.prepare import BadInputError
 
-    gpus, cpus = torch.cuda.device_count(), os.cpu_count() or 1
+    gpus, cpus = torch.cuda.device_count(), environment.cpus()
     per_trial = args.gpus_per_trial
     if per_trial is None:
         per_trial = 0.25 if gpus else 0.0
@@ -211,11 +215,13 @@ def execute(
         display.say(f"{records.folder}: every cell is accepted, nothing to run")
     else:
         from study import prepare
+        from study.sharing import make_shared
 
         dataset = prepare.load_data(plan.data, args.data_dir, args.storage)
         prepare.check_batches(plan, dataset)
+        lock = prepare.lock(records.folder)
         bf16 = prepare.write_study(records, plan, dataset, data_line, scale, command)
-        shared = prepare.make_shared(
+        shared = make_shared(
             plan, records, dataset, args.storage, args.fid_weights, bf16, display.say
         )
         from study.engine import run_cells
@@ -228,6 +234,7 @@ def execute(
 
         with display.progress:
             finished = run_cells(plan, records, shared, resources, observe)
+        lock.close()
     mirror = mirror or Mirror(uri, args.storage, records)
     page = report.write(records)
     cells, claims = records.cells(), report.claims_frame(records)
@@ -236,11 +243,13 @@ def execute(
         display.say(f"mlflow: {uri} is behind ({mirror.problem}); the same command catches up")
     display.summary(cells, claims)
     display.say(f"report: {page}")
-    display.say(f"mlflow: python -m study.ui {plan.name} --storage {args.storage}")
+    ui = f"python -m study.ui {plan.name} --storage {args.storage}"
+    display.say(f"mlflow: {args.tracking_uri or ui}")
     if not finished:
         return INTERRUPTED
     return SOME_FAILED if (cells["outcome"] == "failed").any() else COMPLETE
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like SIGINT
     sys.exit(main())

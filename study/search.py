@@ -44,9 +44,10 @@ class ConditionSearch:
         self.study = optuna.create_study(
             study_name=f"{plan.name}/{condition}",
             direction="minimize",
-            # A trial is stopped where it is worse than the median of the others at the same kimg.
+            # A trial is stopped where its best value so far is worse than the median of those
+            # finished, at the same kimg; not in the first two thirds, where the order is noise.
             pruner=optuna.pruners.MedianPruner(
-                n_startup_trials=3, n_warmup_steps=plan.budget.search_kimg // 3
+                n_startup_trials=3, n_warmup_steps=2 * plan.budget.search_kimg // 3
             ),
         )
         self.distributions = {
@@ -63,8 +64,8 @@ class ConditionSearch:
                 self.study.enqueue_trial(dict(cell.suggested or {}))
                 trial = self.running[cell.id] = self.study.ask()
                 self._values(trial)
-                for row in rows:
-                    trial.report(row[plan.study.objective], row["kimg"])
+                for kimg, value in self._reported(rows).items():
+                    trial.report(value, kimg)
                 self.unfinished.append(cell)
             else:
                 self._replay(cell, result["outcome"], rows)
@@ -78,17 +79,17 @@ class ConditionSearch:
                 value=rows[-1][objective] if state == TrialState.COMPLETE else None,
                 params=dict(suggested),
                 distributions={name: self.distributions[name] for name in suggested},
-                intermediate_values={row["kimg"]: row[objective] for row in rows},
+                intermediate_values=self._reported(rows),
             )
         )
+
+    def _reported(self, rows: list[Row]) -> dict[int, float]:
+        """What Optuna hears: the value before training says nothing of a trial."""
+        return {row["kimg"]: row[self.plan.study.objective] for row in rows if row["kimg"] > 0}
 
     @property
     def asked(self) -> int:
         return len(self.study.trials)
-
-    @property
-    def over(self) -> bool:
-        return self.asked >= self.plan.budget.trials and not self.running
 
     def ask(self) -> Cell | None:
         """The next search cell; None where the budget is spent. The first is the reference.
@@ -122,9 +123,11 @@ class ConditionSearch:
 
     def should_stop(self, cell: Cell, kimg: int, value: float) -> bool:
         """Report a running cell's objective; whether it should stop early."""
+        if kimg == 0:
+            return False
         trial = self.running[cell.id]
         trial.report(value, kimg)
-        return kimg > 0 and trial.should_prune()
+        return trial.should_prune()
 
     def tell(self, cell: Cell, outcome: str, value: float | None) -> None:
         """How a cell ended: stopped is PRUNED, diverged or failed is FAIL."""

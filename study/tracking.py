@@ -60,6 +60,8 @@ class Mirror:
         self._end = (report, verdicts, finished)
         self._queue.put(None)
         self._thread.join(60)
+        if self._thread.is_alive():
+            self.problem = "it did not take everything within a minute"
 
     def _work(self) -> None:
         closing = False
@@ -96,7 +98,7 @@ class Mirror:
         study = self.records.study()
         self._common = {
             "data": study["definition"]["data"],
-            "git_commit": study["environment"]["git_commit"],
+            "git_commit": study["runs"][-1]["git_commit"],
         }
         parent = self._find("study", name)
         tags = {"study": name, "mlflow.note.content": study["title"], **self._common}

@@ -60,7 +60,9 @@ class StudyTrial(tune.Trainable):
             return {"done": True, "outcome": "diverged", "error": str(error)}
         except (torch.OutOfMemoryError, MemoryError) as error:
             return {"done": True, "outcome": "out_of_memory", "error": str(error)}
-        except Exception:  # a bug in a variant: the driver may try again, others go on
+        except Exception as error:  # a bug in a variant: the driver may try again, others go on
+            if "DefaultCPUAllocator" in str(error):  # torch has no class of its own for it
+                return {"done": True, "outcome": "out_of_memory", "error": str(error)}
             return {"done": True, "outcome": "failed", "error": traceback.format_exc()}
         result = {"kimg": row["kimg"], "objective": row[self.shared.objective]}
         done = self.run.finished

@@ -154,8 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.name:
             from study.report import find
 
-            cells = best_cells(find(asked.storage, asked.name))
-            link = compare_link(address, uri, asked.name, cells) if cells else None
+            records = find(asked.storage, asked.name)
+            cells = best_cells(records)
+            link = compare_link(address, uri, records.folder.name, cells) if cells else None
             missing = f"nothing to compare: MLflow has no finished confirm cell of {asked.name}"
             lines.append(f"compare the best of {asked.name}: {link}" if link else missing)
         return serve(server_command(uri, asked.storage, asked.port), asked.port, lines)

@@ -76,6 +76,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--tracking-uri", "ftp://host"], "'ftp://host'", "sqlite://"),
         (["--tracking-uri", "sqlite:///none/x.db"], "none/x.db", "no folder"),
         (["--fid-weights", "none.pth"], "none.pth", "no FID weights"),
+        (["--set", "samples=97"], "97", "classes=49 needs at least 98"),
+        (["--set", "label_noise=one_sided"], "hinge", "--trials 0"),
         (["--sed", "1"], "--sed", "unrecognized"),
         (["again"], "again", "unrecognized"),
     ],
@@ -224,6 +226,36 @@ def test_dry_run_writes_something(storage: Path, capsys: pytest.CaptureFixture[s
     assert "1 CPU and 0 GPU per trial" in out
     assert "estimated time:" in out
     assert not storage.exists()
+
+
+def test_two_commands_share_a_folder(storage: Path) -> None:
+    """Both would run the same cells, and write over each other's checkpoints."""
+    first = prepare.lock(storage)
+    with pytest.raises(prepare.BadInputError, match="runs is being run by another process"):
+        prepare.lock(storage)
+    first.close()
+    prepare.lock(storage).close()
+
+
+def test_data_of_the_users_own_moved_away(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = begun(storage)
+    known = records.study()
+    known["definition"]["data"] = "own.npz"
+    write_json(records.folder / "study.json", known)
+    capsys.readouterr()
+    assert "own.npz: no such file" in refused(capsys, NAME, "--scale", "smoke")
+
+
+def test_setting_equal_to_the_recipe_slips_through(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It changes no reference, but takes a dimension out of the search."""
+    begun(storage)
+    capsys.readouterr()
+    line = refused(capsys, NAME, "--scale", "smoke", "--set", "lr_ratio=1.0")
+    assert "overrides.lr_ratio: null -> 1.0" in line
 
 
 def test_places_that_are_there_are_refused(storage: Path) -> None:

@@ -21,7 +21,7 @@ class AcganConfig(DcganConfig, frozen=True):
     class_real: Weight = 1.0  # in D, on real images
     class_fake: Weight = 1.0  # in D, on fakes, for the labels asked of G
     class_g: Weight = 1.0  # in G
-    pretrain_kimg: Weight = 0.0  # D's class head alone, on real images, before the game
+    pretrain_kimg: Weight = 0.0  # D by its class loss alone, on real images, before the game
 
 
 class Acgan(Dcgan):

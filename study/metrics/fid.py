@@ -68,7 +68,9 @@ def find_weights(path: Path | None = None, download: bool = True) -> Path | None
         _read_weights(path)
         return path
     cached = Path(torch.hub.get_dir()) / "checkpoints" / FILE
-    if not cached.exists():
+    try:
+        _read_weights(cached)
+    except ValueError:  # not there, or torn
         if not download or not _answers(URL):
             return None
         cached.parent.mkdir(parents=True, exist_ok=True)

@@ -195,8 +195,8 @@ def train_judges(
     key = [dataset.digest, len(dataset.classes), asdict(recipe), seed, VERSION, torch.__version__]
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     path = cache / "judges" / f"{name}.pt"
-    if (kept := _read(path)) is not None:
-        return Judges.from_state(kept, device)
+    if (kept := read_judges(path, device)) is not None:
+        return kept
 
     report = progress or (lambda done, total: None)
     total = recipe.label_images + recipe.feature_images
@@ -221,19 +221,24 @@ def train_judges(
     for key_, network in (("label", judges.label), ("feature", judges.feature)):
         predicted = judges._batched(network, dataset.test.x[rows]).argmax(1).numpy()
         judges.accuracy[key_] = float((predicted == dataset.test.y[rows]).mean())
-    buffer = io.BytesIO()
-    torch.save(judges.state(), buffer)
-    write_atomically(path, buffer.getvalue())
+    write_judges(path, judges)
     return judges
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """The cached state, or None where there is none that can be read: then it is made again."""
+def write_judges(path: Path, judges: Judges) -> None:
+    """Write both judges to a file, atomically."""
+    buffer = io.BytesIO()
+    torch.save(judges.state(), buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_judges(path: Path, device: torch.device | str = "cpu") -> Judges | None:
+    """What `write_judges` wrote; None where there is nothing that can be read."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
         return None
-    return state
+    return Judges.from_state(state, device)
 
 
 def _train(

@@ -83,7 +83,7 @@ def ours(cells: int) -> float:
         storage = Path(scratch)
         records, plan = Records(storage / "bench"), plan_of(cells)
         head = {
-            "title": "bench", "definition": plan.definition(), "environment": {"git_commit": "-"},
+            "title": "bench", "definition": plan.definition(), "runs": [{"git_commit": "-"}],
             "reference": plan.definition()["reference"],
         }  # fmt: skip
         write_json(records.folder / "study.json", head)
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cells", type=int, default=32)
     arguments = parser.parse_args()
-    engine.start_ray()
+    engine.start_ray(CONCURRENT)
     walls: dict[str, list[float]] = {"ours": [], "stock": []}
     for repeat in range(arguments.repeats):  # alternating
         walls["ours"].append(ours(arguments.cells))

@@ -89,7 +89,7 @@ def main() -> None:
     arguments = parser.parse_args()
     plan = plan_of(arguments.f, arguments.kimg)
     data = Dataset("none", noise(2000), noise(500), tuple("0123456789"), "made up")
-    engine.start_ray()
+    engine.start_ray(2)
     speeds: dict[str, list[float]] = {"trial": [], "bare": []}
     for _ in range(arguments.repeats):  # alternating
         with tempfile.TemporaryDirectory() as scratch:

@@ -11,18 +11,19 @@ import pytest
 import ray
 import tiny
 
+from study import sharing
 from study.engine import run_cells, start_ray
 from study.metrics import judge
 from study.plan import Cell, Plan, Resources
-from study.prepare import make_shared
 from study.records import Records
+from study.sharing import make_shared
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
-    start_ray()
+    start_ray(2)
     yield
     ray.shutdown()
 
@@ -31,7 +32,7 @@ def run(plan: Plan, storage: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Rec
     """Run a plan to its end; its records, and what the observer heard of accepted cells."""
     recipe = judge.Recipe(label_images=960, feature_images=960)
     train = judge.train_judges
-    monkeypatch.setattr(judge, "train_judges", lambda *a, **k: train(*a, **k, recipe=recipe))
+    monkeypatch.setattr(sharing, "train_judges", lambda *a, **k: train(*a, **k, recipe=recipe))
     records = tiny.begin(Records(storage / "tiny"), plan)
     shared = make_shared(plan, records, tiny.dataset(), storage, None, False, lambda _: None)
     heard: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -132,15 +133,17 @@ def test_wrong_weights_start_a_study(tmp_path: Path) -> None:
 
 
 def test_cached_weights_are_downloaded_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(fid, "_answers", lambda url: pytest.fail("asked the network"))
     assert find_weights(None, download=False) is None
     file = tmp_path / "checkpoints" / fid.FILE
     file.parent.mkdir()
-    file.touch()
+    shutil.copy(weights, file)
     assert find_weights(None) == file
+    file.write_bytes(file.read_bytes()[:1000])
+    assert find_weights(None, download=False) is None, "a torn download was believed"
 
 
 def test_no_network_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

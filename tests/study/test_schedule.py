@@ -238,10 +238,12 @@ class TestEnds:
             cell = ray.must()
             assert not ray.tick(cell, 9.0)
             assert not ray.tick(cell, 9.0, 3.0)
+            assert not ray.tick(cell, 9.0, 3.0, 3.0)
             ray.finish(cell)
         bad = ray.must()
         assert not ray.tick(bad, 90.0)
-        assert ray.tick(bad, 90.0, 80.0)
+        assert not ray.tick(bad, 90.0, 80.0)
+        assert ray.tick(bad, 90.0, 80.0, 80.0)
         return bad
 
     def test_stopped_cell_is_lost(self, plan: Plan, records: Records) -> None:
@@ -252,7 +254,7 @@ class TestEnds:
         result = ray.records.result(bad.id)
         assert result is not None
         assert (result["outcome"], result["error"]) == ("pruned", None)
-        assert len(ray.records.rows(bad.id)) == 2
+        assert len(ray.records.rows(bad.id)) == 3
         assert one(plan, records, trials=4, seeds=1).must().phase == "confirm"
 
     def test_confirm_cell_is_stopped_early(self, plan: Plan, records: Records) -> None:

@@ -99,7 +99,7 @@ def begin(records: Records, plan: Plan) -> Records:
         "environment": {"git_commit": "abc123"},
         "claims": [],
         "left_out": plan.left_out,
-        "runs": [],
+        "runs": [{"git_commit": "abc123"}],
     }
     write_json(records.folder / "study.json", value)
     return records

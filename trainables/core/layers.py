@@ -62,7 +62,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Stride-2 convolutions f, 2f, ..., FC 16f, and a linear layer to the outputs; LReLU .2.
 
-    BN sits on all but the first layer and always uses the statistics of the batch at hand: real
+    BN follows LReLU in all convolutions but the first, and precedes it after FC 16f, as in recipe A
+    of the Kuzushiji write-up. It always uses the statistics of the batch at hand: real
     and generated images come in batches of their own, and running averages over both would
     describe neither. SN is on every layer (Miyato 2018).
     """
@@ -75,10 +76,9 @@ class Discriminator(nn.Module):
         h, w = size
         layers: list[nn.Module] = []
         for i, (narrow, wide) in enumerate(itertools.pairwise(widths)):
-            layers.append(nn.Conv2d(narrow, wide, 4, 2, 1))
+            layers += [nn.Conv2d(narrow, wide, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
             if norm == "bn" and i > 0:
                 layers.append(nn.BatchNorm2d(wide, track_running_stats=False))
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
             h, w = h // 2, w // 2
         layers += [nn.Flatten(), nn.Linear(widths[-1] * h * w, 16 * f)]
         if norm == "bn":

@@ -1,0 +1,49 @@
+"""The summary at a study's end: whatever there is or is not, it is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny
+
+from study.console import Display
+from study.records import Records
+
+CLAIM = {"id": "T1", "text": "it works", "verdict": "undecided", "n_of": 1, "n_against": None}
+
+
+@pytest.mark.parametrize(
+    ("effect", "low", "high", "shown"),
+    [(0.5, 0.4, 0.6, "0.5 [0.4, 0.6]"), (0.5, None, None, "0.5 "), (None, None, None, "- ")],
+)
+def test_claim_without_interval_ends_in_a_traceback(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    effect: float | None,
+    low: float | None,
+    high: float | None,
+    shown: str,
+) -> None:
+    """One seed has no interval, and a claim that was not run has no effect."""
+    plan = tiny.plan()
+    records = tiny.begin(Records(tmp_path / "tiny"), plan)
+    for cell in plan.confirm_cells("classes=2", plan.hyperparameters("classes=2")):
+        tiny.write_cell(records, cell, tiny.rows(3.0, 2.0))
+    claims = pd.DataFrame([CLAIM | {"effect": effect, "low": low, "high": high}])
+    Display(plan, records).summary(records.cells(), claims)
+    out = capsys.readouterr().out
+    assert shown in out
+    assert "classes=2" in out
+    assert "cells: 2 complete" in out
+
+
+def test_count_holds_cells_of_conditions_that_do_not_run(tmp_path: Path) -> None:
+    """It would go beyond its total: [25/18]."""
+    plan = tiny.plan(only="classes=3")
+    records = tiny.begin(Records(tmp_path / "tiny"), plan)
+    for name in ("classes=2", "classes=3"):
+        for cell in tiny.plan().confirm_cells(name, plan.hyperparameters(name)):
+            tiny.write_cell(records, cell, tiny.rows(3.0))
+    assert Display(plan, records).done == 2
