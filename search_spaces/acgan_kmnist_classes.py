@@ -146,6 +146,7 @@ STUDY = Study(
             tick_kimg=500,
             first_tick_kimg=10,
             trials=30,
+            parallel=8,
             seeds=5,
             samples=10_000,
             fixed={"f": 64},

@@ -31,12 +31,15 @@ class Budget:
     trials: int  # search cells per condition
     seeds: int  # confirm cells per condition and configuration
     samples: int  # fakes per evaluation
+    # Search cells of one condition that may run at once: cell n is suggested, and stopped early,
+    # by the ends of cells 0 to n - parallel alone, so a search is the same on every machine.
+    parallel: int = 2
     first_tick_kimg: int | None = None  # one tick earlier than the rest: the first iterations
     fixed: Mapping[str, Any] = field(default_factory=dict)  # hyperparameters of this scale
 
     def __post_init__(self) -> None:
         lowest = {"trials": 0, "samples": 2}
-        for name in ("kimg", "search_kimg", "tick_kimg", "trials", "seeds", "samples"):
+        for name in ("kimg", "search_kimg", "tick_kimg", "trials", "seeds", "samples", "parallel"):
             low = lowest.get(name, 1)
             value = getattr(self, name)
             if value < low:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from study.metrics.reference import Reference
 from study.plan import Cell
 from study.records import Records, Row, write_atomically, write_json
 from trainables.core.gan import Gan, Images
-from trainables.core.loop import Loop
+from trainables.core.loop import Loop, StoppedError, never
 
 EVALUATION_SEED = 20_000_003  # latents and labels of evaluations: the same in every cell and tick
+STATE = ("rows", "trained", "training", "ticked", "seconds")  # of a CellRun, in its checkpoints
+ORPHANS = 60  # seconds that a worker may outlive its driver: another then waits for its cell
 GRID_ROWS = 8  # images per class in a sample grid
 
 
@@ -39,6 +42,7 @@ class Shared:
     y: NDArray[Any]  # int64 [N]
     judges: Mapping[str, Any]  # Judges.state()
     references: Mapping[str, Mapping[str, Any]]  # condition name -> Reference.state()
+    measured_by: Mapping[str, str]  # condition name -> digest of judges and reference
     ticks: Mapping[str, list[int]]  # phase -> kimg of its evaluations
     metrics: tuple[str, ...]
     objective: str
@@ -53,9 +57,26 @@ class CellRun:
     was killed and continued ends like one that ran through.
     """
 
-    def __init__(self, cell: Cell, shared: Shared, device: torch.device, judges: Judges) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        shared: Shared,
+        device: torch.device,
+        judges: Judges,
+        stop: Callable[[], bool] = never,
+    ) -> None:
+        """Takes the cell's folder until `close`.
+
+        Args:
+            stop: asked before each step; training then checkpoints and ends in StoppedError.
+
+        Raises:
+            TimeoutError: another process has the folder.
+        """
         self.cell, self.shared, self.device, self.judges = cell, shared, device, judges
+        self.stop = stop
         self.folder = Records(shared.folder).cell_folder(cell.id)
+        self._take()
         self.marks = shared.ticks[cell.phase]
         self.reference = Reference.from_state(dict(shared.references[cell.condition_name]))
         torch.manual_seed(cell.seed)
@@ -67,8 +88,28 @@ class CellRun:
         )
         self.loop = Loop(self.gan, x, y, cell.seed)
         self.rows: list[Row] = []
-        self.seconds = 0.0
+        self.trained: Row | None = None  # losses of a tick that is trained but not yet measured
+        self.training = 0.0  # seconds, of the tick that is being trained
+        self.ticked = 0  # images seen at the last tick
+        self.seconds = 0.0  # of all ticks, measuring included
         self._restore()
+
+    def _take(self) -> None:
+        """A worker may live on a little when its driver is killed: two must never write here."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / ".lock").open("w")
+        until = time.monotonic() + ORPHANS
+        while True:
+            try:
+                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise TimeoutError(f"{self.folder} is in use by another process") from None
+                time.sleep(0.2)
+
+    def close(self) -> None:
+        """Let another process have the cell's folder."""
+        self._lock.close()
 
     def _images(self) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = self.shared.x, self.shared.y
@@ -88,29 +129,47 @@ class CellRun:
 
         Raises:
             FloatingPointError: a loss or a metric is not finite; the rows so far are kept.
+            StoppedError: `stop` said so; what was trained is in a checkpoint.
         """
-        mark, before = self.marks[len(self.rows)], self.loop.seen
-        start = time.monotonic()
-        losses = self.loop.run(mark * 1000)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        spent = time.monotonic() - start
-        row: Row = {"kimg": mark} | losses
-        if self.loop.seen > before:
-            row["images_per_second"] = (self.loop.seen - before) / spent
-        row |= self._measure(last=mark == self.marks[-1])
+        mark, start = self.marks[len(self.rows)], time.monotonic()
+        inception = self._inception(mark)
+        if self.trained is None:
+            self.trained = self._train(mark)
+            if inception is not None:  # it takes minutes: a stop meanwhile costs no training
+                self._checkpoint()
+        row: Row = {"kimg": mark} | self.trained | self._measure(inception)
         self.seconds += time.monotonic() - start
         self.rows.append(row | {"seconds": self.seconds})
+        self.trained, self.training, self.ticked = None, 0.0, self.loop.seen
         self._save()
         return self.rows[-1]
 
-    def _measure(self, last: bool) -> dict[str, float]:
-        names, inception = list(self.shared.metrics), None
-        due = self.cell.phase == "confirm" and (last or self.device.type == "cuda")
+    def _train(self, mark: int) -> Row:
+        start = time.monotonic()
+        try:
+            row: Row = dict(self.loop.run(mark * 1000, self.stop))
+        except StoppedError:
+            self.training += time.monotonic() - start
+            self.seconds += time.monotonic() - start
+            self._checkpoint()
+            raise
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.training += time.monotonic() - start
+        if self.loop.seen > self.ticked:
+            row["images_per_second"] = (self.loop.seen - self.ticked) / self.training
+        return row
+
+    def _inception(self, mark: int) -> Inception | None:
+        """Where FID is due: at the end of confirm cells, on a GPU at each of their ticks."""
         state = self.shared.inceptions.get(self.cell.condition_name)
-        if state and due:
-            inception = Inception.from_state(dict(state), self.device)
-            names.append("fid")
+        due = mark == self.marks[-1] or self.device.type == "cuda"
+        if state and due and self.cell.phase == "confirm":
+            return Inception.from_state(dict(state), self.device)
+        return None
+
+    def _measure(self, inception: Inception | None) -> dict[str, float]:
+        names = [*self.shared.metrics, *(["fid"] if inception else [])]
         rng = torch.Generator().manual_seed(EVALUATION_SEED)
         view = metrics.View.draw(self.gan, self.reference, self.judges, rng, inception)
         return metrics.measure(view, names)
@@ -132,19 +191,30 @@ class CellRun:
     def _save(self) -> None:
         mark = self.rows[-1]["kimg"]
         write_atomically(self.folder / "samples" / f"{mark:06d}.png", self._grid())
-        state = {"rows": self.rows, "seconds": self.seconds, "loop": self.loop.checkpoint()}
         if self.finished:  # before the checkpoint that says so: a kill in between must not lose it
             save_tensors(self.folder / "generator.pt", self.gan.G_ema.state_dict())
-        save_tensors(self.folder / "checkpoints" / f"{mark:06d}.pt", state)
+        self._checkpoint()
         write_json(self.folder / "ticks.json", self.rows)
+
+    def _checkpoint(self) -> None:
+        """Write all that the cell goes on from; the last two are kept."""
+        state = {name: getattr(self, name) for name in STATE}
+        state |= {"measured_by": self._measured_by, "loop": self.loop.checkpoint()}
+        # Named by batches drawn: a stop in the middle of a tick has no kimg of its own.
+        save_tensors(self.folder / "checkpoints" / f"{self.loop.batches:09d}.pt", state)
         for old in checkpoints(self.folder)[:-2]:
             old.unlink()
+
+    @property
+    def _measured_by(self) -> str:
+        return self.shared.measured_by[self.cell.condition_name]
 
     def _restore(self) -> None:
         for path in reversed(checkpoints(self.folder)):
             state = load_tensors(path)
-            if state is not None:
-                self.rows, self.seconds = state["rows"], state["seconds"]
+            if state is not None and state["measured_by"] == self._measured_by:
+                for name in STATE:
+                    setattr(self, name, state[name])
                 self.loop.restore(state["loop"])
                 break
         write_json(self.folder / "ticks.json", self.rows)

@@ -34,29 +34,31 @@ class Display:
             disable=not self.console.is_terminal,
             transient=True,
         )
-        self.done = sum(
-            records.result(cell_id) is not None
-            and records.cell(cell_id)["condition_name"] in plan.conditions
-            for cell_id in records.ids()
-        )
-        self.task = self.progress.add_task("cells", total=self.total, completed=self.done)
+        self.task = self.progress.add_task("cells", total=self.total)
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False)
 
     def __call__(self, cell: Cell, result: dict[str, Any] | None) -> None:
-        """A cell has a new tick (no result), or was accepted."""
+        """A cell has a new tick (no result), crashed and goes on ("again"), or was accepted."""
         rows = self.records.rows(cell.id)
         at = f"{rows[-1]['kimg']} kimg" if rows else "starting"
         if result is None:
             self.progress.update(self.task, description=f"{cell.label}: {at}")
             return
-        self.done += 1
-        self.progress.update(self.task, completed=self.done)
-        error = result["error"]
-        figures = error.splitlines()[-1] if error else self._figures(rows[-1])
+        error = result["error"].splitlines()[-1] if result["error"] else None
+        if result["outcome"] == "again":
+            self.say(f"{cell.label}: {error}; it goes on from {at}")
+            return
+        done = sum(
+            self.records.result(cell_id) is not None
+            and self.records.cell(cell_id)["condition_name"] in self.plan.conditions
+            for cell_id in self.records.ids()
+        )
+        self.progress.update(self.task, completed=done)
+        figures = error or self._figures(rows[-1])
         self.say(
-            f"[{self.done:>3}/{self.total}] {cell.label}: {result['outcome']}, {at}, {figures}"
+            f"[{done:>3}/{self.total}] {cell.label}: {result['outcome']}, {at}, {figures}"
             f" ({result['seconds']:.0f} s)"
         )
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
 
 # Before Ray is imported. The trials write their own records, in absolute paths; Tune's own result
 # files cost most of its throughput.
@@ -14,9 +20,12 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # `Watch` is in its place
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # a line of ours says it
 # A cell that diverges or fails has no objective to show; Tune would end the whole study for it.
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 
+import psutil
 import ray
 from ray import tune
 
@@ -24,19 +33,53 @@ from study.cell import Shared
 from study.plan import Plan, Resources, is_finished
 from study.records import Records
 from study.schedule import EarlyStopping, Observer, StudySearcher
-from study.trial import StudyTrial
+from study.trial import StopFile, StudyTrial
+
+GRACE = 10  # seconds that cells have to checkpoint once they are to stop
+RESTARTS = 3  # of Ray, where it dies again and again before any cell has a new tick
 
 
 def run_cells(
-    plan: Plan, records: Records, shared: Shared, resources: Resources, observer: Observer
+    plan: Plan,
+    records: Records,
+    shared: Shared,
+    resources: Resources,
+    observer: Observer,
+    report: Callable[[str], None],
 ) -> bool:
-    """Run every cell that is missing; returns False where a signal stopped it early."""
-    start_ray(resources.cpus * resources.concurrent)
-    # SIGTERM ends like SIGINT: Tune stops its trials, whose last checkpoints are on record.
-    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    scratch = records.folder.resolve() / ".ray"
+    """Run every cell that is missing; False where a signal, or a full disk, ended it early.
+
+    Args:
+        report: called with one line where something goes wrong that the study survives.
+
+    Raises:
+        RuntimeError: Ray died several times in a row.
+    """
+    ticks, deaths = -1, 0
+    while True:
+        searcher = StudySearcher(plan, records, observer)
+        with Watch(searcher) as watch:
+            start_ray(resources.cpus * resources.concurrent)
+            watch.ray()
+            _tune(searcher, shared, resources)
+        if not watch.ray_died:
+            break
+        ray.shutdown()
+        before, ticks = ticks, sum(len(records.rows(cell)) for cell in records.ids())
+        deaths = deaths + 1 if ticks == before else 1
+        if deaths > RESTARTS:
+            raise RuntimeError(f"Ray died {deaths} times in a row")
+        report("Ray died: it is started again, and the cells go on")
+    if searcher.problem:
+        report(f"stopped: {searcher.problem}")
+    return is_finished(plan, records)
+
+
+def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None:
+    """Let Tune run what the searcher hands out, to the end."""
+    folder = searcher.records.folder.resolve()
+    scratch = folder / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # what a killed run left
-    searcher = StudySearcher(plan, records, observer)
     trainable = tune.with_resources(
         tune.with_parameters(StudyTrial, shared=shared),
         {"CPU": resources.cpus, "GPU": resources.gpus},
@@ -54,9 +97,86 @@ def run_cells(
             run_config=tune.RunConfig(name="tune", storage_path=str(scratch), verbose=0),
         ).fit()
     finally:
-        signal.signal(signal.SIGTERM, before)
         shutil.rmtree(scratch, ignore_errors=True)  # the records are what remains
-    return is_finished(plan, records)
+
+
+class Watch:
+    """While cells run: stops them where a signal comes, or Ray dies.
+
+    SIGINT or SIGTERM: they checkpoint and stop; a second one: all ends at once. A local Ray that
+    lost its raylet still runs its trials for some seconds, and would then end the driver.
+
+    A thread does it: Python's own handlers wait for the main thread, which waits for Ray.
+    """
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        self.searcher, self.ray_died = searcher, False
+        self._ray: list[psutil.Process] = []
+        self._deadline = math.inf
+
+    def __enter__(self) -> Watch:
+        StopFile(self.searcher.records.folder).path.unlink(missing_ok=True)  # of a killed run
+        self._ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        self._theirs, self._fd = theirs, signal.set_wakeup_fd(theirs.fileno())
+        self._handlers = {number: signal.signal(number, lambda *_: None) for number in self.NUMBERS}
+        self._handlers[signal.SIGALRM] = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        self._thread = threading.Thread(target=self._work, name="watch", daemon=True)
+        self._thread.start()
+        return self
+
+    def ray(self) -> None:
+        """Ray has started: these are its processes, where it is not a cluster's."""
+        children = psutil.Process().children()
+        self._ray = [child for child in children if child.name() in ("raylet", "gcs_server")]
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        signal.alarm(0)
+        signal.set_wakeup_fd(self._fd)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._theirs.close()  # ends the thread
+        self._thread.join()
+        self._ours.close()
+        StopFile(self.searcher.records.folder).path.unlink(missing_ok=True)
+        # The grace is over: the cells that did not make it have their last tick on record.
+        return kind is not None and issubclass(kind, KeyboardInterrupt) and self.searcher.stopping
+
+    def _work(self) -> None:
+        self._ours.settimeout(0.5)  # seconds between two looks at Ray
+        while True:
+            try:
+                heard = self._ours.recv(1)
+            except TimeoutError:
+                if time.monotonic() > self._deadline:  # not even the main thread answers
+                    self._end_at_once()
+                if not self.ray_died and not all(map(_runs, self._ray)):
+                    self.ray_died = True
+                    self._stop()
+                continue
+            if not heard:
+                return
+            if heard[0] in self.NUMBERS:
+                if self.searcher.stopping and not self.ray_died:
+                    self._end_at_once()
+                self._stop()
+
+    def _stop(self) -> None:
+        self.searcher.stop()
+        signal.alarm(GRACE)  # then a KeyboardInterrupt
+        self._deadline = time.monotonic() + 1.5 * GRACE
+
+    def _end_at_once(self) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        os._exit(130)
+
+
+def _runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def start_ray(cpus: int) -> None:
@@ -66,9 +186,11 @@ def start_ray(cpus: int) -> None:
         cpus: what its trials take together: Ray's own count may differ from ours.
     """
     if not ray.is_initialized():
+        handler = signal.getsignal(signal.SIGTERM)
         ray.init(
             num_cpus=cpus,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+        signal.signal(signal.SIGTERM, handler)  # Ray puts its own in its place

@@ -172,6 +172,7 @@ class Plan:
             "search_kimg": budget.search_kimg,
             "ticks": budget.ticks(max(budget.kimg, budget.search_kimg)),
             "samples": budget.samples,
+            "parallel": budget.parallel,
         }
         plain: dict[str, Any] = json.loads(json.dumps(value))
         return plain

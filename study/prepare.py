@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import search_spaces
 import trainables
 from search_spaces.core import Budget, Claim, Study
-from study import metrics
-from study.environment import environment
-from study.plan import Plan, difference
+from study import environment, metrics
+from study.lock import LockedError, StudyLock
+from study.plan import Plan, Resources, difference
 from study.records import Records, write_json
 from trainables.data import DataError
 
@@ -24,7 +23,13 @@ if TYPE_CHECKING:
     from trainables.data import Dataset
 
 TRACKING = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")  # MLflow's stores
-BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples")  # what --set changes of a budget
+BUDGET_KEYS = (
+    "kimg",
+    "search_kimg",
+    "tick_kimg",
+    "samples",
+    "parallel",
+)  # what --set changes of a budget
 
 
 class BadInputError(Exception):
@@ -184,24 +189,26 @@ def check_batches(plan: Plan, dataset: Dataset) -> None:
             raise BadInputError(f"batch={config.batch}: {name} has {images} images of {plan.data}")
 
 
-def lock(folder: Path) -> IO[str]:
-    """Take a study's folder for this process, until the file is closed or the process ends.
+def lock(folder: Path) -> StudyLock:
+    """Take a study's folder.
 
     Raises:
         BadInputError: another process has it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / ".lock").open("w")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise BadInputError(f"{folder} is being run by another process") from None
-    return file
+        return StudyLock(folder)
+    except LockedError as error:
+        raise BadInputError(str(error)) from None
 
 
 def write_study(
-    records: Records, plan: Plan, dataset: Dataset, data_line: str, scale: str, command: str
+    records: Records,
+    plan: Plan,
+    dataset: Dataset,
+    resources: Resources,
+    data_line: str,
+    scale: str,
+    command: str,
 ) -> bool:
     """Write study.json of a new folder, or add this run to the list of a known one.
 
@@ -215,7 +222,7 @@ def write_study(
     from study.cell import bf16_pays
 
     value = recorded(records)
-    here = environment()
+    here = environment.environment()
     if value is None:
         definition = plan.definition() | {
             "digest": dataset.digest,
@@ -238,7 +245,7 @@ def write_study(
         "reference": value["definition"]["reference"],
         "left_out": plan.left_out,
     }
-    value["runs"].append({"command": command} | here)
+    value["runs"].append({"command": command, "cpus_per_trial": resources.cpus} | here)
     write_json(records.folder / "study.json", value)
     return bool(value["definition"]["bf16"])
 
@@ -255,3 +262,30 @@ def load_study(name: str) -> Study:
         return search_spaces.load(name)
     except ValueError as error:
         raise BadInputError(str(error)) from None
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def fit_resources(cpus_per_trial: int, gpus_per_trial: float | None, most: int | None) -> Resources:
+    """What a trial takes on this machine, and how many fit, at most `most`.
+
+    Raises:
+        BadInputError: one trial is more than the machine has.
+    """
+    import torch
+
+    gpus, cpus = torch.cuda.device_count(), environment.cpus()
+    if gpus_per_trial is None:
+        gpus_per_trial = 0.25 if gpus else 0.0
+    if cpus_per_trial > cpus:
+        raise BadInputError(f"--cpus-per-trial {cpus_per_trial}: this machine has {cpus}")
+    if gpus_per_trial > gpus:
+        raise BadInputError(f"--gpus-per-trial {gpus_per_trial}: this machine has {gpus}")
+    fitting = cpus // cpus_per_trial
+    if gpus_per_trial:
+        fitting = min(fitting, int(gpus / gpus_per_trial))
+    return Resources(cpus_per_trial, gpus_per_trial, min(most or fitting, fitting))

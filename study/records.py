@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+CLOCK = ("seconds", "images_per_second")  # of a row: what two runs of one cell do not share
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary name, flush, rename: a reader sees the old file or the new, whole."""
@@ -68,6 +70,8 @@ class Records:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
+        # What never changes once it is there is read once: studies have thousands of cells.
+        self._read: dict[tuple[str, str], Any] = {}
 
     def study(self) -> dict[str, Any]:
         """The resolved definition, its claims and the environment (study.json)."""
@@ -83,19 +87,59 @@ class Records:
 
     def cell(self, cell_id: str) -> dict[str, Any]:
         """What defines a cell: condition, phase, number, hyperparameters, seed."""
-        value: dict[str, Any] = read_json(self.cell_folder(cell_id) / "cell.json")
+        value: dict[str, Any] = self._once(cell_id, "cell.json")
         return value
 
     def rows(self, cell_id: str) -> list[Row]:
         """The metric rows of a cell, one per tick."""
         path = self.cell_folder(cell_id) / "ticks.json"
+        known = (cell_id, "ticks.json") in self._read
+        if not known and not path.exists():  # it crashed before its first tick
+            return []
+        if self.result(cell_id):
+            value: list[Row] = self._once(cell_id, "ticks.json")
+            return value
+        rows: list[Row] = read_json(path)
+        return rows
+
+    def attempts(self, cell_id: str) -> list[Row]:
+        """Every start of a cell: when, by which of study.json's runs, and the crash that ended it.
+
+        Keys: started (ISO time), run, error (a traceback, or None).
+        """
+        path = self.cell_folder(cell_id) / "attempts.json"
         value: list[Row] = read_json(path) if path.exists() else []
         return value
 
     def result(self, cell_id: str) -> dict[str, Any] | None:
         """How an accepted cell ended; None while it has not."""
-        path = self.cell_folder(cell_id) / "result.json"
-        return read_json(path) if path.exists() else None
+        known = (cell_id, "result.json") in self._read
+        if known or (self.cell_folder(cell_id) / "result.json").exists():
+            value: dict[str, Any] = self._once(cell_id, "result.json")
+            return value
+        return None
+
+    def _once(self, cell_id: str, name: str) -> Any:
+        if (cell_id, name) not in self._read:
+            self._read[cell_id, name] = read_json(self.cell_folder(cell_id) / name)
+        return self._read[cell_id, name]
+
+    def mend(self) -> list[str]:
+        """Set damaged files aside, so that their cells run again; one line for each.
+
+        Called before anything is run. Our own writes are atomic: a torn file is the file system's.
+        """
+        lines = []
+        for folder in sorted(self.folder.glob("cells/*/")):
+            damaged = [path for path in sorted(folder.glob("*.json")) if not _is_whole(path)]
+            if damaged and (folder / "result.json").exists():
+                damaged.append(folder / "result.json")  # accepted on the word of what is lost
+            for path in dict.fromkeys(damaged):
+                path.rename(path.with_suffix(".damaged"))
+            if damaged:
+                names = ", ".join(dict.fromkeys(path.name for path in damaged))
+                lines.append(f"{folder}: damaged, so this cell runs again: {names}")
+        return lines
 
     def accept(self, cell_id: str, result: dict[str, Any]) -> None:
         """Write a cell's result, its last file: from now on it is never run or changed again."""
@@ -114,8 +158,8 @@ class Records:
         """
         import pandas as pd
 
-        heads = self._heads()
-        rows = [head | self._summary(head["id"]) for head in heads]
+        objective = self.study()["definition"]["objective"]
+        rows = [head | self._summary(head["id"], objective) for head in self._heads()]
         columns = ["id", "condition", "phase", "number", "seed", "outcome", "seconds", "attempts"]
         columns += ["is_reference", "is_best", "kimg", "best_kimg"]
         frame = pd.DataFrame(rows)
@@ -161,7 +205,7 @@ class Records:
                 )
         return heads
 
-    def _summary(self, cell_id: str) -> Row:
+    def _summary(self, cell_id: str, objective: str) -> Row:
         cell, result, rows = self.cell(cell_id), self.result(cell_id), self.rows(cell_id)
         assert result is not None
         summary: Row = {"number": cell["number"]}
@@ -169,11 +213,19 @@ class Records:
         summary |= {f"condition/{k}": v for k, v in cell["condition"].items()}
         summary |= {f"hp/{k}": v for k, v in cell["hyperparameters"].items()}
         if rows:
-            best = best_row(rows, self.study()["definition"]["objective"])
+            best = best_row(rows, objective)
             summary |= {"kimg": rows[-1]["kimg"], "best_kimg": best["kimg"]}
             for prefix, row in (("last", rows[-1]), ("best", best)):
                 summary |= {f"{prefix}/{k}": v for k, v in row.items() if k != "kimg"}
         return summary
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_json(path)
+    except ValueError:
+        return False
+    return True
 
 
 def best_row(rows: list[Row], objective: str) -> Row:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from study.records import Records
 
 COMPLETE, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
+FAILED = ("failed", "out_of_memory")  # outcomes that say nothing of the condition
 
 
 class Parser(argparse.ArgumentParser):
@@ -59,7 +60,7 @@ def parser() -> Parser:
     )
     p.add_argument("--trials", type=whole(0), metavar="N", help="search cells per condition")
     p.add_argument("--seeds", type=whole(1), metavar="N", help="seeds per confirmed configuration")
-    fix = "fix a hyperparameter, or kimg, search_kimg, tick_kimg, samples"
+    fix = "fix a hyperparameter, or kimg, search_kimg, tick_kimg, samples, parallel"
     p.add_argument("--set", action="append", default=[], dest="settings", metavar="K=V", help=fix)
     p.add_argument("--data", default="auto", metavar="NAME|PATH", help="default: auto")
     p.add_argument("--data-dir", type=Path, metavar="DIR", help="default: $STUDY_DATA or data/")
@@ -93,6 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(args, command)
     except BadInputError as error:
         p.error(str(error))
+    except OSError as error:  # a full disk, mostly: what is on record stays, the rest is to come
+        print(f"{p.prog}: {error}; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
     except KeyboardInterrupt:  # before or after the cells, which have their own way to stop
         print(f"{p.prog}: interrupted; the same command goes on", file=sys.stderr)
         return INTERRUPTED
@@ -117,7 +121,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
     except data.DataError as error:
         raise prepare.BadInputError(str(error)) from None
     settings = prepare.parse_settings(args.settings)
-    scale = args.scale or ("full" if has_gpu() else "quick")
+    scale = args.scale or ("full" if prepare.has_gpu() else "quick")
     budget = prepare.resolve_budget(study, scale, args.trials, args.seeds, settings)
     plan = prepare.check(
         Plan(
@@ -134,7 +138,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
     )
     if known:
         prepare.refuse_changes(known, plan.definition(), records.folder)
-    resources = fit_resources(args)
+    resources = prepare.fit_resources(args.cpus_per_trial, args.gpus_per_trial, args.max_concurrent)
     from study.console import Display
 
     display = Display(plan, records)
@@ -144,35 +148,6 @@ def _run(args: argparse.Namespace, command: str) -> int:
     if args.dry_run:
         return dry_run(plan, resources, display)
     return execute(args, plan, records, resources, display, line, scale, command)
-
-
-def has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def fit_resources(args: argparse.Namespace) -> Resources:
-    """What a trial takes on this machine, and how many fit."""
-    import torch
-
-    from study import environment
-    from study.plan import Resources
-    from study.prepare import BadInputError
-
-    gpus, cpus = torch.cuda.device_count(), environment.cpus()
-    per_trial = args.gpus_per_trial
-    if per_trial is None:
-        per_trial = 0.25 if gpus else 0.0
-    if args.cpus_per_trial > cpus:
-        raise BadInputError(f"--cpus-per-trial {args.cpus_per_trial}: this machine has {cpus}")
-    if per_trial > gpus:
-        raise BadInputError(f"--gpus-per-trial {per_trial}: this machine has {gpus}")
-    fitting = cpus // args.cpus_per_trial
-    if per_trial:
-        fitting = min(fitting, int(gpus / per_trial))
-    wanted = args.max_concurrent or fitting
-    return Resources(cpus=args.cpus_per_trial, gpus=per_trial, concurrent=min(wanted, fitting))
 
 
 def dry_run(plan: Plan, resources: Resources, display: Display) -> int:
@@ -203,24 +178,27 @@ def execute(
     command: str,
 ) -> int:
     """Run what is missing, then write the report and print the summary."""
-    from study import report
+    from study import prepare, report
     from study.plan import is_finished
     from study.tracking import Mirror, default_uri
 
     uri = args.tracking_uri or default_uri(args.storage)
-    fresh = not (records.folder / "study.json").exists()
-    finished = not fresh and is_finished(plan, records)
+    began = (records.folder / "study.json").exists()
+    if began:
+        lock = prepare.lock(records.folder)
+        for damage in records.mend():
+            display.say(damage)
     mirror = None
-    if finished:
+    if finished := began and is_finished(plan, records):
         display.say(f"{records.folder}: every cell is accepted, nothing to run")
     else:
-        from study import prepare
         from study.sharing import make_shared
 
         dataset = prepare.load_data(plan.data, args.data_dir, args.storage)
         prepare.check_batches(plan, dataset)
-        lock = prepare.lock(records.folder)
-        bf16 = prepare.write_study(records, plan, dataset, data_line, scale, command)
+        if not began:
+            lock = prepare.lock(records.folder)
+        bf16 = prepare.write_study(records, plan, dataset, resources, data_line, scale, command)
         shared = make_shared(
             plan, records, dataset, args.storage, args.fid_weights, bf16, display.say
         )
@@ -233,12 +211,12 @@ def execute(
             following.touch(cell.id)
 
         with display.progress:
-            finished = run_cells(plan, records, shared, resources, observe)
-        lock.close()
+            finished = run_cells(plan, records, shared, resources, observe, display.say)
     mirror = mirror or Mirror(uri, args.storage, records)
     page = report.write(records)
     cells, claims = records.cells(), report.claims_frame(records)
     mirror.close(page, dict(zip(claims["id"], claims["verdict"], strict=True)), finished)
+    lock.release()
     if mirror.problem:
         display.say(f"mlflow: {uri} is behind ({mirror.problem}); the same command catches up")
     display.summary(cells, claims)
@@ -247,9 +225,10 @@ def execute(
     display.say(f"mlflow: {args.tracking_uri or ui}")
     if not finished:
         return INTERRUPTED
-    return SOME_FAILED if (cells["outcome"] == "failed").any() else COMPLETE
+    return SOME_FAILED if cells["outcome"].isin(FAILED).any() else COMPLETE
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like SIGINT
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import math
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,13 @@ from study.cell import checkpoints
 from study.plan import Cell, Plan, confirmations
 from study.records import Records, write_json
 from study.search import ConditionSearch
+from study.trial import StopFile
 
-ATTEMPTS = 3  # of a cell whose code crashed or whose worker died
+ATTEMPTS = 3  # of a cell whose code crashes
+DEATHS = 10  # of a cell's workers without a tick: preemption comes in bursts, a segfault always
 
-Observer = Callable[[Cell, dict[str, Any] | None], None]  # result: None while the cell runs
+# result: None while the cell runs, outcome "again" where a crash did not end it
+Observer = Callable[[Cell, dict[str, Any] | None], None]
 
 
 class StudySearcher(Searcher):
@@ -41,21 +43,40 @@ class StudySearcher(Searcher):
         self.running: dict[str, Cell] = {}  # by Ray's trial id
         self.given: set[str] = set()  # ids of cells that were handed out
         self.stopped: set[str] = set()  # ids of cells that were stopped early
-        self.attempts: Counter[str] = Counter()
+        self.deaths: dict[str, tuple[int, int]] = {}  # cell id -> rows then, deaths since
+        self.killed_for_memory: set[str] = set()  # ids of cells whose worker Ray killed for it
+        self.problem: str | None = None  # why the study cannot go on for now
+        self.stopping = False
+
+    def stop(self, problem: str | None = None) -> None:
+        """No more cells; those that run are told to checkpoint and stop."""
+        self.stopping = True
+        self.problem = self.problem or problem
+        with contextlib.suppress(OSError):  # on a full disk they stop by themselves
+            StopFile(self.records.folder).path.touch()
 
     def suggest(self, trial_id: str) -> Any:
         """The next cell as a trial's configuration; None to wait, FINISHED when all are done."""
-        cell = self._next()
+        cell = None if self.stopping else self._next()
         if cell is None:
             return None if self.running else Searcher.FINISHED
-        folder = self.records.cell_folder(cell.id)
-        if not (folder / "cell.json").exists():
-            write_json(folder / "cell.json", cell.as_json())
-        self.given.add(cell.id)
-        self.attempts[cell.id] += 1
+        try:
+            self._begin(cell)
+        except OSError as error:
+            self.stop(str(error))
+            return None if self.running else Searcher.FINISHED
         self.running[trial_id] = cell
         self.observer(cell, None)
         return {"cell": cell.as_json()}
+
+    def _begin(self, cell: Cell) -> None:
+        folder, attempts = self.records.cell_folder(cell.id), self.records.attempts(cell.id)
+        if not (folder / "cell.json").exists():
+            write_json(folder / "cell.json", cell.as_json())
+        run = len(self.records.study()["runs"]) - 1
+        attempts.append({"started": now(), "run": run, "error": None})
+        write_json(folder / "attempts.json", attempts)
+        self.given.add(cell.id)
 
     def _next(self) -> Cell | None:
         if self.queue:
@@ -66,13 +87,14 @@ class StudySearcher(Searcher):
         missing = [c for c in confirmations(self.plan, self.records) if c.id not in self.given]
         return next((c for c in missing if self.records.result(c.id) is None), None)
 
-    def observe(self, cell_id: str, kimg: int, objective: float) -> bool:
+    def observe(self, cell_id: str) -> bool:
         """One tick of a running cell; whether it should stop."""
         cell = next(cell for cell in self.running.values() if cell.id == cell_id)
         self.observer(cell, None)
         if cell.phase == "confirm":
             return False
-        stop = self.searches[cell.condition_name].should_stop(cell, kimg, objective)
+        search = self.searches[cell.condition_name]
+        stop = search.should_stop(cell, self.records.rows(cell.id))
         if stop:
             self.stopped.add(cell.id)
         return stop
@@ -82,31 +104,60 @@ class StudySearcher(Searcher):
     ) -> None:
         """Accept the cell, or queue it again where its code crashed and it may be tried again."""
         cell = self.running.pop(trial_id)
-        if error:
-            result = {"outcome": "failed", "error": "the worker process died"}
-        result = result or {}
+        try:
+            self._end(cell, {"outcome": "died"} if error else result or {})
+        except OSError as problem:
+            self.stop(str(problem))
+
+    def _end(self, cell: Cell, result: dict[str, Any]) -> None:
+        outcome, error = result.get("outcome"), result.get("error")
+        if problem := result.get("storage"):
+            self.stop(problem)
         if cell.id in self.stopped:
-            result = {"outcome": "pruned"}
-        outcome = result.get("outcome")
-        if outcome is None:  # an interrupt stopped it: it goes on next time
-            return
-        if outcome == "failed" and self.attempts[cell.id] < ATTEMPTS:
+            outcome = "pruned"
+        elif outcome == "died":
+            outcome, error = self._death(cell)
+        elif outcome == "failed" and self._crashes(cell, error) < ATTEMPTS:
+            outcome = "again"
+        if outcome == "again":
             self.queue.append(cell)
-            return
+            self.observer(cell, {"outcome": outcome, "error": error})
+        elif outcome is not None:  # else it was stopped: it goes on next time
+            self._accept(cell, outcome, error)
+
+    def _death(self, cell: Cell) -> tuple[str, str | None]:
+        """A worker died: nobody's fault, unless it happens time and again at the same place."""
+        rows = len(self.records.rows(cell.id))
+        then, deaths = self.deaths.get(cell.id, (rows, 0))
+        deaths = deaths + 1 if rows == then else 1
+        self.deaths[cell.id] = rows, deaths
+        if deaths < DEATHS:
+            return "again", "its worker died"
+        if cell.id in self.killed_for_memory:
+            return "out_of_memory", f"Ray killed the worker {deaths} times for want of memory"
+        return "failed", f"the worker process died {deaths} times without a tick in between"
+
+    def _crashes(self, cell: Cell, error: str | None) -> int:
+        """Note the traceback; how many there are, those of earlier runs of the command included."""
+        attempts = self.records.attempts(cell.id)
+        attempts[-1]["error"] = error
+        write_json(self.records.cell_folder(cell.id) / "attempts.json", attempts)
+        return sum(attempt["error"] is not None for attempt in attempts)
+
+    def _accept(self, cell: Cell, outcome: str, error: str | None) -> None:
         rows, folder = self.records.rows(cell.id), self.records.cell_folder(cell.id)
-        value = rows[-1][self.plan.study.objective] if rows else math.nan
-        if cell.phase == "search":
-            self.searches[cell.condition_name].tell(cell, outcome, value)
         accepted = {
             "outcome": outcome,
-            "error": result.get("error"),
+            "error": error,
             "seconds": rows[-1]["seconds"] if rows else 0.0,
-            "attempts": self.attempts[cell.id],
-            "ended": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "attempts": len(self.records.attempts(cell.id)),
+            "ended": now(),
         }
         self.records.accept(cell.id, accepted)
         for path in checkpoints(folder):
             path.unlink()
+        if cell.phase == "search":
+            self.searches[cell.condition_name].tell(cell, outcome, rows)
         self.observer(cell, accepted)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -132,7 +183,15 @@ class EarlyStopping(FIFOScheduler):
         self.searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        stop = self.searcher.observe(
-            trial.config["cell"]["id"], result["kimg"], result["objective"]
-        )
+        stop = self.searcher.observe(trial.config["cell"]["id"])
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """The searcher hears of the end itself, but not of its cause."""
+        if "OutOfMemoryError" in str(trial.get_error()):  # the text of it
+            self.searcher.killed_for_memory.add(trial.config["cell"]["id"])
+
+
+def now() -> str:
+    """The time for a record; nothing is ever decided by it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

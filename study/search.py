@@ -35,102 +35,122 @@ class ConditionSearch:
 
     Conditions never share an Optuna study: 49 classes are harder than 5, and neither TPE nor
     early stopping may compare the two.
+
+    Cell n is suggested, and stopped early, by the ends of cells 0 to n - parallel and by nothing
+    else. So a search is a function of its definition: whichever cell ends first, whatever is
+    killed and continued, on whatever machine, it is the same search. Each running cell has an
+    Optuna study of its own that holds just those ends; no trial in it can be left a zombie.
     """
 
     def __init__(self, plan: Plan, condition: str, records: Records) -> None:
-        """Replays the recorded search cells of the condition, unfinished ones as running."""
+        """Reads the condition's search cells from the records."""
         assert plan.study.space is not None
         self.plan, self.condition = plan, condition
-        self.study = optuna.create_study(
-            study_name=f"{plan.name}/{condition}",
-            direction="minimize",
-            # A trial is stopped where its best value so far is worse than the median of those
-            # finished, at the same kimg; not in the first two thirds, where the order is noise.
-            pruner=optuna.pruners.MedianPruner(
-                n_startup_trials=3, n_warmup_steps=2 * plan.budget.search_kimg // 3
-            ),
-        )
         self.distributions = {
             name: optuna.distributions.json_to_distribution(json.dumps(value))
             for name, value in describe_space(plan.study).items()
         }
-        self.running: dict[str, optuna.Trial] = {}
+        self.cells: dict[int, Cell] = {}  # all that were ever asked for, by number
+        self.ended: dict[int, optuna.trial.FrozenTrial] = {}
+        self.running: dict[str, optuna.Trial] = {}  # by cell id
         self.unfinished: list[Cell] = []
         cells = [Cell.from_json(records.cell(cell_id)) for cell_id in records.ids()]
-        mine = [c for c in cells if c.phase == "search" and c.condition_name == condition]
-        for cell in sorted(mine, key=lambda c: c.number or 0):
-            result, rows = records.result(cell.id), records.rows(cell.id)
-            if result is None:
-                self.study.enqueue_trial(dict(cell.suggested or {}))
-                trial = self.running[cell.id] = self.study.ask()
-                self._values(trial)
-                for kimg, value in self._reported(rows).items():
-                    trial.report(value, kimg)
-                self.unfinished.append(cell)
-            else:
-                self._replay(cell, result["outcome"], rows)
-
-    def _replay(self, cell: Cell, outcome: str, rows: list[Row]) -> None:
-        state, objective = STATES.get(outcome, TrialState.FAIL), self.plan.study.objective
-        suggested = cell.suggested or {}
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=state,
-                value=rows[-1][objective] if state == TrialState.COMPLETE else None,
-                params=dict(suggested),
-                distributions={name: self.distributions[name] for name in suggested},
-                intermediate_values=self._reported(rows),
-            )
-        )
-
-    def _reported(self, rows: list[Row]) -> dict[int, float]:
-        """What Optuna hears: the value before training says nothing of a trial."""
-        return {row["kimg"]: row[self.plan.study.objective] for row in rows if row["kimg"] > 0}
+        for cell in sorted(cells, key=lambda c: c.number or 0):
+            if cell.phase == "search" and cell.condition_name == condition:
+                assert cell.number is not None
+                self.cells[cell.number] = cell
+                if result := records.result(cell.id):
+                    self.tell(cell, result["outcome"], records.rows(cell.id))
+                else:
+                    self.unfinished.append(cell)
 
     @property
     def asked(self) -> int:
-        return len(self.study.trials)
+        return len(self.cells)
 
     def ask(self) -> Cell | None:
-        """The next search cell; None where the budget is spent. The first is the reference.
+        """The next search cell; None where the budget is spent or an earlier cell must end first.
 
-        The sampler is seeded by condition and number, so a suggestion depends on the results so
-        far and on nothing else: a search rebuilt from its records goes on alike.
+        The first is the reference.
         """
-        number = self.asked
-        if number >= self.plan.budget.trials:
+        number = next(n for n in range(self.asked + 1) if n not in self.cells)
+        known = range(max(0, number - self.plan.budget.parallel + 1))
+        if number >= self.plan.budget.trials or any(n not in self.ended for n in known):
             return None
-        seed = hashlib.sha256(f"{self.study.study_name}/{number}".encode()).digest()
-        self.study.sampler = optuna.samplers.TPESampler(
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-            seed=int.from_bytes(seed[:4], "big"),
-        )
+        start = None
         if number == 0:
             recipe = self.plan.hyperparameters(self.condition)
-            known = {k: recipe[k] for k in self.distributions if k in recipe}
-            self.study.enqueue_trial({**known, **self.plan.study.start})
-        trial = self.study.ask()
+            known_values = {k: recipe[k] for k in self.distributions if k in recipe}
+            start = {**known_values, **self.plan.study.start}
+        trial = self._trial(number, start)
         values = self._values(trial)
         cell = self.plan.search_cell(self.condition, number, trial.params, values)
+        self.cells[number] = cell
         self.running[cell.id] = trial
         return cell
+
+    def _trial(self, number: int, values: Mapping[str, Any] | None) -> optuna.Trial:
+        """Optuna's trial of a cell, in a study that holds what the cell may know.
+
+        The sampler is seeded by condition and number. With `values` they are what it suggests.
+        """
+        name = f"{self.plan.name}/{self.condition}"
+        seed = hashlib.sha256(f"{name}/{number}".encode()).digest()
+        study = optuna.create_study(
+            direction="minimize",
+            sampler=optuna.samplers.TPESampler(
+                multivariate=True,
+                group=True,
+                constant_liar=True,
+                seed=int.from_bytes(seed[:4], "big"),
+            ),
+            # A trial is stopped where its best value so far is worse than the median of those
+            # finished, at the same kimg; not in the first two thirds, where the order is noise.
+            pruner=optuna.pruners.MedianPruner(
+                n_startup_trials=3, n_warmup_steps=2 * self.plan.budget.search_kimg // 3
+            ),
+        )
+        for n in range(number):
+            lower = self.ended.get(n) if n <= number - self.plan.budget.parallel else None
+            study.add_trial(lower or self._frozen(self.cells[n], TrialState.RUNNING, []))
+        if values is not None:
+            study.enqueue_trial(dict(values))
+        return study.ask()
 
     def _values(self, trial: optuna.Trial) -> dict[str, Any]:
         assert self.plan.study.space is not None
         return self.plan.study.space(cast(optuna.Trial, Fixed(trial, self.plan.overrides)))
 
-    def should_stop(self, cell: Cell, kimg: int, value: float) -> bool:
-        """Report a running cell's objective; whether it should stop early."""
-        if kimg == 0:
-            return False
+    def should_stop(self, cell: Cell, rows: list[Row]) -> bool:
+        """Whether a running cell with these rows should stop early."""
+        if cell.id not in self.running:  # it is continued
+            assert cell.number is not None
+            self.running[cell.id] = self._trial(cell.number, cell.suggested)
+            self._values(self.running[cell.id])
         trial = self.running[cell.id]
-        trial.report(value, kimg)
+        told = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        for kimg, value in self._reported(rows).items():
+            if kimg not in told:
+                trial.report(value, kimg)
         return trial.should_prune()
 
-    def tell(self, cell: Cell, outcome: str, value: float | None) -> None:
+    def tell(self, cell: Cell, outcome: str, rows: list[Row]) -> None:
         """How a cell ended: stopped is PRUNED, diverged or failed is FAIL."""
+        assert cell.number is not None
+        self.running.pop(cell.id, None)
         state = STATES.get(outcome, TrialState.FAIL)
-        complete = state == TrialState.COMPLETE
-        self.study.tell(self.running.pop(cell.id), value if complete else None, state=state)
+        self.ended[cell.number] = self._frozen(cell, state, rows)
+
+    def _frozen(self, cell: Cell, state: TrialState, rows: list[Row]) -> optuna.trial.FrozenTrial:
+        suggested, objective = cell.suggested or {}, self.plan.study.objective
+        return optuna.trial.create_trial(
+            state=state,
+            value=rows[-1][objective] if state == TrialState.COMPLETE else None,
+            params=dict(suggested),
+            distributions={name: self.distributions[name] for name in suggested},
+            intermediate_values=self._reported(rows),
+        )
+
+    def _reported(self, rows: list[Row]) -> dict[int, float]:
+        """What Optuna hears: the value before training says nothing of a trial."""
+        return {row["kimg"]: row[self.plan.study.objective] for row in rows if row["kimg"] > 0}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from study.cell import Shared
+from study.cell import Shared, load_tensors, save_tensors
 from study.metrics import fid
-from study.metrics.judge import read_judges, train_judges, write_judges
+from study.metrics.judge import Judges, train_judges
 from study.metrics.reference import Reference
 from study.plan import Plan
-from study.records import Records
+from study.prepare import BadInputError
+from study.records import Records, write_json
 from trainables.data import Dataset
 
 
@@ -29,25 +32,35 @@ def make_shared(
 
     Args:
         report: called with one line before each step that takes a while.
+
+    Raises:
+        BadInputError: the study's own are lost and what this machine computes differs from them.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    cache = storage / "cache"
+    cache, own = storage / "cache", records.folder / "yardstick.pt"
+    # Of another machine or thread count they would differ: a study keeps its own for life.
+    kept = load_tensors(own) if own.exists() else None
     report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")
-    # Judges of another machine or thread count differ: a study keeps its own for life.
-    own = records.folder / "judges.pt"
-    judges = read_judges(own, device) or train_judges(dataset, cache, device=device)
-    write_judges(own, judges)
+    judges = Judges.from_state(kept["judges"], device) if kept else None
+    judges = judges or train_judges(dataset, cache, device=device)
     report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} (labels)")
+    references: dict[str, Any] = kept["references"] if kept else {}
+    for name, condition in plan.conditions.items():
+        if name not in references:
+            part = dataset.keep(condition.get("classes", len(dataset.classes)))
+            references[name] = Reference.build(judges, part, plan.budget.samples, seed=0).state()
+    measured_by = {name: digest(judges.state(), references[name]) for name in references}
+    _keep_for_life(records, measured_by)
+    if not kept or kept["references"].keys() != references.keys():
+        save_tensors(own, {"judges": judges.state(), "references": references})
     weights = fid.find_weights(fid_weights) if plan.study.fid else None
     if plan.study.fid and weights is None:
         report("fid: left out, its Inception weights are neither here nor downloadable")
-    references, inceptions = {}, {}
+    inceptions = {}
     for name, condition in plan.conditions.items():
-        part = dataset.keep(condition.get("classes", len(dataset.classes)))
-        reference = Reference.build(judges, part, plan.budget.samples, seed=0)
-        references[name] = reference.state()
         if weights is not None:
             report(f"fid: real images of {name} through Inception")
+            part = dataset.keep(condition.get("classes", len(dataset.classes)))
             inception = fid.Inception.build(weights, part, plan.budget.samples, 0, cache, device)
             inceptions[name] = inception.state()
     ticks = {
@@ -60,9 +73,43 @@ def make_shared(
         y=dataset.train.y,
         judges=judges.state(),
         references=references,
+        measured_by=measured_by,
         ticks=ticks,
         metrics=plan.study.metrics,
         objective=plan.study.objective,
         bf16=bf16,
         inceptions=inceptions,
     )
+
+
+def digest(*states: Any) -> str:
+    """16 hex digits of SHA-256 over nested mappings and sequences of numbers, texts and tensors."""
+    sha = hashlib.sha256()
+
+    def feed(value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key in sorted(value):
+                feed((key, value[key]))
+        elif isinstance(value, torch.Tensor):
+            sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        elif isinstance(value, tuple | list):
+            for part in value:
+                feed(part)
+        else:
+            sha.update(repr(value).encode())
+
+    feed(states)
+    return sha.hexdigest()[:16]
+
+
+def _keep_for_life(records: Records, measured_by: Mapping[str, str]) -> None:
+    study = records.study()
+    known = study.get("measured_by", {})
+    for name, value in measured_by.items():
+        if known.get(name, value) != value:
+            raise BadInputError(
+                f"{records.folder}: yardstick.pt is lost and the judges that this machine trains "
+                f"for {name} ({value}) are not the study's ({known[name]}): begin anew with --fresh"
+            )
+    if known.keys() != measured_by.keys():
+        write_json(records.folder / "study.json", study | {"measured_by": {**known, **measured_by}})

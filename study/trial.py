@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +15,24 @@ from ray import tune
 from study.cell import CellRun, Shared
 from study.metrics.judge import Judges
 from study.plan import Cell
+from study.records import Row
+from trainables.core.loop import StoppedError
+
+# The records' place fails, not the cell: nothing is to be held against it.
+STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
+
+
+class StopFile:
+    """Whether the driver wants all cells to stop: a file that workers on every node can see."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self._asked, self._there = folder / ".stop", -1.0, False
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now - self._asked > 0.25:  # seconds; it is asked before every training step
+            self._asked, self._there = now, self.path.exists()
+        return self._there
 
 
 class StudyTrial(tune.Trainable):
@@ -34,6 +55,8 @@ class StudyTrial(tune.Trainable):
             self.device = torch.device("cuda", 0)
             torch.cuda.set_per_process_memory_fraction(min(1.0, share))
         self.judges = Judges.from_state(dict(shared.judges), self.device)
+        self.stop_file = StopFile(shared.folder)
+        self.run: CellRun | None = None
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -41,7 +64,7 @@ class StudyTrial(tune.Trainable):
         return True
 
     def _start(self, config: dict[str, Any]) -> None:
-        self.run: CellRun | None = None
+        self.cleanup()
         gc.collect()  # the last cell's networks go before the next one's come
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -50,25 +73,46 @@ class StudyTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """One tick: its kimg and objective; the rest is on record.
 
-        How a cell ended is data, never an exception: "outcome" is there when it is done.
+        How a cell ended is data, never an exception: "outcome" is there when it is done. A cell
+        that was stopped, or could not write, has none.
         """
+        end = self._step()
+        if end.get("done"):
+            self.cleanup()  # its folder is free before the driver hears of the end
+        return end
+
+    def _step(self) -> dict[str, Any]:
         try:
-            if self.run is None:
-                self.run = CellRun(self.cell, self.shared, self.device, self.judges)
-            row = self.run.rows[-1] if self.run.finished else self.run.advance()
+            row = self._tick()
+        except StoppedError:
+            return {"done": True}
         except FloatingPointError as error:
             return {"done": True, "outcome": "diverged", "error": str(error)}
         except (torch.OutOfMemoryError, MemoryError) as error:
             return {"done": True, "outcome": "out_of_memory", "error": str(error)}
         except Exception as error:  # a bug in a variant: the driver may try again, others go on
+            if isinstance(error, OSError) and error.errno in STORAGE:
+                return {"done": True, "storage": str(error)}
             if "DefaultCPUAllocator" in str(error):  # torch has no class of its own for it
                 return {"done": True, "outcome": "out_of_memory", "error": str(error)}
             return {"done": True, "outcome": "failed", "error": traceback.format_exc()}
+        assert self.run is not None
         result = {"kimg": row["kimg"], "objective": row[self.shared.objective]}
         done = self.run.finished
         return result | ({"done": True, "outcome": "complete"} if done else {"done": False})
 
+    def _tick(self) -> Row:
+        if self.stop_file():
+            raise StoppedError
+        if self.run is None:
+            self.run = CellRun(self.cell, self.shared, self.device, self.judges, self.stop_file)
+            if self.run.rows:  # continued: the driver may not have judged its last tick yet
+                return self.run.rows[-1]
+        return self.run.advance()
+
     def cleanup(self) -> None:
+        if self.run is not None:
+            self.run.close()
         self.run = None
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

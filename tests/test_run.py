@@ -231,10 +231,10 @@ def test_dry_run_writes_something(storage: Path, capsys: pytest.CaptureFixture[s
 def test_two_commands_share_a_folder(storage: Path) -> None:
     """Both would run the same cells, and write over each other's checkpoints."""
     first = prepare.lock(storage)
-    with pytest.raises(prepare.BadInputError, match="runs is being run by another process"):
+    with pytest.raises(prepare.BadInputError, match=r"runs is being run by process \d+ on "):
         prepare.lock(storage)
-    first.close()
-    prepare.lock(storage).close()
+    first.release()
+    prepare.lock(storage).release()
 
 
 def test_data_of_the_users_own_moved_away(

@@ -90,11 +90,14 @@ def ours(cells: int) -> float:
         shared = Shared(
             folder=records.folder, x=np.zeros(1), y=np.zeros(1), judges={}, references={},
             ticks={}, metrics=(), objective="fcd", bf16=False, inceptions={},
+            measured_by={},
         )  # fmt: skip
         start = time.perf_counter()
         mirror = Mirror(default_uri(storage), storage, records)
         resources = Resources(cpus=1, gpus=0.0, concurrent=CONCURRENT)
-        engine.run_cells(plan, records, shared, resources, lambda cell, _: mirror.touch(cell.id))
+        engine.run_cells(
+            plan, records, shared, resources, lambda cell, _: mirror.touch(cell.id), print
+        )
         mirror.close(None, {}, True)
         seconds = time.perf_counter() - start
         accepted = sum(records.result(cell) is not None for cell in records.ids())

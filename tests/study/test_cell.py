@@ -17,10 +17,10 @@ from study.cell import CellRun, Shared, checkpoints, load_tensors, save_tensors
 from study.metrics.judge import Judges, Recipe, train_judges
 from study.metrics.reference import Reference
 from study.plan import Cell, Plan
-from study.records import Records, Row
+from study.records import CLOCK, Records, Row
+from trainables.core.loop import StoppedError
 
 CPU = torch.device("cpu")
-CLOCK = ("seconds", "images_per_second")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,7 @@ def common(tmp_path_factory: pytest.TempPathFactory, judges: Judges, plan: Plan)
         objective="fcd",
         bf16=False,
         inceptions={},
+        measured_by=dict.fromkeys(plan.conditions, "-"),
     )
 
 
@@ -74,8 +75,16 @@ def elsewhere(shared: Shared, name: str) -> Shared:
     return dataclasses.replace(shared, folder=shared.folder.parent / name)
 
 
-def begin(cell: Cell, shared: Shared, judges: Judges) -> CellRun:
-    return CellRun(cell, shared, CPU, judges)
+OPEN: dict[Path, CellRun] = {}
+
+
+def begin(cell: Cell, shared: Shared, judges: Judges, **rest: Any) -> CellRun:
+    """As another process would: the one before it is dead, and its lock is free."""
+    folder = Records(shared.folder).cell_folder(cell.id)
+    if folder in OPEN:
+        OPEN.pop(folder).close()
+    OPEN[folder] = CellRun(cell, shared, CPU, judges, **rest)
+    return OPEN[folder]
 
 
 def to_end(run: CellRun) -> list[Row]:
@@ -122,6 +131,79 @@ class TestContinuing:
         killed.advance()
         killed.loop.run(500)
         assert plain(to_end(begin(cell, shared, judges))) == plain(through)
+
+    @pytest.mark.parametrize("steps", [0, 3, 12])
+    def test_stopped_cell_ends_elsewhere(
+        self, shared: Shared, judges: Judges, plan: Plan, steps: int, through: list[Row]
+    ) -> None:
+        """A stop in the middle of a tick costs no training and changes no number."""
+        cell, asked = cell_of(plan), iter(range(steps))
+        run = begin(cell, shared, judges, stop=lambda: next(asked, None) is None)
+        with pytest.raises(StoppedError):
+            to_end(run)
+        batches = run.loop.batches
+        assert batches == steps
+        torch.manual_seed(99)
+        again = begin(cell, shared, judges)
+        assert again.loop.batches == batches
+        assert plain(to_end(again)) == plain(through)
+
+    def test_stopped_in_pretraining(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+        cell, asked = cell_of(plan, pretrain_kimg=1.0), iter(range(4))
+        expected = to_end(begin(cell, elsewhere(shared, "through"), judges))
+        run = begin(cell, shared, judges, stop=lambda: next(asked, None) is None)
+        with pytest.raises(StoppedError):
+            to_end(run)
+        assert run.rows == []
+        again = begin(cell, shared, judges)
+        assert again.loop.pretrained == 400
+        assert plain(to_end(again)) == plain(expected)
+
+    def test_killed_while_measuring_fid(
+        self, shared: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """FID takes minutes on a CPU: the training before it must not be done again."""
+        cell = cell_of(plan)
+        expected = to_end(begin(cell, elsewhere(shared, "through"), judges))
+        run = begin(cell, shared, judges)
+        for _ in range(3):
+            run.advance()
+        monkeypatch.setattr(run, "_inception", lambda mark: object())
+
+        def die(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(run, "_measure", die)
+        with pytest.raises(KeyboardInterrupt):
+            run.advance()
+        again = begin(cell, shared, judges)
+        assert (len(again.rows), again.loop.batches) == (3, 30)
+        assert again.advance()["images_per_second"] > 0
+        assert plain(again.rows) == plain(expected)
+
+    def test_two_processes_write_one_cell(
+        self, shared: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A worker that outlives its driver a little, and the one that takes its place."""
+        cell = cell_of(plan)
+        orphan = begin(cell, shared, judges)
+        monkeypatch.setattr("study.cell.ORPHANS", 0.1)
+        with pytest.raises(TimeoutError, match="in use by another process"):
+            CellRun(cell, shared, CPU, judges)
+        orphan.close()
+        CellRun(cell, shared, CPU, judges).close()
+
+    def test_checkpoint_of_other_judges_goes_on(
+        self, shared: Shared, judges: Judges, plan: Plan, through: list[Row]
+    ) -> None:
+        """Rows before and after would be measured with two yardsticks."""
+        cell = cell_of(plan)
+        run = begin(cell, shared, judges)
+        run.advance()
+        other = dataclasses.replace(shared, measured_by=dict.fromkeys(plan.conditions, "other"))
+        again = begin(cell, other, judges)
+        assert again.rows == []
+        assert plain(to_end(again)) == plain(through)
 
     def test_killed_while_saving(
         self,
@@ -188,9 +270,9 @@ class TestContinuing:
     def test_checkpoints_fill_the_disk(self, shared: Shared, judges: Judges, plan: Plan) -> None:
         run = begin(cell_of(plan), shared, judges)
         to_end(run)
-        assert [p.name for p in checkpoints(run.folder)] == ["000002.pt", "000003.pt"]
-        hidden = [p for p in run.folder.rglob(".*") if p.is_file()]
-        assert not hidden, "temporary files are left"
+        assert [p.name for p in checkpoints(run.folder)] == ["000000020.pt", "000000030.pt"]
+        hidden = [p.name for p in run.folder.rglob(".*") if p.is_file()]
+        assert hidden == [".lock"], "temporary files are left"
 
 
 class TestSameSeed:

@@ -39,11 +39,27 @@ def test_claim_without_interval_ends_in_a_traceback(
     assert "cells: 2 complete" in out
 
 
-def test_count_holds_cells_of_conditions_that_do_not_run(tmp_path: Path) -> None:
+def test_count_holds_cells_of_conditions_that_do_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It would go beyond its total: [25/18]."""
     plan = tiny.plan(only="classes=3")
     records = tiny.begin(Records(tmp_path / "tiny"), plan)
     for name in ("classes=2", "classes=3"):
         for cell in tiny.plan().confirm_cells(name, plan.hyperparameters(name)):
             tiny.write_cell(records, cell, tiny.rows(3.0))
-    assert Display(plan, records).done == 2
+    cell = plan.confirm_cells("classes=3", plan.hyperparameters("classes=3"))[0]
+    Display(plan, records)(cell, records.result(cell.id))
+    assert "[  2/" in capsys.readouterr().out
+
+
+def test_crash_that_is_retried_goes_unsaid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tiny.plan()
+    records = tiny.begin(Records(tmp_path / "tiny"), plan)
+    cell = plan.confirm_cells("classes=2", plan.hyperparameters("classes=2"))[0]
+    tiny.write_cell(records, cell, tiny.rows(3.0, 2.0), None)
+    Display(plan, records)(cell, {"outcome": "again", "error": "Traceback\nValueError: no"})
+    said = capsys.readouterr().out.strip()
+    assert said == "classes=2 reference, seed 0: ValueError: no; it goes on from 1 kimg"

@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 
 from study.plan import Cell, Plan, is_finished
 from study.records import Records, write_json
-from study.schedule import ATTEMPTS, StudySearcher
+from study.schedule import ATTEMPTS, DEATHS, StudySearcher
 
 Observed = list[tuple[str, str | None]]
 
@@ -46,7 +46,7 @@ class Ray:
     def tick(self, cell: Cell, *objectives: float) -> bool:
         """The worker has recorded these ticks; whether the last one stops it."""
         write_json(self.records.cell_folder(cell.id) / "ticks.json", tiny.rows(*objectives))
-        return self.searcher.observe(cell.id, len(objectives) - 1, objectives[-1])
+        return self.searcher.observe(cell.id)
 
     def end(self, cell: Cell, outcome: str | None = "complete", **rest: Any) -> None:
         result = {"outcome": outcome, **rest} if outcome else {"kimg": 1, "objective": 3.0}
@@ -130,8 +130,9 @@ class TestOrder:
         assert all(c.hyperparameters == searches[1].hyperparameters for c in best)
         assert [c.seed for c in best] == [0, 1]
 
-    def test_one_slow_condition_holds_up_the_other(self, ray: Ray) -> None:
+    def test_one_slow_condition_holds_up_the_other(self, plan: Plan, records: Records) -> None:
         """classes=2 is confirmed while classes=3 still searches."""
+        ray = Ray(dataclasses.replace(plan, budget=tiny.budget(parallel=4)), records)
         cells = [ray.must() for _ in range(8)]
         for cell in cells:
             if cell.condition_name == "classes=2":
@@ -176,6 +177,81 @@ class TestEnds:
         result = ray.records.result(cell.id)
         assert result is not None
         assert (result["outcome"], result["attempts"]) == ("complete", 2)
+
+    def test_crashes_of_earlier_runs_are_forgotten(self, plan: Plan, records: Records) -> None:
+        """A cell that always crashes would be tried three times by every command."""
+        for _ in range(ATTEMPTS):
+            ray = one(plan, records, trials=0, seeds=1)
+            cell = ray.must()
+            ray.end(cell, "failed", error="Traceback\nValueError: no")
+        result = records.result(cell.id)
+        assert result is not None
+        assert (result["outcome"], result["attempts"]) == ("failed", ATTEMPTS)
+        errors = [attempt["error"] for attempt in records.attempts(cell.id)]
+        assert errors == ["Traceback\nValueError: no"] * ATTEMPTS
+
+    def die(self, ray: Ray, cell: Cell) -> None:
+        ray.searcher.on_trial_complete(ray.trial(cell), None, error=True)
+
+    def test_preempted_cell_fails(self, plan: Plan, records: Records) -> None:
+        """A worker that is killed from outside is nobody's bug, however often."""
+        ray = one(plan, records, trials=0, seeds=1)
+        objectives: list[float] = []
+        for death in range(3 * DEATHS):
+            cell = ray.must()
+            if death % (DEATHS - 1) == 0:
+                objectives.append(9.0)
+                ray.tick(cell, *objectives)
+            self.die(ray, cell)
+            assert ray.observed[-1] == (cell.id, "again")
+        ray.finish(ray.must())
+        assert (records.result(cell.id) or {})["outcome"] == "complete"
+
+    @pytest.mark.parametrize(("memory", "outcome"), [(False, "failed"), (True, "out_of_memory")])
+    def test_dying_cell_is_tried_for_ever(
+        self, plan: Plan, records: Records, memory: bool, outcome: str
+    ) -> None:
+        """A segfault comes at the same place each time; so does Ray's killing for memory."""
+        ray = one(plan, records, trials=0, seeds=1)
+        for _ in range(DEATHS):
+            cell = ray.must()
+            if memory:
+                ray.searcher.killed_for_memory.add(cell.id)
+            self.die(ray, cell)
+        assert (records.result(cell.id) or {})["outcome"] == outcome
+        assert ray.searcher.suggest("end") == Searcher.FINISHED
+
+    def test_full_disk_fails_cells(
+        self, plan: Plan, records: Records, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing may be held against a cell that could not write; the study stops and says so."""
+        ray = one(plan, records, trials=0, seeds=3)
+        first, second = ray.must(), ray.must()
+        ray.searcher.on_trial_complete(ray.trial(first), {"done": True, "storage": "disk full"})
+        assert ray.searcher.problem == "disk full"
+        assert (records.folder / ".stop").exists()
+        assert ray.searcher.suggest("wait") is None
+        ray.end(second, None)
+        assert ray.searcher.suggest("end") == Searcher.FINISHED
+        assert records.result(first.id) is records.result(second.id) is None
+
+    def test_driver_cannot_write(
+        self, plan: Plan, records: Records, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An exception inside Tune's loop would be a traceback for the user."""
+        ray = one(plan, records, trials=0, seeds=2)
+        cell = ray.must()
+        ray.tick(cell, 9.0, 3.0)
+
+        def fail(*_: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("study.schedule.write_json", fail)
+        monkeypatch.setattr(Records, "accept", fail)
+        ray.end(cell)
+        assert "No space" in (ray.searcher.problem or "")
+        assert records.result(cell.id) is None
+        assert ray.searcher.suggest("end") == Searcher.FINISHED
 
     def test_failed_search_cell_costs_another_trial(self, plan: Plan, records: Records) -> None:
         """A retry is the same cell; a given-up one counts, and Optuna hears of it once."""
@@ -234,7 +310,7 @@ class TestEnds:
         assert again.ask() is None
 
     def stopped(self, ray: Ray) -> Cell:
-        for _ in range(3):
+        for _ in range(4):
             cell = ray.must()
             assert not ray.tick(cell, 9.0)
             assert not ray.tick(cell, 9.0, 3.0)
@@ -248,14 +324,14 @@ class TestEnds:
 
     def test_stopped_cell_is_lost(self, plan: Plan, records: Records) -> None:
         """Ray's result of a trial that the scheduler stopped names no outcome."""
-        ray = one(plan, records, trials=4, seeds=1)
+        ray = one(plan, records, trials=5, seeds=1)
         bad = self.stopped(ray)
         ray.end(bad, None)
         result = ray.records.result(bad.id)
         assert result is not None
         assert (result["outcome"], result["error"]) == ("pruned", None)
         assert len(ray.records.rows(bad.id)) == 3
-        assert one(plan, records, trials=4, seeds=1).must().phase == "confirm"
+        assert one(plan, records, trials=5, seeds=1).must().phase == "confirm"
 
     def test_confirm_cell_is_stopped_early(self, plan: Plan, records: Records) -> None:
         """Claims rest on confirm cells: stopping bad ones would flatter the effect."""
@@ -291,11 +367,11 @@ class TestEnds:
 class TestContinuing:
     def test_unfinished_cells_come_last(self, plan: Plan, records: Records) -> None:
         """They come first: their checkpoints hold work that is paid for."""
-        ray = one(plan, records, trials=4, seeds=1)
+        ray = one(plan, records, trials=4, seeds=1, parallel=3)
         given = [ray.must() for _ in range(3)]
-        ray.finish(given[1])
-        again = one(plan, records, trials=4, seeds=1)
-        assert [again.must(), again.must()] == [given[0], given[2]]
+        ray.finish(given[0])
+        again = one(plan, records, trials=4, seeds=1, parallel=3)
+        assert [again.must(), again.must()] == [given[1], given[2]]
         assert again.must().number == 3
 
     def test_accepted_cell_is_touched(self, ray: Ray) -> None:
@@ -333,7 +409,7 @@ class TestContinuing:
         ray = Ray(plan, records)
         cells = [ray.must(), ray.must()]
         assert cells[1].condition_name == "classes=3"
-        only = one(plan, records)
+        only = one(plan, records, parallel=4)
         given = [only.must() for _ in range(4)]
         assert {c.condition_name for c in given} == {"classes=2"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,9 @@ def live(search: ConditionSearch, records: Records, cell: Cell, scale: float = 1
     ticks = tiny.rows(*(scale * (objective(cell) + 3 - k) for k in range(4)))
     if outcome != "complete":
         ticks = ticks[:2]
-    known = len(records.rows(cell.id))  # of a continued cell
-    for row in (ticks[:-1] if outcome == "complete" else ticks)[known:]:
-        search.should_stop(cell, row["kimg"], row["fcd"])
-    search.tell(cell, outcome, ticks[-1]["fcd"])
+    for n in range(1, len(ticks)):
+        search.should_stop(cell, ticks[:n])
+    search.tell(cell, outcome, ticks)
     tiny.write_cell(records, cell, ticks, outcome)
 
 
@@ -94,12 +94,38 @@ class TestRebuilding:
         for scale in (1, -1):
             records = tiny.begin(Records(tmp_path / str(scale)), plan)
             search = ConditionSearch(plan, NAME, records)
-            for _ in range(12):
+            for _ in range(13):
                 cell = search.ask()
                 assert cell is not None
                 live(search, records, cell, scale)
             found.append(search.ask())
         assert found[0] != found[1]
+
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_order_of_ends_changes_the_search(self, plan: Plan, tmp_path: Path, first: int) -> None:
+        """Two workers race: a study would depend on which was faster, and on every kill."""
+        records = tiny.begin(Records(tmp_path / "raced"), plan)
+        search = ConditionSearch(plan, NAME, records)
+        racing = [cell for cell in (search.ask(), search.ask()) if cell]
+        assert len(racing) == 2
+        while racing:
+            live(search, records, racing.pop(first if len(racing) == 2 else 0))
+            while (cell := search.ask()) is not None:
+                racing.append(cell)
+        calm = tiny.begin(Records(tmp_path / "calm"), plan)
+        run(ConditionSearch(plan, NAME, calm), calm, TRIALS)
+        assert records.ids() == calm.ids()
+
+    def test_more_cells_than_allowed_run_at_once(self, plan: Plan, records: Records) -> None:
+        search = ConditionSearch(plan, NAME, records)
+        cells = [search.ask(), search.ask()]
+        assert search.ask() is None
+        assert cells[1] is not None
+        live(search, records, cells[1])  # not the one that cell 2 must know of
+        assert search.ask() is None
+        assert cells[0] is not None
+        live(search, records, cells[0])
+        assert search.ask() is not None
 
     def test_unfinished_cell_is_lost_or_doubled(self, plan: Plan, records: Records) -> None:
         """It goes on with its recorded parameters, and the budget counts it once."""
@@ -109,24 +135,29 @@ class TestRebuilding:
         for ticks in ([], tiny.rows(4, 3)):
             cell = lived.ask()
             assert cell is not None
-            for row in ticks:
-                lived.should_stop(cell, row["kimg"], row["fcd"])
             tiny.write_cell(records, cell, ticks, None)
             waiting.append(cell)
 
         rebuilt = ConditionSearch(plan, NAME, records)
         assert rebuilt.unfinished == waiting
         assert rebuilt.asked == 14
-        for cell in waiting:
-            assert rebuilt.running[cell.id].params == cell.suggested
-        rest = run(rebuilt, records, 2)
-        assert [cell.number for cell in rest] == [14, 15]
         assert rebuilt.ask() is None
         for cell in waiting:
             live(rebuilt, records, cell)
+            assert rebuilt.ended[cell.number or 0].params == cell.suggested
+        rest = run(rebuilt, records, 2)
+        assert [cell.number for cell in rest] == [14, 15]
+        assert rebuilt.ask() is None
         ids = {cell.id for cell in (*done, *waiting, *rest)}
         assert len(ids) == TRIALS
         assert set(records.ids()) == ids
+
+    def test_lost_folder_ends_the_search(self, plan: Plan, records: Records) -> None:
+        """A cell whose folder is gone, or torn, is asked for again, the same as before."""
+        cells = run(ConditionSearch(plan, NAME, records), records, 6)
+        shutil.rmtree(records.cell_folder(cells[3].id))
+        search = ConditionSearch(plan, NAME, Records(records.folder))
+        assert search.ask() == cells[3]
 
     def test_continued_beside_unfinished_goes_another_way(
         self, plan: Plan, records: Records
@@ -144,14 +175,15 @@ class TestRebuilding:
         run(lived, records, 8)
         states = {3: TrialState.PRUNED, 5: TrialState.FAIL, 6: TrialState.FAIL}
         for search in (lived, ConditionSearch(plan, NAME, records)):
-            found = [trial.state for trial in search.study.trials]
-            assert found == [states.get(n, TrialState.COMPLETE) for n in range(8)]
+            found = {number: trial.state for number, trial in search.ended.items()}
+            assert found == {n: states.get(n, TrialState.COMPLETE) for n in range(8)}
 
     def test_replay_loses_results(self, plan: Plan, records: Records) -> None:
         lived = ConditionSearch(plan, NAME, records)
         cells = run(lived, records, 8)
-        trials = ConditionSearch(plan, NAME, records).study.trials
-        for cell, trial, before in zip(cells, trials, lived.study.trials, strict=True):
+        trials = ConditionSearch(plan, NAME, records).ended
+        for cell in cells:
+            trial, before = (ended[cell.number or 0] for ended in (trials, lived.ended))
             assert trial.params == cell.suggested == before.params
             assert trial.distributions == before.distributions
             steps = {row["kimg"]: row["fcd"] for row in records.rows(cell.id)}
@@ -159,6 +191,16 @@ class TestRebuilding:
             assert trial.intermediate_values == steps
             if trial.state == TrialState.COMPLETE:
                 assert trial.value == before.value
+
+    def test_zombies_are_left(self, plan: Plan, records: Records) -> None:
+        """A trial that Optuna believes to run for ever keeps the search away from its place."""
+        search = ConditionSearch(plan, NAME, records)
+        run(search, records, 12)
+        assert search.running == {}
+        cell = search.ask()
+        assert cell is not None
+        states = [t.state for t in search.running[cell.id].study.trials]
+        assert states.count(TrialState.RUNNING) == plan.budget.parallel
 
     def test_larger_budget_starts_over(self, plan: Plan, records: Records) -> None:
         run(ConditionSearch(plan, NAME, records), records, TRIALS)
@@ -213,16 +255,19 @@ class TestFirstCell:
 class TestEarlyStopping:
     def bad_one(self, plan: Plan, records: Records, bad: float, kimg: int = 2) -> bool:
         search = ConditionSearch(plan, NAME, records)
-        for _ in range(3):
+        for _ in range(4):
             cell = search.ask()
             assert cell is not None
-            for k in range(8):
-                search.should_stop(cell, k, 10.0 - k)
-            search.tell(cell, "complete", 2.0)
+            give(records, cell)
+            search.tell(cell, "complete", tiny.rows(*(10.0 - k for k in range(10))))
         cell = search.ask()
         assert cell is not None
-        assert not search.should_stop(cell, 0, bad), "stopped before any training"
-        return search.should_stop(cell, kimg, bad)
+        give(records, cell)
+        rows = [{"kimg": 0, "fcd": bad}, {"kimg": kimg, "fcd": bad}]
+        assert not search.should_stop(cell, rows[:1]), "stopped before any training"
+        stop = search.should_stop(cell, rows)
+        assert search.should_stop(cell, rows) == stop, "asked twice, other answer"
+        return stop
 
     def test_obviously_bad_cell_goes_on(self, plan: Plan, records: Records) -> None:
         assert self.bad_one(plan, records, 100.0)
@@ -230,30 +275,33 @@ class TestEarlyStopping:
     def test_good_cell_is_stopped(self, plan: Plan, records: Records) -> None:
         assert not self.bad_one(plan, records, 1.0)
 
-    def test_stopped_in_the_warm_up(self, records: Records) -> None:
+    def test_stopped_in_the_warm_up(self, tmp_path: Path) -> None:
         """Two thirds of the search's length are everyone's."""
         plan = tiny.plan(budget_=tiny.budget(search_kimg=9, trials=TRIALS))
-        assert not self.bad_one(plan, records, 100.0, kimg=5)
-        assert self.bad_one(plan, records, 100.0, kimg=6)
+        for kimg, stop in ((5, False), (6, True)):
+            records = tiny.begin(Records(tmp_path / str(kimg)), plan)
+            assert self.bad_one(plan, records, 100.0, kimg=kimg) == stop
 
     def test_stopped_by_too_few(self, plan: Plan, records: Records) -> None:
+        """Three must have ended, of those that the cell may know: cell 3 knows 0 and 1."""
         search = ConditionSearch(plan, NAME, records)
-        cells = [search.ask() for _ in range(3)]
-        for cell in cells[:2]:
+        for _ in range(3):
+            cell = search.ask()
             assert cell is not None
-            search.should_stop(cell, 2, 1.0)
-            search.tell(cell, "complete", 1.0)
-        assert cells[2] is not None
-        assert not search.should_stop(cells[2], 2, 100.0)
-
-    @pytest.mark.filterwarnings("ignore:The reported value is ignored")
-    def test_repeated_tick_stops_the_study(self, plan: Plan, records: Records) -> None:
-        """A cell whose newest checkpoint is damaged reports some ticks a second time."""
-        search = ConditionSearch(plan, NAME, records)
+            search.tell(cell, "complete", tiny.rows(1.0, 1.0, 1.0, 1.0))
         cell = search.ask()
         assert cell is not None
-        search.should_stop(cell, 1, 3.0)
-        assert not search.should_stop(cell, 1, 3.0)
+        assert not search.should_stop(cell, tiny.rows(100.0, 100.0, 100.0))
+
+    def test_continued_cell_is_judged_otherwise(self, plan: Plan, records: Records) -> None:
+        """Killed between its tick and the answer, it would go on where it would have stopped."""
+        assert self.bad_one(plan, records, 100.0)
+        for cell in ConditionSearch(plan, NAME, records).unfinished[:4]:
+            tiny.write_cell(records, cell, tiny.rows(*(10.0 - k for k in range(10))))
+        for bad, stop in ((100.0, True), (1.0, False)):
+            again = ConditionSearch(plan, NAME, records)
+            (cell,) = again.unfinished
+            assert again.should_stop(cell, tiny.rows(bad, bad, bad)) == stop
 
 
 class TestOverrides:

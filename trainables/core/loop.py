@@ -1,5 +1,6 @@
 """Train a GAN for a number of images. The clock is images seen; no `.item()` in the step."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +11,14 @@ from trainables.core.gan import Gan, to_float
 
 class DivergedError(FloatingPointError):
     """A loss became NaN or infinite (the message names it)."""
+
+
+class StoppedError(Exception):
+    """Training was asked to stop between two steps; it can go on from a checkpoint."""
+
+
+def never() -> bool:
+    return False
 
 
 class Loop:
@@ -29,6 +38,9 @@ class Loop:
             raise ValueError(f"batch={gan.config.batch} is more than the {len(x)} images")
         self.gan, self.x, self.y, self.seed = gan, x, y, seed
         self.seen, self.pretrained, self.batches = 0, 0, 0  # images, images, batches drawn
+        # Of the loss terms since the last `run` that came to its end: names, sums, steps.
+        self._names: list[str] = []
+        self._total, self._steps = torch.zeros((), device=gan.device), 0
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
@@ -43,26 +55,35 @@ class Loop:
         index = self._order[i * size : (i + 1) * size]
         return to_float(self.x[index]), self.y[index]
 
-    def run(self, images: int) -> dict[str, float]:
+    def run(self, images: int, stop: Callable[[], bool] = never) -> dict[str, float]:
         """Train until `images` were seen since the start; the mean of every loss term over them.
+
+        Args:
+            stop: asked before each step.
 
         Raises:
             DivergedError: a term is not finite.
+            StoppedError: `stop` said so; another `run` goes on in the same way.
         """
         gan, size = self.gan, self.gan.config.batch
         while self.pretrained < gan.pretrain_images():
+            if stop():
+                raise StoppedError
             gan.pretrain(*self.next_batch())
             self.pretrained += size
-        names: list[str] = []
-        total, steps = torch.zeros((), device=gan.device), 0
         while self.seen < images:
+            if stop():
+                raise StoppedError
             gan.on_images(self.seen)
             terms = gan.step(*self.next_batch())
-            names = list(terms)
-            total = total + torch.stack(list(terms.values()))
+            self._names = list(terms)
+            self._total = self._total + torch.stack(list(terms.values()))
             self.seen += size
-            steps += 1
-        means = dict(zip(names, (total / max(steps, 1)).tolist(), strict=True)) if names else {}
+            self._steps += 1
+        means: dict[str, float] = {}
+        if self._steps:
+            means = dict(zip(self._names, (self._total / self._steps).tolist(), strict=True))
+        self._total, self._steps = torch.zeros((), device=gan.device), 0
         for name, mean in means.items():
             if mean - mean != 0:  # NaN or infinite
                 raise DivergedError(f"{name} is {mean} after {self.seen} images")
@@ -72,6 +93,7 @@ class Loop:
         """The data cursor, the GAN and the RNGs: all that the next step depends on."""
         state = {
             "cursor": [self.seen, self.pretrained, self.batches],
+            "terms": [self._names, self._total, self._steps],
             "gan": self.gan.checkpoint(),
             "rng": torch.get_rng_state(),
         }
@@ -81,6 +103,8 @@ class Loop:
 
     def restore(self, state: dict[str, Any]) -> None:
         self.seen, self.pretrained, self.batches = state["cursor"]
+        self._names, total, self._steps = state["terms"]
+        self._total = total.to(self.gan.device)
         self.gan.restore(state["gan"])
         torch.set_rng_state(state["rng"].cpu())
         if self.gan.device.type == "cuda":
