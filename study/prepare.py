@@ -233,11 +233,7 @@ def write_study(
             "bf16": bf16_pays(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         }
         value = {"study": plan.name, "definition": definition, "environment": here, "runs": []}
-    if value["definition"]["digest"] != dataset.digest:
-        raise BadInputError(
-            f"{plan.data} has changed: its digest is {dataset.digest} but "
-            f"{records.folder} was begun with {value['definition']['digest']}"
-        )
+    check_digest(value, records.folder, dataset)
     value |= {
         "title": plan.study.title,
         "command": command,
@@ -248,6 +244,26 @@ def write_study(
     value["runs"].append({"command": command, "cpus_per_trial": resources.cpus} | here)
     write_json(records.folder / "study.json", value)
     return bool(value["definition"]["bf16"])
+
+
+def check_digest(known: Mapping[str, Any], folder: Path, dataset: Dataset) -> None:
+    """Refuse data that are not those that the folder was begun with."""
+    begun = known["definition"]["digest"]
+    if begun != dataset.digest:
+        raise BadInputError(
+            f"{dataset.name} has changed: its digest is {dataset.digest} but "
+            f"{folder} was begun with {begun}"
+        )
+
+
+def check_cell(records: Records, cell_id: str) -> None:
+    """Refuse to verify what is not an accepted cell with rows."""
+    accepted = [known for known in records.ids() if records.result(known) and records.rows(known)]
+    if cell_id not in accepted:
+        there = f"{len(accepted)} cells, {accepted[0]} to {accepted[-1]}" if accepted else "no cell"
+        raise BadInputError(
+            f"--verify {cell_id!r}: {records.folder} has {there}: see the id column of cells.csv"
+        )
 
 
 def claim_json(claim: Claim) -> dict[str, Any]:
@@ -262,30 +278,3 @@ def load_study(name: str) -> Study:
         return search_spaces.load(name)
     except ValueError as error:
         raise BadInputError(str(error)) from None
-
-
-def has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def fit_resources(cpus_per_trial: int, gpus_per_trial: float | None, most: int | None) -> Resources:
-    """What a trial takes on this machine, and how many fit, at most `most`.
-
-    Raises:
-        BadInputError: one trial is more than the machine has.
-    """
-    import torch
-
-    gpus, cpus = torch.cuda.device_count(), environment.cpus()
-    if gpus_per_trial is None:
-        gpus_per_trial = 0.25 if gpus else 0.0
-    if cpus_per_trial > cpus:
-        raise BadInputError(f"--cpus-per-trial {cpus_per_trial}: this machine has {cpus}")
-    if gpus_per_trial > gpus:
-        raise BadInputError(f"--gpus-per-trial {gpus_per_trial}: this machine has {gpus}")
-    fitting = cpus // cpus_per_trial
-    if gpus_per_trial:
-        fitting = min(fitting, int(gpus / gpus_per_trial))
-    return Resources(cpus_per_trial, gpus_per_trial, min(most or fitting, fitting))

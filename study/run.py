@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 import signal
 import sys
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from study.records import Records
 
 COMPLETE, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
+DIFFERENT = 3  # of --verify
 FAILED = ("failed", "out_of_memory")  # outcomes that say nothing of the condition
 
 
@@ -72,6 +74,7 @@ def parser() -> Parser:
     p.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage folder")
     p.add_argument("--fresh", action="store_true", help="begin anew in a folder of its own")
     p.add_argument("--only", metavar="CONDITION", help="run one condition")
+    p.add_argument("--verify", metavar="CELL", help="run a cell again, compare it with its record")
     return p
 
 
@@ -103,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, command: str) -> int:
-    from study import prepare
+    from study import prepare, resources
     from study.plan import Plan
     from study.records import Records, study_folder
     from trainables import data
@@ -121,7 +124,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
     except data.DataError as error:
         raise prepare.BadInputError(str(error)) from None
     settings = prepare.parse_settings(args.settings)
-    scale = args.scale or ("full" if prepare.has_gpu() else "quick")
+    scale = args.scale or ("full" if resources.has_gpu() else "quick")
     budget = prepare.resolve_budget(study, scale, args.trials, args.seeds, settings)
     plan = prepare.check(
         Plan(
@@ -136,9 +139,11 @@ def _run(args: argparse.Namespace, command: str) -> int:
             only=args.only,
         )
     )
+    if args.verify is not None:
+        prepare.check_cell(records, args.verify)
     if known:
         prepare.refuse_changes(known, plan.definition(), records.folder)
-    resources = prepare.fit_resources(args.cpus_per_trial, args.gpus_per_trial, args.max_concurrent)
+    share = resources.fit(args.cpus_per_trial, args.gpus_per_trial, args.max_concurrent)
     from study.console import Display
 
     display = Display(plan, records)
@@ -146,8 +151,10 @@ def _run(args: argparse.Namespace, command: str) -> int:
     for name, why in plan.left_out.items():
         display.say(f"left out: {name}, for {why}")
     if args.dry_run:
-        return dry_run(plan, resources, display)
-    return execute(args, plan, records, resources, display, line, scale, command)
+        return dry_run(plan, share, display)
+    if args.verify is not None:
+        return verify(args, plan, records, share, display)
+    return execute(args, plan, records, share, display, line, scale, command)
 
 
 def dry_run(plan: Plan, resources: Resources, display: Display) -> int:
@@ -165,6 +172,36 @@ def dry_run(plan: Plan, resources: Resources, display: Display) -> int:
         f"estimated time: {estimate(plan, resources) / 60:.0f} minutes (early stopping apart)"
     )
     return COMPLETE
+
+
+def verify(
+    args: argparse.Namespace, plan: Plan, records: Records, resources: Resources, display: Display
+) -> int:
+    """Run an accepted cell again, as it ran then, and say where it first differs."""
+    from study import environment, prepare
+    from study.plan import Cell, difference
+    from study.sharing import make_shared
+    from study.verify import verify
+
+    study, attempts = records.study(), records.attempts(args.verify)
+    then = study["runs"][attempts[-1]["run"]]
+    resources = dataclasses.replace(resources, cpus=then["cpus_per_trial"])
+    dataset = prepare.load_data(plan.data, args.data_dir, args.storage)
+    prepare.check_digest(study, records.folder, dataset)
+    bf16 = study["definition"]["bf16"]
+    shared = make_shared(plan, records, dataset, args.storage, args.fid_weights, bf16, display.say)
+    label = f"{args.verify} ({Cell.from_json(records.cell(args.verify)).label})"
+    rows = len(records.rows(args.verify))
+    line = verify(records, args.verify, shared, resources)
+    if line is None:
+        display.say(f"{label}: equal, all {rows} rows")
+        return COMPLETE
+    display.say(f"{label}: different, {line}")
+    here = environment.environment()
+    for key in ("versions", "hardware"):
+        for other in difference(then[key], here[key]):
+            display.say(f"it ran elsewhere: {key}.{other}")
+    return DIFFERENT
 
 
 def execute(

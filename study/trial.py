@@ -35,6 +35,16 @@ class StopFile:
         return self._there
 
 
+def prepare_process(cpus: int, gpus: float) -> torch.device:
+    """Make this process compute as a trial does: its numbers depend on the threads."""
+    torch.set_num_threads(max(1, cpus))
+    torch.set_flush_denormal(True)  # saturated networks are slow with denormals
+    if not gpus:
+        return torch.device("cpu")
+    torch.cuda.set_per_process_memory_fraction(min(1.0, gpus))
+    return torch.device("cuda", 0)
+
+
 class StudyTrial(tune.Trainable):
     """Runs one cell, tick by tick; reused for the next one.
 
@@ -47,13 +57,8 @@ class StudyTrial(tune.Trainable):
         self.shared = shared
         assert self.trial_resources is not None
         resources = self.trial_resources.required_resources
-        torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
-        torch.set_flush_denormal(True)  # saturated networks are slow with denormals
-        self.device = torch.device("cpu")
-        if share := resources.get("GPU", 0.0):
-            # From the trial's resources: Ray lets a trial without a share see every GPU.
-            self.device = torch.device("cuda", 0)
-            torch.cuda.set_per_process_memory_fraction(min(1.0, share))
+        # From the trial's resources: Ray lets a trial without a share see every GPU.
+        self.device = prepare_process(int(resources.get("CPU", 1)), resources.get("GPU", 0.0))
         self.judges = Judges.from_state(dict(shared.judges), self.device)
         self.stop_file = StopFile(shared.folder)
         self.run: CellRun | None = None

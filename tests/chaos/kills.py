@@ -1,0 +1,193 @@
+"""Kill a study at random until it ends, then compare it with one that ran through.
+
+    python -m tests.chaos.kills [--kills 50] [--seed 0] [--kimg 100] [--storage DIR]
+
+Workers, the driver and the raylet die by SIGKILL at random moments, start-up included; the same
+command is given again whenever the driver is dead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import psutil
+from mlflow import MlflowClient
+
+from study.records import CLOCK, Records
+from study.tracking import default_uri
+
+NAME = "acgan_kmnist_classes"
+KINDS = ("worker", "driver", "raylet")
+GAP = (0.5, 16.0)  # seconds from one kill to the next
+CLOCKED = {"seconds", "attempts", *(f"{at}/{name}" for at in ("last", "best") for name in CLOCK)}
+
+
+def command(storage: Path, kimg: int) -> list[str]:
+    tick = max(1, kimg // 10)
+    lengths = [f"kimg={kimg}", f"search_kimg={kimg}", f"tick_kimg={tick}"]
+    settings = [word for length in lengths for word in ("--set", length)]
+    head = [sys.executable, "-m", "study.run", NAME, "--scale", "smoke", "--data", "kana"]
+    return [*head, "--trials", "4", *settings, "--storage", str(storage)]
+
+
+def start(storage: Path, kimg: int) -> subprocess.Popen[str]:
+    log = (storage / "chaos.log").open("a")
+    return subprocess.Popen(
+        command(storage, kimg), stdout=log, stderr=log, text=True, start_new_session=True
+    )
+
+
+def victims(kind: str, driver: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The living processes of that kind below a driver."""
+    try:
+        own = psutil.Process(driver.pid)
+        below = own.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    if kind == "driver":
+        return [own]
+    words = {"worker": ("ray::StudyTrial", "ray::ResourceTr"), "raylet": ("raylet",)}[kind]
+    found = []
+    for process in below:
+        try:
+            if process.name().startswith(words) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def results(storage: Path) -> dict[str, bytes]:
+    found = storage.glob(f"{NAME}/cells/*/result.json")
+    return {path.parent.name: path.read_bytes() for path in found}
+
+
+def run_through(storage: Path, kimg: int) -> None:
+    process = start(storage, kimg)
+    assert process.wait() == 0, (storage / "chaos.log").read_text()[-3000:]
+
+
+def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[str]:
+    """Until the study ends by itself; how many of each kind were killed, and the starts."""
+    rng, done, seen = random.Random(seed), Counter[str](), dict[str, bytes]()
+    process, due = start(storage, kimg), time.monotonic() + rng.uniform(*GAP)
+    done["starts"] = 1
+    while True:
+        time.sleep(0.05)
+        now = results(storage)
+        changed = [cell for cell, content in seen.items() if now.get(cell) != content]
+        assert not changed, f"accepted results were lost or changed: {changed}"
+        seen = now
+        if process.poll() is not None:
+            if process.returncode == 0:
+                return done
+            tail = (storage / "chaos.log").read_text()[-3000:]
+            assert process.returncode == -signal.SIGKILL, f"exit {process.returncode}: {tail}"
+            process = start(storage, kimg)
+            done["starts"] += 1
+        kind = rng.choice(KINDS)
+        if time.monotonic() > due and sum(done[kind] for kind in KINDS) < kills:
+            if targets := victims(kind, process):
+                os.kill(rng.choice(targets).pid, signal.SIGKILL)
+                done[kind] += 1
+                due = time.monotonic() + rng.uniform(*GAP)
+
+
+def table(storage: Path) -> bytes:
+    """The accepted records as CSV, without what the clock says."""
+    records = Records(storage / NAME)
+    cells, ticks = records.cells(), records.ticks()
+    frames = (
+        cells.drop(columns=[c for c in cells if c in CLOCKED]),
+        ticks.drop(columns=[c for c in CLOCK if c in ticks]),
+    )
+    return b"".join(frame.to_csv(index=False).encode() for frame in frames)
+
+
+def mlflow_rows(storage: Path) -> Counter[tuple[str, str, int]]:
+    """How often each (cell, metric, step) is in MLflow; each cell has one run with its end."""
+    client = MlflowClient(default_uri(storage))
+    experiment = client.get_experiment_by_name(NAME)
+    assert experiment is not None
+    rows: Counter[tuple[str, str, int]] = Counter()
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    cells = Counter(run.data.tags["cell"] for run in runs if "cell" in run.data.tags)
+    assert len(runs) == len(cells) + 1, "not one parent"
+    assert set(cells.values()) == {1}, "more than one run for a cell"
+    for run in runs:
+        if "cell" in run.data.tags:
+            assert run.info.status == "FINISHED", run.info
+            assert run.data.tags["outcome"] in ("complete", "pruned")
+            for key in run.data.metrics:
+                for metric in client.get_metric_history(run.info.run_id, key):
+                    rows[run.data.tags["cell"], key, metric.step] += 1
+    return rows
+
+
+def recorded_rows(storage: Path) -> Counter[tuple[str, str, int]]:
+    ticks = Records(storage / NAME).ticks()
+    columns = [c for c in ticks if c not in ("id", "condition", "phase", "seed")]
+    columns = [c for c in columns if not c.startswith("is_")]
+    return Counter(
+        (str(row["id"]), column, int(row["kimg"]))
+        for row in ticks.to_dict("records")
+        for column in columns
+        if pd.notna(row[column])
+    )
+
+
+def compare(through: Path, killed: Path) -> int:
+    """Refuse any difference; the number of accepted cells."""
+    cells = Records(killed / NAME).cells()
+    assert not cells["id"].duplicated().any()
+    assert set(cells["id"]) == set(Records(through / NAME).cells()["id"]), "cells lost or others"
+    ticks = Records(killed / NAME).ticks()
+    assert not ticks.duplicated(["id", "kimg"]).any(), "duplicate ticks"
+    assert table(killed) == table(through), "the tables differ"
+    for storage in (through, killed):
+        assert mlflow_rows(storage) == recorded_rows(storage), f"MLflow differs in {storage}"
+    return len(cells)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kimg", type=int, default=100)
+    parser.add_argument("--storage", type=Path, help="kept; default: a temporary folder")
+    asked = parser.parse_args()
+    root = asked.storage or Path(tempfile.mkdtemp())
+    through, killed = root / "through", root / "killed"
+    through.mkdir(parents=True)
+    began = time.monotonic()
+    run_through(through, asked.kimg)
+    alone = time.monotonic() - began
+    killed.mkdir()
+    shutil.copytree(through / "cache", killed / "cache")
+    began = time.monotonic()
+    done = run_with_kills(killed, asked.kimg, asked.kills, asked.seed)
+    seconds = time.monotonic() - began
+    cells = compare(through, killed)
+    kinds = ", ".join(f"{done[kind]} {kind}" for kind in KINDS)
+    print(
+        f"{sum(done[kind] for kind in KINDS)} kills ({kinds}), {done['starts']} starts: {cells} "
+        f"cells equal byte for byte, {recorded_rows(killed).total()} MLflow rows once each; "
+        f"{seconds:.0f} s, without kills {alone:.0f} s"
+    )
+    if asked.storage is None:
+        shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    main()
