@@ -10,13 +10,14 @@ import datetime
 import logging
 import os
 import queue
+import re
 import threading
-import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 # MLflow tries a request seven times with growing pauses: here the next sync is the retry.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 from mlflow import MlflowClient
@@ -24,10 +25,11 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from PIL import Image
 
 from study.plan import Cell
-from study.records import Records
+from study.records import Records, Row
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # its migrations are no news to a user
 
+IMAGE = re.compile(r"samples\W+step\W+(\d+)\W")  # what log_image calls its files
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED"}  # every other end is FAILED
 
 
@@ -36,15 +38,29 @@ def default_uri(storage: Path) -> str:
     return f"sqlite:///{storage.resolve()}/mlflow.db"
 
 
+@dataclass
+class Place:
+    """How far one run has got in MLflow."""
+
+    run_id: str
+    kimg: int = -1  # of its last row; a row is written in one transaction, so it is there whole
+    params: int = 0
+    ended: bool = False
+    images: set[int] | None = None  # kimg of its sample grids; None: not asked yet
+
+
 class Mirror:
-    """Keeps MLflow equal to the records."""
+    """Keeps MLflow equal to the records.
+
+    A request that failed may have been carried out all the same. So after a failure all places
+    are read anew, and a row that is written twice is one row: its timestamps are the records'.
+    """
 
     def __init__(self, uri: str, storage: Path, records: Records) -> None:
         self.uri, self.storage, self.records = uri, storage, records
         self.problem: str | None = None  # what MLflow last answered, where it failed
         self._behind: set[str] = set()  # cells that MLflow may lack something of
-        self._ended: set[str] = set()  # cells whose run has its outcome
-        self._runs: dict[str, tuple[str, int]] = {}  # cell -> run id, kimg of its last row there
+        self._places: dict[str, Place] | None = None  # by cell; None: to be read from MLflow
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow mirror", daemon=True)
         self._thread.start()
@@ -54,14 +70,16 @@ class Mirror:
         self._queue.put(cell_id)
 
     def close(self, report: Path | None, verdicts: dict[str, str], finished: bool) -> None:
-        """Copy what is missing of all cells, end the parent run, and wait for it (60 s at most)."""
+        """Copy what is missing of all cells, end the parent run, and wait for it: a minute at most,
+        five seconds where the study was interrupted."""
         for cell_id in self.records.ids():
             self._queue.put(cell_id)
         self._end = (report, verdicts, finished)
         self._queue.put(None)
-        self._thread.join(60)
+        seconds = 60 if finished else 5
+        self._thread.join(seconds)
         if self._thread.is_alive():
-            self.problem = "it did not take everything within a minute"
+            self.problem = f"it did not take everything within {seconds} s"
 
     def _work(self) -> None:
         closing = False
@@ -71,22 +89,29 @@ class Mirror:
                 waiting.append(self._queue.get())
             closing = None in waiting
             self._behind |= {cell_id for cell_id in waiting if cell_id is not None}
+            problem = None
             try:
-                self._connect()
+                if self._places is None:
+                    self._places = self._connect()
                 for cell_id in sorted(self._behind):
-                    self._sync(cell_id)
+                    try:
+                        read = self._read(cell_id)
+                    except (OSError, ValueError) as error:  # one cell must not keep the others back
+                        problem = f"{cell_id}: {error}".splitlines()[0]
+                        continue
+                    self._sync(self._places, *read)
                     self._behind.discard(cell_id)
                 if closing:
                     self._finish(*self._end)
-                self.problem = None
             except Exception as error:  # whatever MLflow throws must not reach the study
-                self.problem = f"{type(error).__name__}: {error}".splitlines()[0]
+                self._places = None
+                problem = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.problem = problem
 
-    def _connect(self) -> None:
-        if hasattr(self, "_parent"):
-            return
-        client = MlflowClient(self.uri)
-        name = self.records.folder.name
+    def _connect(self) -> dict[str, Place]:
+        """Find or make the experiment and the parent run; where every cell's run stands."""
+        client = self._client = MlflowClient(self.uri)
+        name, study = self.records.folder.name, self.records.study()
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             local = self.uri.startswith("sqlite:")
@@ -94,78 +119,112 @@ class Mirror:
             self._experiment = client.create_experiment(name, artifact_location=artifacts)
         else:
             self._experiment = experiment.experiment_id
-        self._client = client
-        study = self.records.study()
         self._common = {
             "data": study["definition"]["data"],
             "git_commit": study["runs"][-1]["git_commit"],
         }
-        parent = self._find("study", name)
-        tags = {"study": name, "mlflow.note.content": study["title"], **self._common}
-        self._parent = parent.info.run_id if parent else self._create(name, tags)
+        runs: dict[str, Run] = {}  # by cell; the parent's by ""
+        for run in self._all_runs():
+            key = run.data.tags.get("cell", "")
+            if key in runs:  # its making failed here, but not there
+                client.delete_run(run.info.run_id)
+            runs.setdefault(key, run)
+        parent = runs.pop("", None)
+        if parent is None:
+            tags = {"study": name, "mlflow.note.content": study["title"], **self._common}
+            self._parent = self._create(name, tags)
+        else:
+            self._parent = parent.info.run_id
+            if parent.info.status != "RUNNING":  # it has grown since
+                client.update_run(self._parent, status="RUNNING")
+        return {cell_id: _place(run) for cell_id, run in runs.items()}
 
-    def _find(self, tag: str, value: str) -> Run | None:
-        found: list[Run] = self._client.search_runs(
-            [self._experiment], f"tags.`{tag}` = '{value}'", max_results=1
-        )
-        return found[0] if found else None
+    def _all_runs(self) -> list[Run]:
+        """All runs of the experiment, the oldest first."""
+        runs: list[Run] = []
+        token = None
+        while token != "":
+            page = self._client.search_runs(
+                [self._experiment],
+                order_by=["attributes.start_time ASC"],
+                max_results=1000,
+                page_token=token,
+            )
+            runs += page
+            token = page.token or ""
+        return runs
 
     def _create(self, name: str, tags: dict[str, str]) -> str:
         run = self._client.create_run(self._experiment, tags=tags, run_name=name)
         return str(run.info.run_id)
 
-    def _sync(self, cell_id: str) -> None:
-        """Bring one run up to its records: each row once, by the highest kimg that is there."""
-        cell, result = self.records.cell(cell_id), self.records.result(cell_id)
-        if cell_id not in self._runs:
-            self._runs[cell_id] = self._adopt(cell_id, cell)
-        run_id, last = self._runs[cell_id]
-        for row in self.records.rows(cell_id):
-            step = row["kimg"]
-            if step <= last:
-                continue
-            picture = self.records.cell_folder(cell_id) / "samples" / f"{step:06d}.png"
-            with Image.open(picture) as image:
-                self._client.log_image(run_id, image.copy(), key="samples", step=step)
-            now = int(time.time() * 1000)
-            batch = [Metric(key, value, now, step) for key, value in row.items()]
-            self._client.log_batch(run_id, metrics=batch)
-            self._runs[cell_id] = run_id, step
-        if result and cell_id not in self._ended:
-            ended = datetime.datetime.fromisoformat(result["ended"])
-            status = STATUS.get(result["outcome"], "FAILED")
-            self._client.set_tag(run_id, "outcome", result["outcome"])
-            self._client.set_terminated(run_id, status, int(ended.timestamp() * 1000))
-            self._ended.add(cell_id)
+    def _read(self, cell_id: str) -> tuple[Cell, list[Row], dict[str, Any] | None, int]:
+        """A cell, its rows, its result and the time of its first start, in milliseconds."""
+        cell = Cell.from_json(self.records.cell(cell_id))
+        attempts = self.records.attempts(cell_id)
+        started = milliseconds(attempts[0]["started"]) if attempts else 0
+        return cell, self.records.rows(cell_id), self.records.result(cell_id), started
 
-    def _adopt(self, cell_id: str, cell: dict[str, Any]) -> tuple[str, int]:
-        """The cell's run and the last kimg it holds; a new run where there is none."""
-        params = [
-            Param(k, str(v)) for k, v in (cell["condition"] | cell["hyperparameters"]).items()
-        ]
-        run = self._find("cell", cell_id)
-        if run:
-            run_id = run.info.run_id
-            if run.info.status in ("FINISHED", "FAILED"):
-                self._ended.add(cell_id)
-            if len(run.data.params) < len(params):  # its mirror died before it could write them
-                self._client.log_batch(run_id, params=params)
-            history = self._client.get_metric_history(run_id, "kimg")
-            return run_id, max((metric.step for metric in history), default=-1)
+    def _sync(
+        self,
+        places: dict[str, Place],
+        cell: Cell,
+        rows: list[Row],
+        result: dict[str, Any] | None,
+        started: int,
+    ) -> None:
+        """Bring one run up to its records: each row once, by the highest kimg that is there."""
+        place = places.get(cell.id) or self._begin(cell)
+        places[cell.id] = place
+        values = {**cell.condition, **cell.hyperparameters}
+        if place.params < len(values):
+            params = [Param(key, str(value)) for key, value in values.items()]
+            self._client.log_batch(place.run_id, params=params)
+            place.params = len(params)
+        if place.ended and result is None:  # its record was damaged, and it runs again
+            self._client.update_run(place.run_id, status="RUNNING")
+            self._client.set_tag(place.run_id, "outcome", "running")
+            place.ended = False
+        for row in rows:
+            if row["kimg"] > place.kimg:
+                self._log(place, cell, row, started)
+        if result and not place.ended:
+            status = STATUS.get(result["outcome"], "FAILED")
+            self._client.set_tag(place.run_id, "outcome", result["outcome"])
+            self._client.set_terminated(place.run_id, status, milliseconds(result["ended"]))
+            place.ended = True
+
+    def _begin(self, cell: Cell) -> Place:
         tags = {
             "mlflow.parentRunId": self._parent,
-            "cell": cell_id,
-            "condition": cell["condition_name"],
-            "phase": cell["phase"],
-            "seed": str(cell["seed"]),
+            "cell": cell.id,
+            "condition": cell.condition_name,
+            "phase": cell.phase,
+            "seed": str(cell.seed),
             "outcome": "running",
             **self._common,
         }
-        if cell["configuration"]:
-            tags["configuration"] = cell["configuration"]
-        run_id = self._create(Cell.from_json(cell).label, tags)
-        self._client.log_batch(run_id, params=params)
-        return run_id, -1
+        if cell.configuration:
+            tags["configuration"] = cell.configuration
+        return Place(self._create(cell.label, tags), images=set())
+
+    def _log(self, place: Place, cell: Cell, row: Row, started: int) -> None:
+        """One row and its sample grid, the grid first: the row says that both are there."""
+        step, time = row["kimg"], started + int(row["seconds"] * 1000)
+        if place.images is None:
+            files = self._client.list_artifacts(place.run_id, "images")
+            found = [IMAGE.search(file.path) for file in files]
+            place.images = {int(match[1]) for match in found if match}
+        picture = self.records.cell_folder(cell.id) / "samples" / f"{step:06d}.png"
+        if step not in place.images and picture.exists():
+            with Image.open(picture) as image:
+                self._client.log_image(
+                    place.run_id, image.copy(), key="samples", step=step, timestamp=time
+                )
+            place.images.add(step)
+        metrics = [Metric(key, value, time, step) for key, value in row.items()]
+        self._client.log_batch(place.run_id, metrics=metrics)
+        place.kimg = step
 
     def _finish(self, report: Path | None, verdicts: dict[str, str], finished: bool) -> None:
         tags = [RunTag(f"claim.{claim}", verdict) for claim, verdict in verdicts.items()]
@@ -174,3 +233,17 @@ class Mirror:
             self._client.log_artifact(self._parent, str(report))
         if finished:
             self._client.set_terminated(self._parent, "FINISHED")
+
+
+def _place(run: Run) -> Place:
+    return Place(
+        run_id=run.info.run_id,
+        kimg=int(run.data.metrics.get("kimg", -1)),
+        params=len(run.data.params),
+        ended=run.info.status in ("FINISHED", "FAILED"),
+    )
+
+
+def milliseconds(time: str) -> int:
+    """A recorded time, as MLflow counts."""
+    return int(datetime.datetime.fromisoformat(time).timestamp() * 1000)

@@ -38,10 +38,10 @@ def run(plan: Plan, storage: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Rec
     heard: list[Any] = []
 
     def observe(cell: Cell, result: dict[str, Any] | None) -> None:
-        if result:
+        if result and result["outcome"] != "again":
             heard.append((cell.id, result["outcome"]))
 
-    assert run_cells(plan, records, shared, Resources(1, 0.0, 2), observe)
+    assert run_cells(plan, records, shared, Resources(1, 0.0, 2), observe, print)
     return records, heard
 
 

@@ -15,8 +15,8 @@ from mlflow.entities import Run
 from PIL import Image
 
 from study.plan import Cell, Plan
-from study.records import Records
-from study.tracking import Mirror, default_uri
+from study.records import Records, write_json
+from study.tracking import Mirror, default_uri, milliseconds
 
 pytestmark = pytest.mark.timeout(60)  # MLflow on SQLite is slow
 
@@ -210,11 +210,11 @@ def test_mirror_gives_up_after_a_short_outage(
     write(records, cell, "complete")
     connect, failures = Mirror._connect, Counter[str]()
 
-    def failing(self: Mirror) -> None:
+    def failing(self: Mirror) -> Any:
         failures["n"] += 1
         if failures["n"] == 1:
             raise ConnectionError("no route")
-        connect(self)
+        return connect(self)
 
     monkeypatch.setattr(Mirror, "_connect", failing)
     storage = records.folder.parent
@@ -225,3 +225,116 @@ def test_mirror_gives_up_after_a_short_outage(
     made.close(None, {}, True)
     assert made.problem is None
     assert points(records, runs(records)[cell.id]) == once(records, cell)
+
+
+@pytest.mark.parametrize(
+    ("call", "number"),
+    [("log_batch", 2), ("log_image", 2), ("create_run", 1), ("create_run", 2), ("set_tag", 1),
+     ("set_terminated", 1)],
+)  # fmt: skip
+def test_request_that_failed_here_but_not_there_is_doubled(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """The answer of a slow server comes too late: what it did must not be done twice."""
+    cells = [search_cell(plan, number) for number in range(2)]
+    for cell in cells:
+        write(records, cell, "complete")
+    honest, count = getattr(MlflowClient, call), Counter[str]()
+
+    def late(self: MlflowClient, *arguments: Any, **named: Any) -> Any:
+        answer = honest(self, *arguments, **named)
+        count["calls"] += 1
+        if count["calls"] == number:
+            raise TimeoutError("too late")
+        return answer
+
+    monkeypatch.setattr(MlflowClient, call, late)
+    assert mirror(records).problem == "TimeoutError: too late"
+    assert mirror(records).problem is None
+    for cell in cells:
+        run = runs(records)[cell.id]
+        assert points(records, run) == once(records, cell)
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["outcome"] == "complete"
+        images = client(records).list_artifacts(run.info.run_id, "images")
+        names = [Path(file.path).name for file in images]
+        steps = [name.split("step")[1][1] for name in names if name.endswith(".png")]
+        assert sorted(steps) == ["0", "1", "2"]
+
+
+def test_row_written_twice_is_two_rows(records: Records, plan: Plan) -> None:
+    """MLflow takes a row for the same only with the same time: it must come from the records."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    started = "2026-01-02T03:00:00+00:00"
+    attempts = [{"started": started, "run": 0, "error": None}]
+    write_json(records.cell_folder(cell.id) / "attempts.json", attempts)
+    made = mirror(records)
+    assert made._places is not None
+    place = made._places[cell.id]
+    for row in records.rows(cell.id):  # as if its place had been lost
+        made._client.update_run(place.run_id, status="RUNNING")
+        made._log(place, cell, row, milliseconds(started))
+    assert points(records, runs(records)[cell.id]) == once(records, cell)
+
+
+def test_damaged_cell_keeps_the_others_back(records: Records, plan: Plan) -> None:
+    cells = [search_cell(plan, number) for number in range(3)]
+    for cell in cells:
+        write(records, cell, "complete")
+    torn = sorted(cells, key=lambda cell: cell.id)[0]
+    (records.cell_folder(torn.id) / "ticks.json").write_text("[{")
+    (records.cell_folder(cells[2].id) / "samples" / "000001.png").unlink()
+    made = mirror(records)
+    assert torn.id in (made.problem or "")
+    found = runs(records)
+    assert found.keys() == {"parent", *(cell.id for cell in cells if cell != torn)}
+
+
+def test_finished_study_asks_for_every_cell(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a thousand cells the second command would take minutes to say that all is done."""
+    for number in range(5):
+        write(records, search_cell(plan, number), "complete", ticks=1)
+    mirror(records)
+    asked = Counter[str]()
+    for name in ("log_batch", "log_image", "get_metric_history", "list_artifacts", "get_run",
+                 "search_runs", "set_tag", "set_terminated", "create_run"):  # fmt: skip
+        honest = getattr(MlflowClient, name)
+
+        def counted(self: Any, *a: Any, _name: str = name, _do: Any = honest, **k: Any) -> Any:
+            asked[_name] += 1
+            return _do(self, *a, **k)
+
+        monkeypatch.setattr(MlflowClient, name, counted)
+    mirror(records)
+    assert asked == {"search_runs": 1, "log_batch": 1, "set_terminated": 1}
+
+
+def test_interrupted_command_waits_for_mlflow(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop is a matter of seconds, whatever the server does."""
+    write(records, search_cell(plan, 0), None)
+    monkeypatch.setattr(Mirror, "_connect", lambda self: time.sleep(30))
+    start = time.monotonic()
+    made = mirror(records, finished=False)
+    assert time.monotonic() - start < 6
+    assert "within 5 s" in (made.problem or "")
+
+
+def test_cell_that_runs_again_gets_a_second_run(records: Records, plan: Plan) -> None:
+    """Its record was damaged: the same run is opened, and ended again."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    mirror(records)
+    (records.cell_folder(cell.id) / "result.json").unlink()
+    again = Records(records.folder)
+    mirror(again, finished=False)
+    assert runs(again)[cell.id].info.status == "RUNNING"
+    write(again, cell, "complete")
+    mirror(again)
+    run = runs(again)[cell.id]
+    assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "complete")
+    assert points(again, run) == once(again, cell)

@@ -1,0 +1,138 @@
+"""MLflow's server dies, or hangs, for the middle third of a study: nobody waits for it.
+
+Where this fails, a study is slowed down by its tracker, or its runs have holes or doubled points.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from study.records import Records, write_json
+from study.tracking import Mirror
+from tests.study import tiny
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+CELLS, TICKS, TICK = 6, 5, 0.5  # a cell after the other, a row every half second
+
+
+class Server:
+    """A real one, on SQLite."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port)]
+        self.command += ["--host", "127.0.0.1", "--workers", "1"]
+        self.command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
+        self.command += ["--artifacts-destination", str(folder / "artifacts")]
+
+    def start(self) -> None:
+        quiet = subprocess.DEVNULL
+        self.process = subprocess.Popen(
+            self.command, stdout=quiet, stderr=quiet, start_new_session=True
+        )
+
+    def wait(self) -> None:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
+                    return
+            except OSError:
+                assert time.monotonic() < until, "the server does not start"
+                time.sleep(0.2)
+
+    def send(self, number: signal.Signals) -> None:
+        os.killpg(self.process.pid, number)
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    server = Server(folder)
+    server.start()
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.send(signal.SIGKILL)
+        server.process.wait()
+
+
+@pytest.mark.parametrize("how", ["killed", "hung"])
+def test_outage_slows_the_study_or_loses_rows(tmp_path: Path, how: str) -> None:
+    plan = tiny.plan(budget_=tiny.budget(seeds=CELLS))
+    records = tiny.begin(Records(tmp_path / "tiny"), plan)
+    cells = plan.confirm_cells("classes=2", plan.hyperparameters("classes=2"))
+    with serving(tmp_path) as server:
+        mirror = Mirror(server.uri, tmp_path, records)
+        start, slowest = time.monotonic(), 0.0
+        for n, cell in enumerate(cells):
+            if n == CELLS // 3:
+                server.send(signal.SIGKILL if how == "killed" else signal.SIGSTOP)
+            if n == 2 * CELLS // 3:
+                if how == "killed":
+                    server.process.wait()
+                    server.start()
+                else:
+                    server.send(signal.SIGCONT)
+            folder = records.cell_folder(cell.id)
+            attempts = [{"started": "2026-01-02T03:00:00+00:00", "run": 0, "error": None}]
+            write_json(folder / "attempts.json", attempts)
+            for kimg in range(TICKS):
+                due = start + (n * TICKS + kimg + 1) * TICK
+                time.sleep(max(0.0, due - time.monotonic()))
+                (folder / "samples").mkdir(exist_ok=True)
+                Image.new("L", (9, 9)).save(folder / "samples" / f"{kimg:06d}.png")
+                tiny.write_cell(records, cell, tiny.rows(*range(9, 8 - kimg, -1)), None)
+                if kimg == TICKS - 1:
+                    end = {"outcome": "complete", "ended": "2026-01-02T04:00:00+00:00"}
+                    records.accept(cell.id, end)
+                before = time.monotonic()
+                mirror.touch(cell.id)
+                slowest = max(slowest, time.monotonic() - before)
+        seconds = time.monotonic() - start
+        server.wait()
+        mirror.close(None, {}, True)
+        assert mirror.problem is None
+        assert slowest < 0.05
+        assert seconds < 1.05 * CELLS * TICKS * TICK
+        check(server.uri, records)
+
+
+def check(uri: str, records: Records) -> None:
+    """Every row once, every image once, every cell one run, ended as it did."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    children = [run for run in runs if "cell" in run.data.tags]
+    assert len(runs) == len(children) + 1
+    assert sorted(run.data.tags["cell"] for run in children) == records.ids()
+    for run in children:
+        rows = records.rows(run.data.tags["cell"])
+        points = Counter(
+            (metric.key, metric.step)
+            for key in run.data.metrics
+            for metric in client.get_metric_history(run.info.run_id, key)
+        )
+        assert points == Counter((key, row["kimg"]) for row in rows for key in row)
+        images = client.list_artifacts(run.info.run_id, "images")
+        assert sum(file.path.endswith(".png") for file in images) == TICKS
+        assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "complete")
