@@ -181,3 +181,47 @@ class TestFrames:
         pd.testing.assert_frame_equal(moved.cells(), before)
         texts = [p.read_text() for p in moved.folder.rglob("*.json")]
         assert not any(json.dumps(str(tmp_path))[1:-1] in text for text in texts)
+
+
+class TestMending:
+    @pytest.mark.parametrize("name", ["cell.json", "ticks.json", "result.json", "attempts.json"])
+    @pytest.mark.parametrize("size", [0, 5])
+    def test_torn_record_is_trusted_or_ends_the_study(
+        self, records: Records, plan: Plan, name: str, size: int
+    ) -> None:
+        """It is set aside and its cell is unfinished again; the others are untouched."""
+        cells = [search(plan, number) for number in range(2)]
+        for cell in cells:
+            tiny.write_cell(records, cell, tiny.rows(3.0, 2.0))
+            write_json(records.cell_folder(cell.id) / "attempts.json", [{"error": None}])
+        torn = records.cell_folder(cells[0].id) / name
+        torn.write_bytes(torn.read_bytes()[:size])
+        (line,) = records.mend()
+        assert str(torn.parent) in line
+        assert name in line
+        assert torn.with_suffix(".damaged").read_bytes() == b"" or size
+        assert not torn.exists()
+        again = Records(records.folder)
+        assert again.result(cells[0].id) is None
+        assert again.result(cells[1].id)
+        assert again.mend() == []
+
+    def test_whole_records_are_set_aside(self, records: Records, plan: Plan) -> None:
+        tiny.write_cell(records, search(plan, 0), tiny.rows(3.0))
+        before = sorted(records.folder.rglob("*"))
+        assert records.mend() == []
+        assert sorted(records.folder.rglob("*")) == before
+
+
+def test_records_are_read_again_and_again(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a thousand cells every suggestion would read three thousand files."""
+    for number in range(3):
+        tiny.write_cell(records, search(plan, number), tiny.rows(3.0, 2.0))
+    records.best()
+    read = []
+    monkeypatch.setattr("study.records.read_json", lambda path: read.append(path.name) or {
+        "definition": {"objective": "fcd"}})  # fmt: skip
+    records.best()
+    assert read == ["study.json"]
