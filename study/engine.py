@@ -71,7 +71,7 @@ def run_cells(
             raise RuntimeError(f"Ray died {deaths} times in a row")
         report("Ray died: it is started again, and the cells go on")
     if searcher.problem:
-        report(f"stopped: {searcher.problem}")
+        report(f"stopped: {searcher.problem}; the same command goes on")
     return is_finished(plan, records)
 
 

@@ -18,7 +18,11 @@ CLOCK = ("seconds", "images_per_second")  # of a row: what two runs of one cell 
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary name, flush, rename: a reader sees the old file or the new, whole."""
+    """Write to a temporary name, flush, rename: a reader sees the old file or the new, whole.
+
+    Raises:
+        OSError: the disk is full, or the like; it names the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -28,8 +32,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from ray import tune
+from threadpoolctl import threadpool_limits
 
 from study.cell import CellRun, Shared
 from study.metrics.judge import Judges
@@ -38,6 +39,7 @@ class StopFile:
 def prepare_process(cpus: int, gpus: float) -> torch.device:
     """Make this process compute as a trial does: its numbers depend on the threads."""
     torch.set_num_threads(max(1, cpus))
+    threadpool_limits(max(1, cpus))  # numpy's BLAS, which Frechet distances rest on
     torch.set_flush_denormal(True)  # saturated networks are slow with denormals
     if not gpus:
         return torch.device("cpu")

@@ -1,0 +1,59 @@
+"""The records' disk fills up in the middle of a study: it stops, says so, and goes on later.
+
+Where this fails, a full disk turns cells into failed ones, or tears what was on record.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from study.records import Records
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+NAME, ROOM = "acgan_kmnist_classes", 12  # MiB beside the cache: enough for a cell or two
+
+
+def run(storage: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    head = [sys.executable, "-m", "study.run", NAME, "--scale", "smoke", "--data", "kana"]
+    command = [*head, "--set", "tick_kimg=1", "--set", "kimg=4", *arguments]
+    return subprocess.run(
+        [*command, "--storage", str(storage)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system with a warm cache and little room beside it."""
+    warm = tmp_path / "warm"
+    assert run(warm, "--only", "classes=5", "--trials", "0", "--seeds", "1").returncode == 0
+    used = sum(path.stat().st_size for path in (warm / "cache").rglob("*")) // 2**20
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={used + ROOM}m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("a small file system needs the right to mount one")
+    shutil.copytree(warm / "cache", place / "cache")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_full_disk_costs_records(small: Path) -> None:
+    stopped = run(small)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "Traceback" not in stopped.stderr + stopped.stdout
+    assert "No space left on device" in stopped.stderr + stopped.stdout
+    before = {path: path.read_bytes() for path in small.glob(f"{NAME}/cells/*/result.json")}
+    subprocess.run(["mount", "-o", "remount,size=1g", str(small)], check=True)
+    again = run(small)
+    assert again.returncode == 0, again.stderr
+    assert all(path.read_bytes() == content for path, content in before.items())
+    cells = Records(small / NAME).cells()
+    assert set(cells["outcome"]) <= {"complete", "pruned"}
+    assert set(cells[cells["phase"] == "confirm"]["kimg"]) == {4}
