@@ -15,7 +15,7 @@ from tests.chaos import kills
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-KIMG, KILLS = 20, 8
+KIMG, KILLS = 20, 5
 
 
 def test_killed_study_differs(tmp_path: Path) -> None:
