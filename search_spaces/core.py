@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     import optuna
 
 Condition = Mapping[str, Any]
 Space = Callable[["optuna.Trial"], dict[str, Any]]
+Scale = Literal["smoke", "quick", "full"]
+Config = Literal["reference", "best"]
+Moment = Literal["start", "early", "best", "last"]
+
+
+def check_text(what: str, value: object) -> None:
+    """Refuse what cannot stand on one line of a report.
+
+    Raises:
+        ValueError: not a text, empty, or with line breaks and the like.
+    """
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError(f"{what}={value!r}: one line of printable text is needed")
+
+
+def check_plain(what: str, values: object) -> None:
+    """Refuse what is no mapping of names to values that JSON can hold.
+
+    Raises:
+        ValueError: it is not, or one of its values is not.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{what}={values!r}: a mapping of names to values is needed")
+    for name, value in values.items():
+        check_text(f"a name in {what}", name)
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            needed = "numbers, texts and lists of them are needed"
+            raise ValueError(f"{what}: {name}={value!r}: {needed}") from None
+
+
+def _check_choice(what: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{what}={value!r}: choose one of {', '.join(map(str, choices))}")
 
 
 def crossed(**factors: tuple[Any, ...]) -> dict[str, Condition]:
@@ -39,13 +76,19 @@ class Budget:
 
     def __post_init__(self) -> None:
         lowest = {"trials": 0, "samples": 2}
-        for name in ("kimg", "search_kimg", "tick_kimg", "trials", "seeds", "samples", "parallel"):
+        names = ["kimg", "search_kimg", "tick_kimg", "trials", "seeds", "samples", "parallel"]
+        if self.first_tick_kimg is not None:
+            names.append("first_tick_kimg")
+        for name in names:
             low = lowest.get(name, 1)
             value = getattr(self, name)
+            if type(value) is not int:  # True is no length
+                raise ValueError(f"{name} must be a whole number but is {value!r}")
             if value < low:
                 raise ValueError(f"{name} must be at least {low} but is {value}")
             if value > 1_000_000:  # a billion images: a slip of the keyboard
                 raise ValueError(f"{name} must be at most 1000000 but is {value}")
+        check_plain("fixed", self.fixed)
 
     def ticks(self, kimg: int) -> list[int]:
         """The kimg at which a cell of that length is evaluated, 0 (before training) included."""
@@ -63,8 +106,13 @@ class Group:
     """
 
     condition: str
-    config: Literal["reference", "best"] = "reference"
-    at: Literal["start", "early", "best", "last"] = "last"
+    config: Config = "reference"
+    at: Moment = "last"
+
+    def __post_init__(self) -> None:
+        check_text("condition", self.condition)
+        _check_choice("config", self.config, get_args(Config))
+        _check_choice("at", self.at, get_args(Moment))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +132,21 @@ class Claim:
     against: Group | None = None
     region: tuple[float, float]
     log: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, str) or not re.fullmatch(r"[\w.-]+", self.id, re.ASCII):
+            raise ValueError(f"claim id={self.id!r}: letters, digits, _, - and . are needed")
+        where = f"claim {self.id}"
+        check_text(f"{where}: text", self.text)
+        check_text(f"{where}: metric", self.metric)
+        if not isinstance(self.of, Group) or not isinstance(self.against, Group | None):
+            raise ValueError(f"{where}: of and against: a Group is needed")
+        region: object = self.region
+        pair = isinstance(region, tuple) and [type(bound) in (int, float) for bound in region]
+        if pair != [True, True] or not self.region[0] < self.region[1]:  # as with a NaN
+            raise ValueError(f"{where}: region={region!r}: (low, high) is needed")
+        if self.log and self.region[0] < 0:
+            raise ValueError(f"{where}: region={self.region!r}: a ratio is never negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +169,49 @@ class Study:
     start: Mapping[str, Any] = field(default_factory=dict)
     metrics: tuple[str, ...]  # files of study/metrics/, measured at every tick
     claims: tuple[Claim, ...]
-    scales: Mapping[Literal["smoke", "quick", "full"], Budget]
+    scales: Mapping[Scale, Budget]
     objective: str = "fcd"  # lower is better
     fid: bool = True  # Inception FID of confirm cells where its weights are to be had
+
+    def __post_init__(self) -> None:
+        for name in ("title", "variant", "data", "standin", "objective"):
+            check_text(name, getattr(self, name))
+        if not isinstance(self.metrics, tuple | list) or not isinstance(self.claims, tuple | list):
+            raise ValueError("metrics and claims: tuples are needed")
+        for metric in self.metrics:
+            check_text("metric", metric)
+        if self.space is not None and not callable(self.space):
+            raise ValueError(f"space={self.space!r}: a function of a trial, or None, is needed")
+        for name in ("conditions", "reference", "start"):
+            check_plain(name, getattr(self, name))
+        self._check_conditions()
+        self._check_claims()
+        if not isinstance(self.scales, Mapping) or {*self.scales} != {*get_args(Scale)}:
+            needed = ", ".join(get_args(Scale))
+            raise ValueError(f"scales={self.scales!r}: a Budget for each of {needed} is needed")
+        for scale, budget in self.scales.items():
+            if not isinstance(budget, Budget):
+                raise ValueError(f"scale {scale}: {budget!r} is no Budget")
+
+    def _check_conditions(self) -> None:
+        if not self.conditions:
+            raise ValueError("conditions: at least one is needed")
+        for name, condition in self.conditions.items():
+            check_plain(f"condition {name}", condition)
+            classes = condition.get("classes", 1)
+            if type(classes) is not int or classes < 1:
+                raise ValueError(f"condition {name}: classes={classes!r}: at least 1 is needed")
+            check_text(f"condition {name}: variant", condition.get("variant", self.variant))
+
+    def _check_claims(self) -> None:
+        known: set[str] = set()
+        for claim in self.claims:
+            if not isinstance(claim, Claim):
+                raise ValueError(f"claims: {claim!r} is no Claim")
+            if claim.id in known:
+                raise ValueError(f"claim {claim.id}: there are two of that id")
+            known.add(claim.id)
+            for group in (claim.of, claim.against):
+                if group is not None:
+                    what = f"claim {claim.id}: condition"
+                    _check_choice(what, group.condition, tuple(self.conditions))

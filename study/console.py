@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -44,7 +45,7 @@ class Display:
         rows = self.records.rows(cell.id)
         at = f"{rows[-1]['kimg']} kimg" if rows else "starting"
         if result is None:
-            self.progress.update(self.task, description=f"{cell.label}: {at}")
+            self.progress.update(self.task, description=escape(f"{cell.label}: {at}"))
             return
         error = result["error"].splitlines()[-1] if result["error"] else None
         if result["outcome"] == "again":
@@ -85,7 +86,7 @@ class Display:
                 group = part[chosen]
                 if len(group):
                     means = [f"{group[f'last/{n}'].mean():.3g}" for n in names]
-                    table.add_row(condition, name, str(len(group)), *means)
+                    table.add_row(escape(condition), name, str(len(group)), *means)
         self.console.print(table)
         if len(claims):
             table = Table("claim", "verdict", "effect [95 % interval]", "n", "text", title="claims")
@@ -99,7 +100,8 @@ class Display:
                     effect += f" [{claim['low']:.3g}, {claim['high']:.3g}]"
                 groups = (claim["n_of"], claim["n_against"])  # None or 0: no cell, no such group
                 n = "/".join(str(int(size)) for size in groups if pd.notna(size) and size > 0)
-                row = [str(claim["id"]), f"[{colour}]{verdict}[/]", effect, n, str(claim["text"])]
+                text = escape(str(claim["text"]))
+                row = [str(claim["id"]), f"[{colour}]{verdict}[/]", effect, n, text]
                 table.add_row(*row)
             self.console.print(table)
         counts = cells["outcome"].value_counts()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import tempfile
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import search_spaces
 import trainables
 from search_spaces.core import Budget, Claim, Study
-from study import environment, metrics
+from study import declared, environment, metrics
 from study.lock import LockedError, StudyLock
 from study.plan import Plan, Resources, difference
 from study.records import Records, write_json
@@ -22,14 +22,8 @@ from trainables.data import DataError
 if TYPE_CHECKING:
     from trainables.data import Dataset
 
-TRACKING = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")  # MLflow's stores
-BUDGET_KEYS = (
-    "kimg",
-    "search_kimg",
-    "tick_kimg",
-    "samples",
-    "parallel",
-)  # what --set changes of a budget
+# What --set changes of a budget.
+BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples", "parallel")
 
 
 class BadInputError(Exception):
@@ -41,11 +35,11 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals:
+        if not equals or not key:
             raise BadInputError(f"--set {setting!r}: write key=value")
         try:
             values[key] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             values[key] = text
     return values
 
@@ -98,63 +92,35 @@ def check(plan: Plan) -> Plan:
         if plan.budget.samples < 2 * classes:
             least = f"{name} needs at least {2 * classes}, two of each class"
             raise BadInputError(f"samples={plan.budget.samples}: {least}")
-        if plan.searches and plan.overrides:
-            check_space(plan, name)
+    try:
+        declared.check_space(plan)
+    except ValueError as error:
+        raise BadInputError(str(error)) from None
     return plan
 
 
-def check_space(plan: Plan, condition: str) -> None:
-    """Refuse --set values that the search would contradict: each such cell would fail."""
-    import optuna
-
-    from study.search import Fixed
-
-    assert plan.study.space is not None
-    parse = trainables.load(plan.variant(condition)).config_type.parse
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(100):
-        values = plan.study.space(cast(optuna.Trial, Fixed(probe.ask(), plan.overrides)))
-        try:
-            parse(plan.hyperparameters(condition, values))
-        except ValueError as error:
-            advice = "the search suggests that: fix it with --set too, or give --trials 0"
-            raise BadInputError(f"{error}; {advice}") from None
-
-
-def check_places(storage: Path, tracking_uri: str | None, fid_weights: Path | None) -> None:
-    """Refuse a folder that cannot be written, an unknown kind of store, unfit weights."""
-    from study.metrics import fid
-
-    ancestor = storage.absolute()
-    while not ancestor.exists():
-        ancestor = ancestor.parent
-    try:
-        with tempfile.TemporaryFile(dir=ancestor):  # permissions alone do not tell
-            pass
-    except OSError as error:
-        raise BadInputError(f"--storage {storage}: {ancestor}: {error.strerror}") from None
-    if tracking_uri is not None:
-        scheme, colon, rest = tracking_uri.partition("://")
-        if not colon or scheme.partition("+")[0] not in TRACKING:
-            kinds = ", ".join(f"{kind}://" for kind in TRACKING)
-            raise BadInputError(f"--tracking-uri {tracking_uri!r}: begin with one of {kinds}")
-        folder = Path(rest.removeprefix("/")).parent
-        if scheme == "sqlite" and not folder.is_dir():
-            raise BadInputError(f"--tracking-uri {tracking_uri!r}: there is no folder {folder}")
-    try:
-        if fid_weights is not None:
-            fid.find_weights(fid_weights)
-    except ValueError as error:
-        raise BadInputError(f"--fid-weights {fid_weights}: {error}") from None
-
-
 def recorded(records: Records) -> dict[str, Any] | None:
-    """study.json, or None where the folder is new."""
+    """study.json, or None where the folder is new.
+
+    Raises:
+        BadInputError: it is damaged.
+    """
+    path = records.folder / "study.json"
     try:
-        return records.study() if (records.folder / "study.json").exists() else None
-    except ValueError as error:
+        if not os.path.lexists(path):
+            return None
+        if not path.is_file():  # a pipe would keep us waiting
+            raise ValueError(f"{path} is damaged: it is no file")
+        value = records.study()
+        texts = [value["definition"][key] for key in ("data", "data_source", "digest")]
+        whole = all(isinstance(text, str) for text in texts) and isinstance(value["runs"], list)
+    except (OSError, ValueError) as error:
         raise BadInputError(str(error)) from None
+    except (KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise BadInputError(f"{path} is damaged: it is not a study's")
+    return value
 
 
 def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], folder: Path) -> None:
@@ -274,7 +240,14 @@ def claim_json(claim: Claim) -> dict[str, Any]:
 
 
 def load_study(name: str) -> Study:
+    """The study of that name.
+
+    Raises:
+        BadInputError: unknown, or what it declares cannot be.
+    """
     try:
-        return search_spaces.load(name)
+        study = search_spaces.load(name)
+        declared.check_study(study)
     except ValueError as error:
         raise BadInputError(str(error)) from None
+    return study

@@ -27,7 +27,9 @@ class Parser(argparse.ArgumentParser):
     """Bad input is one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}", file=sys.stderr)
+        from trainables.data.base import one_line
+
+        print(one_line(f"{self.prog}: {message}"), file=sys.stderr)
         raise SystemExit(BAD_INPUT)
 
 
@@ -35,7 +37,9 @@ def whole(low: int) -> Callable[[str], int]:
     """A whole number of at least `low`."""
 
     def parse(text: str) -> int:
-        if not text.removeprefix("-").isdecimal() or int(text) < low:
+        digits = text.removeprefix("-")
+        # More digits than that Python does not even read.
+        if not digits.isdecimal() or len(digits) > 18 or int(text) < low:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
         return int(text)
 
@@ -47,8 +51,10 @@ def share(text: str) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    ray_takes = 1e-4 <= value <= 1 or (0 <= value < 1e6 and value.is_integer())
+    if not ray_takes:
+        kinds = "a share of at least 0.0001, or a whole number of at least 0"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {kinds}")
     return value
 
 
@@ -80,19 +86,29 @@ def parser() -> Parser:
 
 def main(arguments: list[str] | None = None) -> int:
     p = parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
     args = p.parse_args(arguments)
     if args.list:
-        for name in search_spaces.names():
-            print(f"{name:28} {search_spaces.load(name).title}")
+        try:
+            titles = {name: search_spaces.load(name).title for name in search_spaces.names()}
+        except ValueError as error:
+            p.error(str(error))
+        for name, title in titles.items():
+            print(f"{name:28} {title}")
         return COMPLETE
     if args.name is None:
         p.error(f"name a study: {', '.join(search_spaces.names())}")
     if args.name not in search_spaces.names():
         p.error(f"unknown study {args.name!r}: choose one of {', '.join(search_spaces.names())}")
 
+    from trainables.data.base import one_line
+
+    for argument in arguments:  # it would stand in the records and in MLflow
+        if one_line(argument) != argument:
+            p.error(f"{argument!r}: no line breaks, control characters or broken letters, please")
     from study.prepare import BadInputError
 
-    command = "python -m study.run " + shlex.join(sys.argv[1:] if arguments is None else arguments)
+    command = "python -m study.run " + shlex.join(arguments)
     try:
         return _run(args, command)
     except BadInputError as error:
@@ -106,14 +122,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, command: str) -> int:
-    from study import prepare, resources
+    from study import places, prepare, resources
     from study.plan import Plan
     from study.records import Records, study_folder
     from trainables import data
 
     study = prepare.load_study(args.name)
-    prepare.check_places(args.storage, args.tracking_uri, args.fid_weights)
+    places.check(args.storage, args.tracking_uri, args.fid_weights)
     records = Records(study_folder(args.storage, args.name, args.fresh))
+    places.check_folder(records.folder)
     known = prepare.recorded(records)
     if args.data == "auto" and known:  # the choice is kept for the study's life
         choice, line = known["definition"]["data"], known["definition"]["data_source"]

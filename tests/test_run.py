@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from search_spaces import names
-from study import prepare
+from study import places, prepare
 from study.records import Records, write_json
 from study.run import main
 
@@ -112,7 +112,8 @@ def test_condition_that_the_data_cannot_hold_is_started(
 
 def npz(path: Path, **changes: np.ndarray) -> Path:
     y = np.repeat(np.arange(10), 20)
-    arrays = {"x": np.zeros((len(y), 16, 16), np.uint8), "y": y}
+    x = np.random.default_rng(0).integers(0, 256, (len(y), 16, 16), dtype=np.uint8)
+    arrays = {"x": x, "y": y}
     np.savez(path, **{**arrays, **changes})
     return path
 
@@ -183,8 +184,8 @@ def begun(storage: Path) -> Records:
         patch.setattr("study.run.dry_run", keep)
         main([NAME, "--data", "kana", "--scale", "smoke", "--dry-run"])
     records = Records(storage / NAME)
-    definition = plan.definition() | {"data_source": "data: kana, rendered"}  # type: ignore[attr-defined]
-    write_json(records.folder / "study.json", {"definition": definition})
+    definition = plan.definition() | {"data_source": "data: kana, rendered", "digest": "0" * 16}  # type: ignore[attr-defined]
+    write_json(records.folder / "study.json", {"definition": definition, "runs": []})
     return records
 
 
@@ -262,5 +263,5 @@ def test_places_that_are_there_are_refused(storage: Path) -> None:
     storage.mkdir()
     uris = ("http://host:5000", "postgresql+psycopg2://host/db", f"sqlite:///{storage}/new.db")
     for uri in (None, *uris):
-        prepare.check_places(storage / "deep" / "er", uri, None)
+        places.check(storage / "deep" / "er", uri, None)
     assert list(storage.iterdir()) == []

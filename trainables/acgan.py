@@ -12,6 +12,7 @@ from trainables.core.gan import Batch, Terms
 from trainables.dcgan import Dcgan, DcganConfig
 
 Weight = Annotated[float, Field(ge=0, strict=True)]
+Kimg = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]
 
 
 class AcganConfig(DcganConfig, frozen=True):
@@ -21,7 +22,7 @@ class AcganConfig(DcganConfig, frozen=True):
     class_real: Weight = 1.0  # in D, on real images
     class_fake: Weight = 1.0  # in D, on fakes, for the labels asked of G
     class_g: Weight = 1.0  # in G
-    pretrain_kimg: Weight = 0.0  # D by its class loss alone, on real images, before the game
+    pretrain_kimg: Kimg = 0.0  # D by its class loss alone, on real images, before the game
 
 
 class Acgan(Dcgan):

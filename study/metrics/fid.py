@@ -203,6 +203,8 @@ def _network(weights: dict[str, Tensor]) -> nn.Module:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
+        if path.exists() and not path.is_file():  # a pipe would keep us waiting
+            raise ValueError(f"{path} is no file")
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         shapes = {name: tuple(weights[name].shape) for name in SHAPES}
     except FileNotFoundError:

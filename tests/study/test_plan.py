@@ -112,7 +112,7 @@ class TestHyperparameters:
     def test_factor_is_taken_for_a_hyperparameter(self) -> None:
         """`classes` and `variant` are no hyperparameters; every other factor is one."""
         conditions = crossed(classes=(2,), variant=("cgan",), class_g=(0.5, 1.0))
-        plan = tiny.plan(tiny.study(conditions=conditions))
+        plan = tiny.plan(tiny.study(conditions=conditions, claims=()))
         name = "classes=2,variant=cgan,class_g=0.5"
         values = plan.hyperparameters(name)
         assert values["class_g"] == 0.5

@@ -14,6 +14,9 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -52,11 +55,27 @@ def _family(name: str) -> Family | None:
     for family in _families():
         if name in family.SETS:
             return family
-    if name and ("/" in name or os.sep in name or name.endswith(".npz") or Path(name).is_dir()):
+    if name and (os.sep in name or name.endswith(".npz") or Path(name).is_dir()):
         return None
     raise DataError(
         f"unknown data {name!r}: choose from {', '.join(names())}, or give an .npz file or a folder"
     )
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Whatever reading runs into is a DataError, and nothing else is said.
+
+    The libraries' warnings are on the user's own files: what can be used is used.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except OSError as error:
+        raise DataError(f"data {name!r} cannot be read: {error}") from error
+    except MemoryError as error:
+        raise DataError(f"data {name!r} do not fit into this machine's memory") from error
 
 
 def _directory(data_dir: Path | None) -> Path:
@@ -76,12 +95,13 @@ def load(
     Raises:
         DataError: unknown, missing, damaged or unusable; one line.
     """
-    family = _family(name)
-    if family is None:
-        from trainables.data import files
+    with _reading(name):
+        family = _family(name)
+        if family is None:
+            from trainables.data import files
 
-        return files.read(Path(name))
-    return family.read(name, _directory(data_dir), cache, progress)
+            return files.read(Path(name))
+        return family.read(name, _directory(data_dir), cache, progress)
 
 
 def look(name: str, data_dir: Path | None = None) -> Look:
@@ -90,7 +110,8 @@ def look(name: str, data_dir: Path | None = None) -> Look:
     Raises:
         DataError: unknown, or a path whose data cannot be used.
     """
-    family = _family(name)
+    with _reading(name):
+        family = _family(name)
     return load(name, data_dir).look if family is None else family.SETS[name]
 
 
@@ -104,7 +125,11 @@ def choose(
     Raises:
         DataError: the request is unknown, or neither on disk nor to be had.
     """
-    folder = _directory(data_dir)
+    with _reading(request):
+        return _choose(request, wanted, standin, _directory(data_dir))
+
+
+def _choose(request: str, wanted: str, standin: str, folder: Path) -> tuple[str, str]:
     if request == "auto":
         family = _family(wanted)
         assert family is not None
@@ -112,8 +137,12 @@ def choose(
             return wanted, f"data: {wanted}, {place}"
         if (reason := family.fetchable(wanted, folder)) is None:
             return wanted, f"data: {wanted}, to be downloaded to {folder}"
+        fallback = _family(standin)
+        assert fallback is not None
+        if (place := fallback.where(standin, folder)) is None:
+            raise DataError(f"neither {wanted} nor its stand-in {standin} is in {folder}: {reason}")
         return standin, (
-            f"data: {standin}, rendered, as a stand-in: {wanted} is not in {folder} and {reason}"
+            f"data: {standin}, {place}, as a stand-in: {wanted} is not in {folder} and {reason}"
         )
     family = _family(request)
     if family is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,8 +19,17 @@ HIRAGANA: tuple[str, ...] = tuple(
 )
 
 
+def one_line(text: str) -> str:
+    """The text with its line breaks, control characters and undecodable bytes escaped."""
+    strange = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) in strange else c for c in text)
+
+
 class DataError(ValueError):
     """Data that cannot be used; the message is one line for the user."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))  # a file's name may hold anything
 
 
 @dataclass(frozen=True)

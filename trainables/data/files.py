@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.base import DataError, Dataset, Split, divide
+from trainables.data.base import DataError, Dataset, Split, divide, one_line
 
 LEAST_SIDE = 8  # pixels
-LEAST_IMAGES = 10  # per class: 8 to learn from, 2 to judge by
+LEAST_TEST_IMAGES = 2  # per class
+LEAST_IMAGES = 8 + LEAST_TEST_IMAGES  # per class: 8 to learn from, 2 to judge by
+MOST_ELONGATED = 4  # longer side : shorter side; the networks halve both alike
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
 KEYS = {"x", "y", "x_test", "y_test"}
 
@@ -29,6 +31,8 @@ def read(path: Path) -> Dataset:
         return _read_folder(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
+    if not path.is_file():  # a pipe would keep us waiting
+        raise DataError(f"{path}: neither a file nor a folder")
     arrays = read_npz(path)
     if unknown := sorted(arrays.keys() - KEYS):
         raise DataError(f"{path}: unknown array {unknown[0]!r}: an .npz has x, y, x_test, y_test")
@@ -42,11 +46,12 @@ def read(path: Path) -> Dataset:
     classes = tuple(str(label) for label in range(_count_classes(path, splits[0].y, LEAST_IMAGES)))
     if len(splits) == 1:
         splits = [*divide(splits[0])]
-    elif _count_classes(path, splits[1].y, 1) != len(classes):
+    elif _count_classes(path, splits[1].y, LEAST_TEST_IMAGES) != len(classes):
         raise DataError(f"{path}: x_test has {splits[1].y.max() + 1} classes, x has {len(classes)}")
     elif splits[0].x.shape[1:] != splits[1].x.shape[1:]:
         shapes = [_shown(split.x.shape[1:]) for split in splits]
         raise DataError(f"{path}: images of x are {shapes[0]}, of x_test {shapes[1]} (CxHxW)")
+    _check_variety(path, splits[0], classes)
     return Dataset(str(path), splits[0], splits[1], classes, f"read from {path.name}")
 
 
@@ -94,6 +99,16 @@ def _check_shape(where: str, shape: tuple[int, ...]) -> None:
         raise DataError(
             f"{where} is {height}x{width}: at least {LEAST_SIDE}x{LEAST_SIDE} is needed"
         )
+    if max(height, width) > MOST_ELONGATED * min(height, width):
+        raise DataError(f"{where} is {height}x{width}: at most 1:{MOST_ELONGATED} is needed")
+
+
+def _check_variety(path: Path, train: Split, classes: tuple[str, ...]) -> None:
+    """No spread of fakes can be measured against a class of one image many times."""
+    for label, name in enumerate(classes):
+        images = train.x[train.y == label]
+        if (images == images[0]).all():
+            raise DataError(f"{path}: the training images of class {name} are all the same")
 
 
 def _count_classes(path: Path, y: NDArray[np.int64], least: int) -> int:
@@ -118,6 +133,9 @@ def _read_folder(root: Path) -> Dataset:
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not folders:
         raise DataError(f"{root}: no class folders: images lie in {root.name}/CLASS/")
+    for folder in folders:
+        if one_line(folder.name) != folder.name:
+            raise DataError(f"{folder}: a class needs a printable name")
     x: list[NDArray[np.uint8]] = []
     y: list[int] = []
     for label, folder in enumerate(folders):
@@ -139,13 +157,17 @@ def _read_folder(root: Path) -> Dataset:
             x.append(image)
             y.append(label)
     train, test = divide(Split(np.stack(x), np.array(y, dtype=np.int64)))
-    return Dataset(str(root), train, test, tuple(f.name for f in folders), f"read from {root.name}")
+    classes = tuple(folder.name for folder in folders)
+    _check_variety(root, train, classes)
+    return Dataset(str(root), train, test, classes, f"read from {root.name}")
 
 
 def _read_image(path: Path) -> NDArray[np.uint8]:
     """uint8 CHW; one channel where the file is greyscale."""
     from PIL import Image  # 50 ms, only for those who need it
 
+    if not path.is_file():  # a pipe would keep us waiting
+        raise DataError(f"{path}: not a readable image (no file)")
     try:
         with Image.open(path, formats=("BMP", "JPEG", "PNG")) as image:
             mode = image.mode

@@ -1,0 +1,130 @@
+"""What a study declares, against what there is: data, metrics and what its space suggests.
+
+Declarations know neither (`search_spaces/` imports nothing heavy), so this is looked at when a
+study is to run: what is wrong would fail every cell, or end the study after hours.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from typing import Any, cast
+
+import optuna
+
+import trainables
+from search_spaces.core import Study, check_plain
+from study import metrics
+from study.plan import Plan
+from study.search import Fixed
+from trainables import data
+
+PROBES = 100  # times that a space is run at random
+
+
+def check_study(study: Study) -> None:
+    """Refuse data that nobody knows and columns that nothing measures.
+
+    Raises:
+        ValueError: one line that names the bad value and the valid ones.
+    """
+    for name in (study.data, study.standin):
+        if name not in data.names():
+            raise ValueError(f"unknown data {name!r}: choose from {', '.join(data.names())}")
+    if "fid" in study.metrics:
+        raise ValueError("metric 'fid' is measured where fid=True, at the end of confirm cells")
+    columns = [column for name in study.metrics for column in metrics.load(name).COLUMNS]
+    if study.objective not in columns:
+        raise ValueError(f"objective {study.objective!r}: choose from {', '.join(columns)}")
+    if study.fid:
+        columns += metrics.load("fid").COLUMNS
+    for claim in study.claims:
+        if claim.metric not in columns:
+            valid = ", ".join(columns)
+            raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
+
+
+def check_space(plan: Plan) -> None:
+    """Refuse a space, or --set values, of which search cells could not be made or would fail.
+
+    Raises:
+        ValueError: one line.
+    """
+    if plan.study.space is None:
+        return
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Optuna warns of here is refused below
+        distributions = _distributions(plan.study)
+        if unknown := sorted(plan.study.start.keys() - distributions.keys()):
+            valid = ", ".join(sorted(distributions))
+            raise ValueError(f"start: unknown parameter {unknown[0]!r}: choose from {valid}")
+        if plan.searches:
+            _check_suggestions(plan)
+            for name in plan.conditions:
+                _check_start(plan, name, distributions)
+
+
+def _distributions(study: Study) -> dict[str, optuna.distributions.BaseDistribution]:
+    """What the space suggests, each parameter from one range that JSON can hold."""
+    found: dict[str, optuna.distributions.BaseDistribution] = {}
+    probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(PROBES):
+        trial = probe.ask()
+        _suggest(study, trial, {})
+        for name, distribution in trial.distributions.items():
+            if found.setdefault(name, distribution) != distribution:
+                raise ValueError(f"the space suggests {name} from two ranges: give them two names")
+    for name, distribution in found.items():
+        text = optuna.distributions.distribution_to_json(distribution)
+        try:
+            json.dumps(json.loads(text), allow_nan=False)
+            same = optuna.distributions.json_to_distribution(text) == distribution
+        except ValueError:
+            same = False
+        if not same:
+            raise ValueError(f"the space suggests {name} from {distribution}: it must be JSON")
+    return found
+
+
+def _suggest(study: Study, trial: optuna.Trial, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    assert study.space is not None
+    try:
+        values = study.space(cast(optuna.Trial, Fixed(trial, overrides)))
+    except Exception as error:  # whatever a function in the making raises
+        raise ValueError(f"the space raises {type(error).__name__}: {error}") from error
+    check_plain("what the space returns", values)
+    return values
+
+
+def _check_suggestions(plan: Plan) -> None:
+    """Every condition's variant takes what the search suggests beside what --set fixes."""
+    probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(PROBES):
+        values = _suggest(plan.study, probe.ask(), plan.overrides)
+        for name in plan.conditions:
+            config = trainables.load(plan.variant(name)).config_type
+            try:
+                config.parse(plan.hyperparameters(name, values))
+            except ValueError as error:
+                advice = "fix it with --set too, or give --trials 0" if plan.overrides else ""
+                line = f"{error}; the search suggests that: {advice}".rstrip(": ")
+                raise ValueError(line) from None
+
+
+def _check_start(
+    plan: Plan, condition: str, distributions: Mapping[str, optuna.distributions.BaseDistribution]
+) -> None:
+    """The first search cell, the reference, lies in the space."""
+    recipe = plan.hyperparameters(condition)
+    known = {name: recipe[name] for name in distributions if name in recipe}
+    study = optuna.create_study()
+    study.enqueue_trial({**known, **plan.study.start})
+    trial = study.ask()
+    try:
+        _suggest(plan.study, trial, plan.overrides)
+        # As the search will put it on record: Optuna refuses what is out of range only there.
+        optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=0.0)
+    except ValueError as error:
+        raise ValueError(f"{condition}: the reference is not in the space: {error}") from None
