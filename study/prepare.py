@@ -181,7 +181,7 @@ def write_study(
     Returns whether the study computes in bfloat16: decided once, where the processor has it.
 
     Raises:
-        BadInputError: the data are not those that the folder was begun with.
+        BadInputError: the data, or the definition, are not those that the folder was begun with.
     """
     import torch
 
@@ -199,6 +199,8 @@ def write_study(
             "bf16": bf16_pays(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         }
         value = {"study": plan.name, "definition": definition, "environment": here, "runs": []}
+    else:  # another command may have begun it since ours looked
+        refuse_changes(value, plan.definition(), records.folder)
     check_digest(value, records.folder, dataset)
     value |= {
         "title": plan.study.title,

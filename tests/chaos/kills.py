@@ -33,19 +33,18 @@ GAP = (0.5, 16.0)  # seconds from one kill to the next
 CLOCKED = {"seconds", "attempts", *(f"{at}/{name}" for at in ("last", "best") for name in CLOCK)}
 
 
-def command(storage: Path, kimg: int) -> list[str]:
+def command(storage: Path, kimg: int, *arguments: str) -> list[str]:
     tick = max(1, kimg // 10)
     lengths = [f"kimg={kimg}", f"search_kimg={kimg}", f"tick_kimg={tick}"]
     settings = [word for length in lengths for word in ("--set", length)]
     head = [sys.executable, "-m", "study.run", NAME, "--scale", "smoke", "--data", "kana"]
-    return [*head, "--trials", "4", *settings, "--storage", str(storage)]
+    return [*head, "--trials", "4", *settings, "--storage", str(storage), *arguments]
 
 
-def start(storage: Path, kimg: int) -> subprocess.Popen[str]:
+def start(storage: Path, kimg: int, *arguments: str) -> subprocess.Popen[str]:
     log = (storage / "chaos.log").open("a")
-    return subprocess.Popen(
-        command(storage, kimg), stdout=log, stderr=log, text=True, start_new_session=True
-    )
+    line = command(storage, kimg, *arguments)
+    return subprocess.Popen(line, stdout=log, stderr=log, text=True, start_new_session=True)
 
 
 def victims(kind: str, driver: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -117,9 +116,9 @@ def table(storage: Path) -> bytes:
     return b"".join(frame.to_csv(index=False).encode() for frame in frames)
 
 
-def mlflow_rows(storage: Path) -> Counter[tuple[str, str, int]]:
+def mlflow_rows(uri: str) -> Counter[tuple[str, str, int]]:
     """How often each (cell, metric, step) is in MLflow; each cell has one run with its end."""
-    client = MlflowClient(default_uri(storage))
+    client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(NAME)
     assert experiment is not None
     rows: Counter[tuple[str, str, int]] = Counter()
@@ -158,7 +157,8 @@ def compare(through: Path, killed: Path) -> int:
     assert not ticks.duplicated(["id", "kimg"]).any(), "duplicate ticks"
     assert table(killed) == table(through), "the tables differ"
     for storage in (through, killed):
-        assert mlflow_rows(storage) == recorded_rows(storage), f"MLflow differs in {storage}"
+        rows = mlflow_rows(default_uri(storage))
+        assert rows == recorded_rows(storage), f"MLflow differs in {storage}"
     return len(cells)
 
 
