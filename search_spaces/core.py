@@ -66,7 +66,7 @@ class Budget:
     search_kimg: int  # length of a search cell that is not stopped early
     tick_kimg: int  # evaluate and report once per so many kimg
     trials: int  # search cells per condition
-    seeds: int  # confirm cells per condition and configuration
+    seeds: int  # confirm cells per condition and configuration; 0 for a search alone
     samples: int  # fakes per evaluation
     # Search cells of one condition that may run at once: cell n is suggested, and stopped early,
     # by the ends of cells 0 to n - parallel alone, so a search is the same on every machine.
@@ -75,7 +75,7 @@ class Budget:
     fixed: Mapping[str, Any] = field(default_factory=dict)  # hyperparameters of this scale
 
     def __post_init__(self) -> None:
-        lowest = {"trials": 0, "samples": 2}
+        lowest = {"trials": 0, "seeds": 0, "samples": 2}
         names = ["kimg", "search_kimg", "tick_kimg", "trials", "seeds", "samples", "parallel"]
         if self.first_tick_kimg is not None:
             names.append("first_tick_kimg")
@@ -155,7 +155,8 @@ class Study:
 
     A condition's `classes` keeps the first n classes of the data, its `variant` replaces the
     study's; every other key is a hyperparameter. The reference recipe is the first search cell
-    of each condition, and is confirmed beside the best configuration found.
+    of each condition, and is confirmed beside the best configuration found. A space may suggest
+    `classes`, too: such a study is a search alone, as there is no one task to confirm it on.
     """
 
     title: str
@@ -167,6 +168,7 @@ class Study:
     space: Space | None
     # The reference in the space's terms, as far as they are not hyperparameters themselves.
     start: Mapping[str, Any] = field(default_factory=dict)
+    searched: tuple[str, ...] | None = None  # the conditions to search in; None: all
     metrics: tuple[str, ...]  # files of study/metrics/, measured at every tick
     claims: tuple[Claim, ...]
     scales: Mapping[Scale, Budget]
@@ -186,6 +188,8 @@ class Study:
             check_plain(name, getattr(self, name))
         self._check_conditions()
         self._check_claims()
+        for name in self.searched or ():
+            _check_choice("searched", name, tuple(self.conditions))
         if not isinstance(self.scales, Mapping) or {*self.scales} != {*get_args(Scale)}:
             needed = ", ".join(get_args(Scale))
             raise ValueError(f"scales={self.scales!r}: a Budget for each of {needed} is needed")

@@ -41,13 +41,21 @@ class Shared:
     x: NDArray[Any]  # uint8 [N, C, H, W], all classes of the data
     y: NDArray[Any]  # int64 [N]
     judges: Mapping[str, Any]  # Judges.state()
-    references: Mapping[str, Mapping[str, Any]]  # condition name -> Reference.state()
-    measured_by: Mapping[str, str]  # condition name -> digest of judges and reference
+    references: Mapping[str, Mapping[str, Any]]  # task -> Reference.state(); see `task_of`
+    measured_by: Mapping[str, str]  # task -> digest of judges and reference
     ticks: Mapping[str, list[int]]  # phase -> kimg of its evaluations
     metrics: tuple[str, ...]
     objective: str
     bf16: bool
     inceptions: Mapping[str, Mapping[str, Any]]  # likewise, where fid's weights are to be had
+
+    def task(self, cell: Cell) -> str:
+        return task_of(cell.condition.get("classes", self.judges["classes"]))
+
+
+def task_of(classes: int) -> str:
+    """What cells of any condition are measured against: the first so many classes."""
+    return f"classes={classes}"
 
 
 class CellRun:
@@ -78,7 +86,7 @@ class CellRun:
         self.folder = Records(shared.folder).cell_folder(cell.id)
         self._take()
         self.marks = shared.ticks[cell.phase]
-        self.reference = Reference.from_state(dict(shared.references[cell.condition_name]))
+        self.reference = Reference.from_state(dict(shared.references[shared.task(cell)]))
         torch.manual_seed(cell.seed)
         variant = trainables.load(cell.variant)
         x, y = self._images()
@@ -162,7 +170,7 @@ class CellRun:
 
     def _inception(self, mark: int) -> Inception | None:
         """Where FID is due: at the end of confirm cells, on a GPU at each of their ticks."""
-        state = self.shared.inceptions.get(self.cell.condition_name)
+        state = self.shared.inceptions.get(self.shared.task(self.cell))
         due = mark == self.marks[-1] or self.device.type == "cuda"
         if state and due and self.cell.phase == "confirm":
             return Inception.from_state(dict(state), self.device)
@@ -207,7 +215,7 @@ class CellRun:
 
     @property
     def _measured_by(self) -> str:
-        return self.shared.measured_by[self.cell.condition_name]
+        return self.shared.measured_by[self.shared.task(self.cell)]
 
     def _restore(self) -> None:
         for path in reversed(checkpoints(self.folder)):

@@ -60,10 +60,15 @@ def check_space(plan: Plan) -> None:
         if unknown := sorted(plan.study.start.keys() - distributions.keys()):
             valid = ", ".join(sorted(distributions))
             raise ValueError(f"start: unknown parameter {unknown[0]!r}: choose from {valid}")
-        if plan.searches:
-            _check_suggestions(plan)
-            for name in plan.conditions:
-                _check_start(plan, name, distributions)
+        if "classes" in distributions and plan.budget.seeds:
+            raise ValueError("the space suggests classes: a search alone needs seeds=0")
+        for name in plan.searched:
+            if (most := plan.class_counts(name)[-1]) > plan.classes:
+                raise ValueError(
+                    f"the space suggests classes={most}, {plan.data} has {plan.classes}"
+                )
+            _check_suggestions(plan, name)
+            _check_start(plan, name, distributions)
 
 
 def _distributions(study: Study) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -98,19 +103,18 @@ def _suggest(study: Study, trial: optuna.Trial, overrides: Mapping[str, Any]) ->
     return values
 
 
-def _check_suggestions(plan: Plan) -> None:
-    """Every condition's variant takes what the search suggests beside what --set fixes."""
+def _check_suggestions(plan: Plan, condition: str) -> None:
+    """The condition's variant takes what the search suggests beside what --set fixes."""
     probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    config = trainables.load(plan.variant(condition)).config_type
     for _ in range(PROBES):
         values = _suggest(plan.study, probe.ask(), plan.overrides)
-        for name in plan.conditions:
-            config = trainables.load(plan.variant(name)).config_type
-            try:
-                config.parse(plan.hyperparameters(name, values))
-            except ValueError as error:
-                advice = "fix it with --set too, or give --trials 0" if plan.overrides else ""
-                line = f"{error}; the search suggests that: {advice}".rstrip(": ")
-                raise ValueError(line) from None
+        try:
+            config.parse(plan.hyperparameters(condition, values))
+        except ValueError as error:
+            advice = "fix it with --set too, or give --trials 0" if plan.overrides else ""
+            line = f"{error}; the search suggests that: {advice}".rstrip(": ")
+            raise ValueError(line) from None
 
 
 def _check_start(

@@ -8,6 +8,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from search_spaces.core import Budget, Study
@@ -80,6 +81,11 @@ class Plan:
             if name not in self.left_out and self.only in (None, name)
         }
 
+    @cached_property
+    def space(self) -> dict[str, Any]:
+        """Every parameter that the study's space can suggest."""
+        return describe_space(self.study)
+
     @property
     def left_out(self) -> dict[str, str]:
         """Conditions that the data cannot hold, with the reason."""
@@ -89,6 +95,12 @@ class Plan:
             if condition.get("classes", 0) > self.classes
         }
 
+    def class_counts(self, condition: str) -> list[int]:
+        """How many classes the cells of a condition have: several where the space suggests it."""
+        own = self.study.conditions[condition].get("classes", self.classes)
+        space = self.space if condition in self.searched else {}
+        return sorted({own, *space.get("classes", {}).get("attributes", {}).get("choices", ())})
+
     def variant(self, condition: str) -> str:
         value: str = self.study.conditions[condition].get("variant", self.study.variant)
         return value
@@ -97,17 +109,19 @@ class Plan:
         self, condition: str, suggestion: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """The reference recipe of a condition, with what Optuna suggested in place of it."""
-        factors = self.study.conditions[condition].items()
-        own = {k: v for k, v in factors if k not in ("classes", "variant")}
+        own = self.study.conditions[condition]
         merged = {**self.study.reference, **self.budget.fixed, **own, **(suggestion or {})}
-        value: dict[str, Any] = json.loads(json.dumps({**merged, **self.overrides}))
+        plain = {k: v for k, v in merged.items() if k not in ("classes", "variant")}
+        value: dict[str, Any] = json.loads(json.dumps({**plain, **self.overrides}))
         return value
 
     def search_cell(
         self, condition: str, number: int, suggested: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Cell:
+        suggested_classes = {k: v for k, v in values.items() if k == "classes"}
         return self._cell(
             condition,
+            suggested_classes,
             phase="search",
             number=number,
             suggested=suggested,
@@ -122,6 +136,7 @@ class Plan:
         return [
             self._cell(
                 condition,
+                {},
                 phase="confirm",
                 number=None,
                 configuration="reference" if own else "found",
@@ -132,25 +147,28 @@ class Plan:
             for seed in range(self.budget.seeds)
         ]
 
-    def _cell(self, condition: str, **rest: Any) -> Cell:
+    def _cell(self, condition: str, factors: Mapping[str, Any], **rest: Any) -> Cell:
         return Cell(
             study=self.name,
             variant=self.variant(condition),
             data=self.data,
             condition_name=condition,
-            condition=self.study.conditions[condition],
+            condition={**self.study.conditions[condition], **factors},
             **rest,
         )
 
     @property
-    def searches(self) -> bool:
-        return self.study.space is not None and self.budget.trials > 0
+    def searched(self) -> list[str]:
+        """The conditions that are searched in."""
+        if self.study.space is None or self.budget.trials == 0:
+            return []
+        names = self.study.searched
+        return [name for name in self.conditions if names is None or name in names]
 
     def count(self) -> tuple[int, int]:
         """How many search and confirm cells at most (fewer where the reference is the best)."""
-        n, configurations = len(self.conditions), 2 if self.searches else 1
-        trials = self.budget.trials if self.searches else 0
-        return n * trials, n * configurations * self.budget.seeds
+        n, searched = len(self.conditions), len(self.searched)
+        return searched * self.budget.trials, (n + searched) * self.budget.seeds
 
     def definition(self) -> dict[str, Any]:
         """What must not change while a study's folder lives: all that decides a cell's numbers.
@@ -165,7 +183,8 @@ class Plan:
             "metrics": list(study.metrics),
             "conditions": study.conditions,
             "reference": {name: self.hyperparameters(name) for name in study.conditions},
-            "space": describe_space(study),
+            "space": self.space,
+            "searched": study.searched,
             "overrides": dict(self.overrides),
             "data": self.data,
             "kimg": budget.kimg,
@@ -189,27 +208,27 @@ class Resources:
 
 def confirmations(plan: Plan, records: Records) -> list[Cell]:
     """The confirm cells that can be named so far: the reference, and the best where known."""
-    best = records.best() if plan.searches else {}
+    best, searches = records.best(), plan.searched
     cells: dict[str, Cell] = {}
     for name in plan.conditions:
         configurations = [plan.hyperparameters(name)]
-        if name in best and searched(plan, records, name) >= plan.budget.trials:
+        if name in searches and name in best and is_searched(plan, records, name):
             configurations.append(best[name])
         for values in configurations:
             cells |= {cell.id: cell for cell in plan.confirm_cells(name, values)}
     return list(cells.values())
 
 
-def searched(plan: Plan, records: Records, condition: str) -> int:
-    """How many search cells of a condition are accepted."""
+def is_searched(plan: Plan, records: Records, condition: str) -> bool:
+    """Whether every search cell of a condition is accepted."""
     cells = [records.cell(cell_id) for cell_id in records.ids() if records.result(cell_id)]
-    return sum(c["phase"] == "search" and c["condition_name"] == condition for c in cells)
+    done = sum(c["phase"] == "search" and c["condition_name"] == condition for c in cells)
+    return bool(done >= plan.budget.trials)
 
 
 def is_finished(plan: Plan, records: Records) -> bool:
     """Whether every cell of the plan is accepted."""
-    trials = plan.budget.trials if plan.searches else 0
-    return all(searched(plan, records, name) >= trials for name in plan.conditions) and all(
+    return all(is_searched(plan, records, name) for name in plan.searched) and all(
         records.result(cell.id) for cell in confirmations(plan, records)
     )
 

@@ -88,7 +88,7 @@ def check(plan: Plan) -> Plan:
         raise BadInputError(line) from None
     plan = dataclasses.replace(plan, overrides=typed)
     for name in plan.conditions:
-        classes = plan.study.conditions[name].get("classes", plan.classes)
+        classes = plan.class_counts(name)[-1]
         if plan.budget.samples < 2 * classes:
             least = f"{name} needs at least {2 * classes}, two of each class"
             raise BadInputError(f"samples={plan.budget.samples}: {least}")
@@ -148,9 +148,9 @@ def load_data(name: str, data_dir: Path | None, storage: Path) -> Dataset:
 
 def check_batches(plan: Plan, dataset: Dataset) -> None:
     """Refuse a batch larger than what a condition has to train on."""
-    for name, condition in plan.conditions.items():
+    for name in plan.conditions:
         config = trainables.load(plan.variant(name)).config_type.parse(plan.hyperparameters(name))
-        images = int((dataset.train.y < condition.get("classes", len(dataset.classes))).sum())
+        images = int((dataset.train.y < plan.class_counts(name)[0]).sum())
         if config.batch > images:
             raise BadInputError(f"batch={config.batch}: {name} has {images} images of {plan.data}")
 

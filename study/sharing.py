@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from study.cell import Shared, load_tensors, save_tensors
+from study.cell import Shared, load_tensors, save_tensors, task_of
 from study.metrics import fid
 from study.metrics.judge import Judges, train_judges
 from study.metrics.reference import Reference
@@ -28,7 +28,7 @@ def make_shared(
     bf16: bool,
     report: Any,
 ) -> Shared:
-    """Judges and reference statistics, computed once per data set and condition.
+    """Judges, once per data set, and reference statistics, once per number of classes.
 
     Args:
         report: called with one line before each step that takes a while.
@@ -45,10 +45,11 @@ def make_shared(
     judges = judges or train_judges(dataset, cache, device=device)
     report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} (labels)")
     references: dict[str, Any] = kept["references"] if kept else {}
-    for name, condition in plan.conditions.items():
-        if name not in references:
-            part = dataset.keep(condition.get("classes", len(dataset.classes)))
-            references[name] = Reference.build(judges, part, plan.budget.samples, seed=0).state()
+    counts = sorted({n for name in plan.conditions for n in plan.class_counts(name)})
+    for n in counts:
+        if (task := task_of(n)) not in references:
+            part = dataset.keep(n)
+            references[task] = Reference.build(judges, part, plan.budget.samples, seed=0).state()
     measured_by = {name: digest(judges.state(), references[name]) for name in references}
     _keep_for_life(records, measured_by)
     if not kept or kept["references"].keys() != references.keys():
@@ -57,12 +58,12 @@ def make_shared(
     if plan.study.fid and weights is None:
         report("fid: left out, its Inception weights are neither here nor downloadable")
     inceptions = {}
-    for name, condition in plan.conditions.items():
-        if weights is not None:
-            report(f"fid: real images of {name} through Inception")
-            part = dataset.keep(condition.get("classes", len(dataset.classes)))
+    if weights is not None:
+        for n in counts:
+            report(f"fid: real images of {n} classes through Inception")
+            part = dataset.keep(n)
             inception = fid.Inception.build(weights, part, plan.budget.samples, 0, cache, device)
-            inceptions[name] = inception.state()
+            inceptions[task_of(n)] = inception.state()
     ticks = {
         "search": plan.budget.ticks(plan.budget.search_kimg),
         "confirm": plan.budget.ticks(plan.budget.kimg),

@@ -9,9 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from trainables.core.gan import Batch, Terms
-from trainables.dcgan import Dcgan, DcganConfig
+from trainables.dcgan import Dcgan, DcganConfig, Weight
 
-Weight = Annotated[float, Field(ge=0, strict=True)]
 Kimg = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]
 
 
@@ -22,39 +21,65 @@ class AcganConfig(DcganConfig, frozen=True):
     class_real: Weight = 1.0  # in D, on real images
     class_fake: Weight = 1.0  # in D, on fakes, for the labels asked of G
     class_g: Weight = 1.0  # in G
+    class_warmup_kimg: Kimg = 0.0  # over which G's weight rises from 0
+    class_cosine: bool = False  # class logits are scaled cosines of features and class weights
     pretrain_kimg: Kimg = 0.0  # D by its class loss alone, on real images, before the game
 
 
 class Acgan(Dcgan):
-    """Classes enter G as one-hot; D's outputs are the adversarial logit and K class logits."""
+    """D's outputs are the adversarial logit and K class logits.
+
+    Other class losses override `class_outputs`, `class_logits` and `class_loss`.
+    """
 
     config_type = AcganConfig
     config: AcganConfig
     conditional: ClassVar[bool] = True
     classifies: ClassVar[bool] = True
+    warmth = 1.0  # share of G's class weight that is in force
 
-    def d_outputs(self) -> int:
-        return 1 + self.images.classes
+    def class_outputs(self) -> int:
+        """Outputs of D behind the adversarial logit."""
+        return self.images.classes
+
+    def class_logits(self, out: Tensor) -> Tensor:
+        """Class logits [N, K] from D's outputs."""
+        return out[:, 1:]
+
+    def class_loss(self, out: Tensor, y: Tensor) -> Tensor:
+        """The class loss of D's outputs for labels y [N]."""
+        return F.cross_entropy(self.class_logits(out), y)
+
+    def d_outputs(self) -> tuple[int, int]:
+        n = self.class_outputs()
+        return (1, n) if self.config.class_cosine else (1 + n, 0)
 
     def weights(self, player: str) -> dict[str, float]:
         c = self.config
-        if player == "d":
-            return {"class_real": c.class_real, "class_fake": c.class_fake}
-        return {"class": c.class_g}
+        if player == "g":
+            return super().weights(player) | {"class": c.class_g * self.warmth}
+        return super().weights(player) | {"class_real": c.class_real, "class_fake": c.class_fake}
+
+    def on_images(self, seen: int) -> None:
+        if self.config.class_warmup_kimg:
+            self.warmth = min(1.0, seen / (1000 * self.config.class_warmup_kimg))
+            self.players["g"].weights = self.weights("g")
 
     def terms_d(self, real: Tensor, fake: Tensor, b: Batch) -> Terms:
         return super().terms_d(real, fake, b) | {
-            "class_real": F.cross_entropy(real[:, 1:], b.y),
-            "class_fake": F.cross_entropy(fake[:, 1:], b.y_fake),
+            "class_real": self.class_loss(real, b.y),
+            "class_fake": self.class_loss(fake, b.y_fake),
         }
 
     def terms_g(self, fake: Tensor, b: Batch) -> Terms:
-        return super().terms_g(fake, b) | {"class": F.cross_entropy(fake[:, 1:], b.y_fake)}
+        return super().terms_g(fake, b) | {"class": self.class_loss(fake, b.y_fake)}
 
     def classify(self, x: Tensor) -> Tensor:
+        self.D.eval()  # joint BN by its averages: here are images of one kind
         with self.autocast():
-            out: Tensor = self.D(x)[:, 1:]
-        return out
+            logits = self.class_logits(self.D(x))
+        self.D.train()
+        return logits
 
     def pretrain_images(self) -> int:
         return round(self.config.pretrain_kimg * 1000)
@@ -62,7 +87,7 @@ class Acgan(Dcgan):
     def pretrain(self, x: Tensor, y: Tensor) -> None:
         self.unfreeze("d")
         with self.autocast():
-            term = F.cross_entropy(self.classify(x), y)
+            term = self.class_loss(self.D(x), y)
         self.descend("d", {"class_real": term}, {})
 
 

@@ -14,6 +14,7 @@ from trainables.core.gan import Batch, Config, Gan, Player, Terms
 from trainables.core.layers import Discriminator, Generator, Norm
 
 Low = Annotated[float, Field(ge=-1, le=2, strict=True)]
+Weight = Annotated[float, Field(ge=0, strict=True)]
 
 
 class DcganConfig(Config, frozen=True):
@@ -21,6 +22,8 @@ class DcganConfig(Config, frozen=True):
 
     adversarial: losses.Adversarial = "non_saturating"
     d_norm: Norm = "bn"
+    r1: Weight = 0.0  # of R1, the penalty on D's gradient at real images
+    g_condition: Literal["concat", "cbn"] = "concat"  # labels beside z, or in G's batch norms
     label_noise: Literal["none", "one_sided", "two_sided"] = "none"  # of D's targets
     noise_real: tuple[Low, Low] = (0.7, 1.2)  # targets of real images: U[low, high]
     noise_fake: tuple[Low, Low] = (0.0, 0.3)  # of fakes, when two-sided
@@ -46,9 +49,10 @@ class Dcgan(Gan):
 
     def build(self) -> dict[str, Player]:
         c, images = self.config, self.images
-        inputs = c.z_dim + (images.classes if self.conditional else 0)
-        self.G = Generator(inputs, c.f, images.size, images.channels)
-        self.D = Discriminator(self.d_channels(), c.f, images.size, c.d_norm, self.d_outputs())
+        labels = images.classes if self.conditional else 0
+        beside, within = (labels, 0) if c.g_condition == "concat" else (0, labels)
+        self.G = Generator(c.z_dim + beside, c.f, images.size, images.channels, within)
+        self.D = Discriminator(self.d_channels(), c.f, images.size, c.d_norm, *self.d_outputs())
         return {
             "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),
             "g": Player([self.G], self.losses_g, c.lr, self.weights("g")),
@@ -58,13 +62,13 @@ class Dcgan(Gan):
         """Input planes of D."""
         return self.images.channels
 
-    def d_outputs(self) -> int:
-        """Outputs of D; the first is the adversarial logit."""
-        return 1
+    def d_outputs(self) -> tuple[int, int]:
+        """Linear outputs of D, the first of which is the adversarial logit, and cosine ones."""
+        return 1, 0
 
     def weights(self, player: str) -> dict[str, float]:
         """Weights of a player's terms where they are not 1."""
-        return {}
+        return {"r1": self.config.r1} if player == "d" else {}
 
     def discriminate(self, x: Tensor, y: Tensor) -> Tensor:
         """D's outputs [N, d_outputs] for images x with labels y."""
@@ -72,9 +76,12 @@ class Dcgan(Gan):
         return out
 
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
+        inputs = [z]
         if y is not None and self.conditional:
-            z = torch.cat([z, F.one_hot(y, self.images.classes).to(z.dtype)], dim=1)
-        images: Tensor = G(z)
+            inputs.append(F.one_hot(y, self.images.classes).to(z.dtype))
+        if self.config.g_condition == "concat":
+            inputs = [torch.cat(inputs, dim=1)]
+        images: Tensor = G(*inputs)
         return images
 
     def draw(self, x: Tensor, y: Tensor) -> Batch:
@@ -85,12 +92,24 @@ class Dcgan(Gan):
         return Batch(x, y, y_fake, self.generate(self.G, self.noise(len(x)), y_fake))
 
     def losses_d(self, b: Batch) -> Terms:
-        real = self.discriminate(b.x, b.y)
-        fake = self.discriminate(b.fake.detach(), b.y_fake)
-        return self.terms_d(real, fake, b)
+        r1 = bool(self.config.r1)
+        x = b.x.detach().requires_grad_() if r1 else b.x
+        real, fake = self.both(x, b, b.fake.detach())
+        terms = self.terms_d(real, fake, b)
+        return terms | {"r1": losses.r1(real[:, 0], x)} if r1 else terms
 
     def losses_g(self, b: Batch) -> Terms:
+        if self.config.d_norm == "bn_joint":
+            return self.terms_g(self.both(b.x, b, b.fake)[1], b)
         return self.terms_g(self.discriminate(b.fake, b.y_fake), b)
+
+    def both(self, x: Tensor, b: Batch, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """D's outputs on real images and on fakes: to joint BN they are one batch."""
+        if self.config.d_norm == "bn_joint":
+            y = torch.cat([b.y, b.y_fake])
+            out = self.discriminate(torch.cat([x, fake]), y)
+            return out[: len(x)], out[len(x) :]
+        return self.discriminate(x, b.y), self.discriminate(fake, b.y_fake)
 
     def terms_d(self, real: Tensor, fake: Tensor, b: Batch) -> Terms:
         """D's terms from its outputs [N, d_outputs]; one-sided noise leaves the fakes' target 0

@@ -75,7 +75,7 @@ def test_reference_is_not_the_first_that_the_search_tries(name: str, scale: str)
     """Else a search could end below the published recipe without having looked at it."""
     study = search_spaces.load(name)
     whole = plan(study, study.scales[scale])  # type: ignore[index]
-    if not whole.searches:
+    if not whole.searched:
         return
     for condition in whole.conditions:
         cell = ConditionSearch(whole, condition, Records(Path("nowhere"))).ask()

@@ -75,10 +75,10 @@ def test_class_weights_scale_the_update_but_not_the_report() -> None:
     for weight in (0.0, 1.0):
         torch.manual_seed(0)
         gan = acgan(class_fake=weight)
-        before = gan.D.layers[0].weight.detach().clone()
+        before = gan.D.features[0].weight.detach().clone()
         torch.manual_seed(1)
         reports.append(gan.step(torch.rand(4, 1, 28, 28), torch.tensor([0, 1, 2, 0])))
-        moves.append(gan.D.layers[0].weight.detach() - before)
+        moves.append(gan.D.features[0].weight.detach() - before)
     assert reports[0]["loss/d/class_fake"] == reports[1]["loss/d/class_fake"] > 0
     assert not torch.equal(moves[0], moves[1]), "the weight of the class loss has no effect"
 

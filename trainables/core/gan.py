@@ -31,6 +31,7 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     beta1: Fraction = 0.5
     beta2: Fraction = 0.999
     ema: Fraction = 0.999  # decay of the averaged G that is evaluated
+    balanced: bool = False  # draw real images so that every class is equally likely
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Config:

@@ -5,10 +5,11 @@ import math
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-Norm = Literal["bn", "sn", "none"]
+Norm = Literal["bn", "bn_joint", "sn", "none"]
 
 
 def halvings(size: tuple[int, int]) -> int:
@@ -25,21 +26,48 @@ def init_normal(module: nn.Module) -> None:
                 nn.init.zeros_(m.bias)
 
 
-class Generator(nn.Module):
-    """FC 16f, FC to a small map, transposed convolutions up to the image; BN, ReLU, tanh."""
+class ConditionalNorm(nn.Module):
+    """Batch norm whose gain and bias are linear in the condition (Dumoulin 2017; Miyato 2018)."""
 
-    def __init__(self, inputs: int, f: int, size: tuple[int, int], channels: int) -> None:
+    def __init__(self, norm: nn.Module, channels: int, condition: int) -> None:
+        super().__init__()
+        self.norm = norm
+        self.affine = nn.Linear(condition, 2 * channels, bias=False)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x [N, C, ...] and the condition [N, condition] -> [N, C, ...]."""
+        affine = self.affine(condition).view(len(x), -1, *[1] * (x.ndim - 2))
+        gain, bias = affine.chunk(2, dim=1)
+        out: Tensor = self.norm(x) * (1 + gain) + bias
+        return out
+
+
+class Generator(nn.Module):
+    """FC 16f, FC to a small map, transposed convolutions up to the image; BN, ReLU, tanh.
+
+    With `condition` the norms are conditional ones of so many inputs.
+    """
+
+    def __init__(
+        self, inputs: int, f: int, size: tuple[int, int], channels: int, condition: int = 0
+    ) -> None:
         super().__init__()
         ups = halvings(size)
         h, w = (math.ceil(side / 2**ups) for side in size)
         widths = [f * 2 ** (ups - 1 - i) for i in range(ups)]  # 28 px: 2f at 7x7, f at 14x14
         self.size = size
+
+        def norm(kind: type[nn.BatchNorm1d] | type[nn.BatchNorm2d], width: int) -> nn.Module:
+            if not condition:
+                return kind(width)
+            return ConditionalNorm(kind(width, affine=False), width, condition)
+
         self.stem = nn.Sequential(
             nn.Linear(inputs, 16 * f, bias=False),
-            nn.BatchNorm1d(16 * f),
+            norm(nn.BatchNorm1d, 16 * f),
             nn.ReLU(inplace=True),
             nn.Linear(16 * f, widths[0] * h * w, bias=False),
-            nn.BatchNorm1d(widths[0] * h * w),
+            norm(nn.BatchNorm1d, widths[0] * h * w),
             nn.ReLU(inplace=True),
             nn.Unflatten(1, (widths[0], h, w)),
         )
@@ -47,51 +75,79 @@ class Generator(nn.Module):
         for wide, narrow in itertools.pairwise(widths):
             blocks += [
                 nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False),
-                nn.BatchNorm2d(narrow),
+                norm(nn.BatchNorm2d, narrow),
                 nn.ReLU(inplace=True),
             ]
         self.blocks = nn.Sequential(*blocks, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1))
         init_normal(self)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """z [N, inputs] -> images [N, C, H, W] in [-1, 1]."""
-        images = self.blocks(self.stem(z))
-        return torch.tanh(images[:, :, : self.size[0], : self.size[1]])
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """z [N, inputs], condition [N, condition] -> images [N, C, H, W] in [-1, 1]."""
+        x = z
+        for layer in [*self.stem, *self.blocks]:
+            x = layer(x, condition) if isinstance(layer, ConditionalNorm) else layer(x)
+        return torch.tanh(x[:, :, : self.size[0], : self.size[1]])
+
+
+class CosineLinear(nn.Module):
+    """Logits `SCALE` * cos(features, w_k): no class grows loud by its norm alone."""
+
+    SCALE = 10.0  # at 49 classes of orthogonal weights cross-entropy can fall to .002
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) * 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.SCALE * F.linear(F.normalize(x), F.normalize(self.weight))
 
 
 class Discriminator(nn.Module):
     """Stride-2 convolutions f, 2f, ..., FC 16f, and a linear layer to the outputs; LReLU .2.
 
     BN follows LReLU in all convolutions but the first, and precedes it after FC 16f, as in recipe A
-    of the Kuzushiji write-up. It always uses the statistics of the batch at hand: real
-    and generated images come in batches of their own, and running averages over both would
-    describe neither. SN is on every layer (Miyato 2018).
+    of the Kuzushiji write-up. It uses the statistics of the batch at hand: real and generated
+    images come in batches of their own, and running averages over both would describe neither;
+    "bn_joint" is for batches of both, and keeps averages. SN is on every layer (Miyato 2018).
     """
 
     def __init__(
-        self, channels: int, f: int, size: tuple[int, int], norm: Norm, outputs: int
+        self,
+        channels: int,
+        f: int,
+        size: tuple[int, int],
+        norm: Norm,
+        outputs: int,
+        cosine: int = 0,
     ) -> None:
+        """`outputs` are linear in the features, `cosine` more are `CosineLinear`."""
         super().__init__()
         widths = [channels, *(f * 2**i for i in range(halvings(size)))]
         h, w = size
+        batch_norm, joint = norm in ("bn", "bn_joint"), norm == "bn_joint"
         layers: list[nn.Module] = []
         for i, (narrow, wide) in enumerate(itertools.pairwise(widths)):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
-            if norm == "bn" and i > 0:
-                layers.append(nn.BatchNorm2d(wide, track_running_stats=False))
+            if batch_norm and i > 0:
+                layers.append(nn.BatchNorm2d(wide, track_running_stats=joint))
             h, w = h // 2, w // 2
         layers += [nn.Flatten(), nn.Linear(widths[-1] * h * w, 16 * f)]
-        if norm == "bn":
-            layers.append(nn.BatchNorm1d(16 * f, track_running_stats=False))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(16 * f, track_running_stats=joint))
         layers.append(nn.LeakyReLU(0.2, inplace=True))
-        self.layers = nn.Sequential(*layers, nn.Linear(16 * f, outputs))
+        self.features = nn.Sequential(*layers)
+        self.linear = nn.Linear(16 * f, outputs)
+        self.cosine = CosineLinear(16 * f, cosine) if cosine else None
         init_normal(self)
         if norm == "sn":
-            for m in self.layers:
+            for m in [*self.features, self.linear]:
                 if isinstance(m, nn.Conv2d | nn.Linear):
                     spectral_norm(m)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [N, C, H, W] -> [N, outputs] float32."""
-        out: Tensor = self.layers(x)
+        """x [N, C, H, W] -> [N, outputs + cosine] float32."""
+        features = self.features(x)
+        out: Tensor = self.linear(features)
+        if self.cosine is not None:
+            out = torch.cat([out, self.cosine(features)], dim=1)
         return out.float()

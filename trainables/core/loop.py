@@ -50,10 +50,17 @@ class Loop:
         if epoch != self._epoch:
             rng = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             self._epoch = epoch
-            self._order = torch.randperm(len(self.x), generator=rng).to(self.x.device)
+            self._order = self._draw(rng).to(self.x.device)
         self.batches += 1
         index = self._order[i * size : (i + 1) * size]
         return to_float(self.x[index]), self.y[index]
+
+    def _draw(self, rng: torch.Generator) -> Tensor:
+        """The rows of an epoch: each once, or as many with every class equally likely."""
+        if not self.gan.config.balanced:
+            return torch.randperm(len(self.x), generator=rng)
+        shares = 1 / torch.bincount(self.y.cpu()).double()
+        return torch.multinomial(shares[self.y.cpu()], len(self.x), True, generator=rng)
 
     def run(self, images: int, stop: Callable[[], bool] = never) -> dict[str, float]:
         """Train until `images` were seen since the start; the mean of every loss term over them.

@@ -40,3 +40,12 @@ def g_fake(kind: Adversarial, logits: Tensor) -> Tensor:
 def uniform_like(logits: Tensor, low: float, high: float) -> Tensor:
     """Targets U[low, high], one per sample."""
     return torch.empty_like(logits).uniform_(low, high)
+
+
+def r1(logits: Tensor, x: Tensor) -> Tensor:
+    """R1, 1/2 E ||d D(x) / d x||^2 at real images (Mescheder 2018, eq. 9).
+
+    `x` [N, ...] requires a gradient and `logits` [N] depend on it.
+    """
+    (grad,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return grad.flatten(1).square().sum(dim=1).mean() / 2

@@ -1,0 +1,45 @@
+"""ADC-GAN (Hou, Cao, Shen, Cheng 2022, arXiv:2107.10060): one head that tells class and origin.
+
+It has 2K classes, real and fake ones of each label; G seeks the real and shuns the fake one.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.acgan import Acgan
+from trainables.core.gan import Batch, Terms
+
+
+class Adcgan(Acgan):
+    """D's outputs are the adversarial logit, and for each class a real and a fake logit."""
+
+    def class_outputs(self) -> int:
+        return 2 * self.images.classes
+
+    def class_logits(self, out: Tensor) -> Tensor:
+        return out[:, 1:].view(len(out), -1, 2).logsumexp(dim=2)
+
+    def loss(self, out: Tensor, y: Tensor, fake: bool) -> Tensor:
+        """Cross-entropy for the real or the fake class of y."""
+        return F.cross_entropy(out[:, 1:], 2 * y + fake)
+
+    def weights(self, player: str) -> dict[str, float]:
+        weights = super().weights(player)
+        return weights | {"class_as_fake": -weights["class"]} if player == "g" else weights
+
+    def terms_d(self, real: Tensor, fake: Tensor, b: Batch) -> Terms:
+        return super().terms_d(real, fake, b) | {
+            "class_real": self.loss(real, b.y, fake=False),
+            "class_fake": self.loss(fake, b.y_fake, fake=True),
+        }
+
+    def terms_g(self, fake: Tensor, b: Batch) -> Terms:
+        return super().terms_g(fake, b) | {
+            "class": self.loss(fake, b.y_fake, fake=False),
+            "class_as_fake": self.loss(fake, b.y_fake, fake=True),
+        }
+
+
+VARIANT = Adcgan

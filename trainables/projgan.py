@@ -1,0 +1,39 @@
+"""Projection discriminator (Miyato and Koyama 2018, arXiv:1802.05637): labels enter D last.
+
+D(x, y) = psi(phi(x)) + <V_y, phi(x)> (eq. 3), with phi the features and psi linear.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from trainables.core.gan import Player
+from trainables.dcgan import Dcgan
+
+
+class Projgan(Dcgan):
+    """A DCGAN whose D adds the inner product of its features with an embedding of the label."""
+
+    conditional: ClassVar[bool] = True
+
+    def build(self) -> dict[str, Player]:
+        players, c = super().build(), self.config
+        self.V = nn.Linear(self.images.classes, 16 * c.f, bias=False)
+        nn.init.normal_(self.V.weight, 0.0, 0.02)
+        if c.d_norm == "sn":
+            spectral_norm(self.V)
+        players["d"].networks.append(self.V)
+        return players
+
+    def discriminate(self, x: Tensor, y: Tensor) -> Tensor:
+        features = self.D.features(x)
+        own = self.V(F.one_hot(y, self.images.classes).to(features.dtype))
+        out: Tensor = self.D.linear(features) + (own * features).sum(dim=1, keepdim=True)
+        return out.float()
+
+
+VARIANT = Projgan

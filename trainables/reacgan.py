@@ -1,0 +1,69 @@
+"""ReACGAN (Kang, Shim, Cho, Park 2021, arXiv:2111.01118): D2D-CE in place of cross-entropy.
+
+Features and class proxies lie on a sphere, which bounds the gradient; an image is compared with
+its own class's proxy and with the images of other classes in its batch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from trainables.acgan import Acgan, AcganConfig
+from trainables.core.gan import Player
+from trainables.dcgan import Weight
+
+
+class ReacganConfig(AcganConfig, frozen=True):
+    class_fake: Weight = 0.0
+    temperature: Annotated[float, Field(gt=0, strict=True)] = 0.5  # tau
+    margin: Annotated[float, Field(ge=-1, le=1, strict=True)] = 0.98  # m_p; m_n is 1 - m_p
+
+
+class Reacgan(Acgan):
+    """D's outputs are the adversarial logit and an embedding; proxies are D's to train."""
+
+    EMBEDDING: ClassVar[int] = 128
+
+    config_type = ReacganConfig
+    config: ReacganConfig
+
+    def build(self) -> dict[str, Player]:
+        players = super().build()
+        self.proxies = nn.Embedding(self.images.classes, self.EMBEDDING)
+        players["d"].networks.append(self.proxies)
+        return players
+
+    def class_outputs(self) -> int:
+        return self.EMBEDDING
+
+    def class_logits(self, out: Tensor) -> Tensor:
+        proxies = F.normalize(self.proxies.weight)
+        return F.linear(F.normalize(out[:, 1:]), proxies) / self.config.temperature
+
+    def class_loss(self, out: Tensor, y: Tensor) -> Tensor:
+        c = self.config
+        return d2d_ce(
+            F.normalize(out[:, 1:]), F.normalize(self.proxies(y)), y, c.temperature, c.margin
+        )
+
+
+def d2d_ce(
+    features: Tensor, proxies: Tensor, y: Tensor, temperature: float, margin: float
+) -> Tensor:
+    """D2D-CE (eq. 9): unit features [N, E], the unit proxies [N, E] of their labels y [N].
+
+    Similarities above `margin` to the own proxy, and below 1 - `margin` to images of other
+    classes, are good enough and pull no more.
+    """
+    own = (features * proxies).sum(dim=1).sub(margin).clamp(max=0) / temperature
+    others = (features @ features.T).sub(1 - margin).clamp(min=0) / temperature
+    others = others.masked_fill(y[:, None] == y, -torch.inf)
+    return (torch.cat([own[:, None], others], dim=1).logsumexp(dim=1) - own).mean()
+
+
+VARIANT = Reacgan

@@ -1,0 +1,46 @@
+"""TAC-GAN (Gong, Xu, Li, Zhang, Batmanghelich 2019, arXiv:1907.02690): a twin class head.
+
+ACGAN with its class loss on real images alone also lowers H_Q(Y|X), which costs diversity; the
+twin, trained on fakes alone, estimates that term, and G is paid back for it.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.acgan import Acgan, AcganConfig
+from trainables.core.gan import Batch, Terms
+from trainables.dcgan import Weight
+
+
+class TacganConfig(AcganConfig, frozen=True):
+    class_fake: Weight = 0.0  # the twin is for fakes
+
+
+class Tacgan(Acgan):
+    """D's outputs are the adversarial logit, K class logits and the twin's K."""
+
+    config_type = TacganConfig
+
+    def class_outputs(self) -> int:
+        return 2 * self.images.classes
+
+    def class_logits(self, out: Tensor) -> Tensor:
+        return out[:, 1 : 1 + self.images.classes]
+
+    def twin_loss(self, out: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(out[:, 1 + self.images.classes :], y)
+
+    def weights(self, player: str) -> dict[str, float]:
+        weights = super().weights(player)
+        return weights | {"class_twin": -weights["class"]} if player == "g" else weights
+
+    def terms_d(self, real: Tensor, fake: Tensor, b: Batch) -> Terms:
+        return super().terms_d(real, fake, b) | {"class_twin": self.twin_loss(fake, b.y_fake)}
+
+    def terms_g(self, fake: Tensor, b: Batch) -> Terms:
+        return super().terms_g(fake, b) | {"class_twin": self.twin_loss(fake, b.y_fake)}
+
+
+VARIANT = Tacgan
