@@ -85,6 +85,14 @@ class CellRun:
         self.stop = stop
         self.folder = Records(shared.folder).cell_folder(cell.id)
         self._take()
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        cell, shared, device = self.cell, self.shared, self.device
         self.marks = shared.ticks[cell.phase]
         self.reference = Reference.from_state(dict(shared.references[shared.task(cell)]))
         torch.manual_seed(cell.seed)
@@ -225,6 +233,8 @@ class CellRun:
                     setattr(self, name, state[name])
                 self.loop.restore(state["loop"])
                 break
+            # Else it would pass for the newest, and the next ones be deleted as older.
+            path.rename(path.with_suffix(".damaged"))
         write_json(self.folder / "ticks.json", self.rows)
 
 

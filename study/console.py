@@ -57,7 +57,7 @@ class Display:
             for cell_id in self.records.ids()
         )
         self.progress.update(self.task, completed=done)
-        figures = error or self._figures(rows[-1])
+        figures = error or (self._figures(rows[-1]) if rows else "no row")
         self.say(
             f"[{done:>3}/{self.total}] {cell.label}: {result['outcome']}, {at}, {figures}"
             f" ({result['seconds']:.0f} s)"

@@ -37,6 +37,7 @@ from study.trial import StopFile, StudyTrial
 
 GRACE = 10  # seconds that cells have to checkpoint once they are to stop
 RESTARTS = 3  # of Ray, where it dies again and again before any cell has a new tick
+ECHO = 0.5  # seconds in which a second signal is the first one again: timeout(1) sends two
 
 
 def run_cells(
@@ -47,28 +48,26 @@ def run_cells(
     observer: Observer,
     report: Callable[[str], None],
 ) -> bool:
-    """Run every cell that is missing; False where a signal, or a full disk, ended it early.
+    """Run every cell that is missing; False where it ended early: by a signal, a full disk, or
+    because Ray died several times in a row.
 
     Args:
         report: called with one line where something goes wrong that the study survives.
-
-    Raises:
-        RuntimeError: Ray died several times in a row.
     """
     ticks, deaths = -1, 0
     while True:
         searcher = StudySearcher(plan, records, observer)
         with Watch(searcher) as watch:
-            start_ray(resources.cpus * resources.concurrent)
-            watch.ray()
+            watch.start_ray(resources.cpus * resources.concurrent)
             _tune(searcher, shared, resources)
-        if not watch.ray_died:
+        if watch.asked or not watch.ray_died:
             break
         ray.shutdown()
         before, ticks = ticks, sum(len(records.rows(cell)) for cell in records.ids())
         deaths = deaths + 1 if ticks == before else 1
         if deaths > RESTARTS:
-            raise RuntimeError(f"Ray died {deaths} times in a row")
+            report(f"stopped: Ray died {deaths} times in a row{watch.why}")
+            break
         report("Ray died: it is started again, and the cells go on")
     if searcher.problem:
         report(f"stopped: {searcher.problem}; the same command goes on")
@@ -112,9 +111,11 @@ class Watch:
     NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, searcher: StudySearcher) -> None:
-        self.searcher, self.ray_died = searcher, False
-        self._ray: list[psutil.Process] = []
-        self._deadline = math.inf
+        self.searcher = searcher
+        self.asked = False  # to stop, by a signal
+        self.ray_died, self.why = False, ""
+        self._ray: list[psutil.Process] | None = None  # its processes, once it has started
+        self._since, self._deadline = math.inf, math.inf
 
     def __enter__(self) -> Watch:
         StopFile(self.searcher.records.folder).path.unlink(missing_ok=True)  # of a killed run
@@ -127,12 +128,14 @@ class Watch:
         self._thread.start()
         return self
 
-    def ray(self) -> None:
-        """Ray has started: these are its processes, where it is not a cluster's."""
+    def start_ray(self, cpus: int) -> None:
+        start_ray(cpus)
         children = psutil.Process().children()
         self._ray = [child for child in children if child.name() in ("raylet", "gcs_server")]
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> bool:
         signal.alarm(0)
         signal.set_wakeup_fd(self._fd)
         for number, handler in self._handlers.items():
@@ -141,8 +144,15 @@ class Watch:
         self._thread.join()
         self._ours.close()
         StopFile(self.searcher.records.folder).path.unlink(missing_ok=True)
-        # The grace is over: the cells that did not make it have their last tick on record.
-        return kind is not None and issubclass(kind, KeyboardInterrupt) and self.searcher.stopping
+        if isinstance(error, Exception) and not self._ray_lives():
+            self.ray_died, self.why = True, f": {error}".splitlines()[0]
+            return True
+        # The grace is over: the cells that did not make it have their last tick on record. Ray's
+        # own handler of SIGTERM, in place while it starts, exits.
+        return isinstance(error, KeyboardInterrupt | SystemExit) and self.searcher.stopping
+
+    def _ray_lives(self) -> bool:
+        return self._ray is not None and not self.ray_died and all(map(_runs, self._ray))
 
     def _work(self) -> None:
         self._ours.settimeout(0.5)  # seconds between two looks at Ray
@@ -152,16 +162,18 @@ class Watch:
             except TimeoutError:
                 if time.monotonic() > self._deadline:  # not even the main thread answers
                     self._end_at_once()
-                if not self.ray_died and not all(map(_runs, self._ray)):
+                if self._ray is not None and not self.ray_died and not self._ray_lives():
                     self.ray_died = True
                     self._stop()
                 continue
             if not heard:
                 return
             if heard[0] in self.NUMBERS:
-                if self.searcher.stopping and not self.ray_died:
+                if self.asked and time.monotonic() > self._since + ECHO:
                     self._end_at_once()
-                self._stop()
+                if not self.asked:
+                    self.asked, self._since = True, time.monotonic()
+                    self._stop()
 
     def _stop(self) -> None:
         self.searcher.stop()
@@ -176,7 +188,9 @@ class Watch:
 
 
 def _runs(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def start_ray(cpus: int) -> None:
@@ -188,6 +202,7 @@ def start_ray(cpus: int) -> None:
     if not ray.is_initialized():
         handler = signal.getsignal(signal.SIGTERM)
         ray.init(
+            address="local",  # whatever else runs on this machine
             num_cpus=cpus,
             include_dashboard=False,
             log_to_driver=False,

@@ -59,6 +59,12 @@ class StudyLock:
         self._thread = threading.Thread(target=self._work, name="study lock", daemon=True)
         self._thread.start()
 
+    def __enter__(self) -> StudyLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def release(self) -> None:
         self._released.set()
         self._thread.join()

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,6 +203,7 @@ def write_study(
     else:  # another command may have begun it since ours looked
         refuse_changes(value, plan.definition(), records.folder)
     check_digest(value, records.folder, dataset)
+    value.setdefault("folder", uuid.uuid4().hex)  # tells its runs in MLflow from all others
     value |= {
         "title": plan.study.title,
         "command": command,
@@ -225,8 +227,16 @@ def check_digest(known: Mapping[str, Any], folder: Path, dataset: Dataset) -> No
 
 
 def check_cell(records: Records, cell_id: str) -> None:
-    """Refuse to verify what is not an accepted cell with rows."""
-    accepted = [known for known in records.ids() if records.result(known) and records.rows(known)]
+    """Refuse to verify what is not an accepted cell with rows, or has no yardstick any more."""
+    try:
+        accepted = [known for known in records.ids() if records.result(known)]
+        accepted = [known for known in accepted if records.rows(known)]
+        if cell_id in accepted:
+            records.cell(cell_id), records.attempts(cell_id)
+    except ValueError as error:
+        raise BadInputError(f"--verify {cell_id!r}: {error}") from None
+    if accepted and not (records.folder / "yardstick.pt").is_file():
+        raise BadInputError(f"--verify {cell_id!r}: {records.folder}: yardstick.pt is lost")
     if cell_id not in accepted:
         there = f"{len(accepted)} cells, {accepted[0]} to {accepted[-1]}" if accepted else "no cell"
         raise BadInputError(

@@ -20,10 +20,12 @@ CLOCK = ("seconds", "images_per_second")  # of a row: what two runs of one cell 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary name, flush, rename: a reader sees the old file or the new, whole.
 
+    When it returns, the new file outlives a power cut.
+
     Raises:
         OSError: the disk is full, or the like; it names the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -32,11 +34,28 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
+        _flush(path.parent)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _make(folder: Path) -> None:
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _flush(folder.parent)
+
+
+def _flush(folder: Path) -> None:
+    """Until then a file's name, or a new folder's, may be lost with the power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -134,9 +153,12 @@ class Records:
         """Set damaged files aside, so that their cells run again; one line for each.
 
         Called before anything is run. Our own writes are atomic: a torn file is the file system's.
+        What a killed command left half-done is cleared away.
         """
         lines = []
         for folder in sorted(self.folder.glob("cells/*/")):
+            for path in folder.glob("**/.*.*"):  # half-written, by one that was killed
+                path.unlink()
             damaged = [path for path in sorted(folder.glob("*.json")) if not _is_whole(path)]
             if damaged and (folder / "result.json").exists():
                 damaged.append(folder / "result.json")  # accepted on the word of what is lost
@@ -145,6 +167,9 @@ class Records:
             if damaged:
                 names = ", ".join(dict.fromkeys(path.name for path in damaged))
                 lines.append(f"{folder}: damaged, so this cell runs again: {names}")
+            if (folder / "result.json").exists():
+                for path in folder.glob("checkpoints/*"):  # it was killed on the way
+                    path.unlink()
         return lines
 
     def accept(self, cell_id: str, result: dict[str, Any]) -> None:

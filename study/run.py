@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import shlex
 import signal
@@ -194,22 +195,29 @@ def dry_run(plan: Plan, resources: Resources, display: Display) -> int:
 def verify(
     args: argparse.Namespace, plan: Plan, records: Records, resources: Resources, display: Display
 ) -> int:
-    """Run an accepted cell again, as it ran then, and say where it first differs."""
+    """Run an accepted cell again, as it ran then, and say where it first differs.
+
+    Nothing is written to the study's folder.
+    """
     from study import environment, prepare
     from study.plan import Cell, difference
     from study.sharing import make_shared
     from study.verify import verify
 
     study, attempts = records.study(), records.attempts(args.verify)
-    then = study["runs"][attempts[-1]["run"]]
+    cell = Cell.from_json(records.cell(args.verify))
+    runs = [study["runs"][attempt["run"]] for attempt in attempts]
+    then = runs[-1]
+    if len(threads := {run["cpus_per_trial"] for run in runs}) > 1:
+        display.say(f"{cell.id} ran with {sorted(threads)} threads in turn: it cannot be repeated")
     resources = dataclasses.replace(resources, cpus=then["cpus_per_trial"])
+    plan = dataclasses.replace(plan, only=cell.condition_name)
     dataset = prepare.load_data(plan.data, args.data_dir, args.storage)
     prepare.check_digest(study, records.folder, dataset)
     bf16 = study["definition"]["bf16"]
     shared = make_shared(plan, records, dataset, args.storage, args.fid_weights, bf16, display.say)
-    label = f"{args.verify} ({Cell.from_json(records.cell(args.verify)).label})"
-    rows = len(records.rows(args.verify))
-    line = verify(records, args.verify, shared, resources)
+    label, rows = f"{cell.id} ({cell.label})", len(records.rows(cell.id))
+    line = verify(records, cell.id, shared, resources)
     if line is None:
         display.say(f"{label}: equal, all {rows} rows")
         return COMPLETE
@@ -238,39 +246,39 @@ def execute(
 
     uri = args.tracking_uri or default_uri(args.storage)
     began = (records.folder / "study.json").exists()
-    if began:
-        lock = prepare.lock(records.folder)
-        for damage in records.mend():
-            display.say(damage)
-    mirror = None
-    if finished := began and is_finished(plan, records):
-        display.say(f"{records.folder}: every cell is accepted, nothing to run")
-    else:
-        from study.sharing import make_shared
+    with contextlib.ExitStack() as stack:
+        if began:
+            stack.enter_context(prepare.lock(records.folder))
+            for damage in records.mend():
+                display.say(damage)
+        mirror = None
+        if finished := began and is_finished(plan, records):
+            display.say(f"{records.folder}: every cell is accepted, nothing to run")
+        else:
+            from study.sharing import make_shared
 
-        dataset = prepare.load_data(plan.data, args.data_dir, args.storage)
-        prepare.check_batches(plan, dataset)
-        if not began:
-            lock = prepare.lock(records.folder)
-        bf16 = prepare.write_study(records, plan, dataset, resources, data_line, scale, command)
-        shared = make_shared(
-            plan, records, dataset, args.storage, args.fid_weights, bf16, display.say
-        )
-        from study.engine import run_cells
+            dataset = prepare.load_data(plan.data, args.data_dir, args.storage)
+            prepare.check_batches(plan, dataset)
+            if not began:
+                stack.enter_context(prepare.lock(records.folder))
+            bf16 = prepare.write_study(records, plan, dataset, resources, data_line, scale, command)
+            shared = make_shared(
+                plan, records, dataset, args.storage, args.fid_weights, bf16, display.say
+            )
+            from study.engine import run_cells
 
-        mirror = following = Mirror(uri, args.storage, records)
+            mirror = following = Mirror(uri, args.storage, records)
 
-        def observe(cell: Cell, result: dict[str, Any] | None) -> None:
-            display(cell, result)
-            following.touch(cell.id)
+            def observe(cell: Cell, result: dict[str, Any] | None) -> None:
+                display(cell, result)
+                following.touch(cell.id)
 
-        with display.progress:
-            finished = run_cells(plan, records, shared, resources, observe, display.say)
-    mirror = mirror or Mirror(uri, args.storage, records)
-    page = report.write(records)
-    cells, claims = records.cells(), report.claims_frame(records)
-    mirror.close(page, dict(zip(claims["id"], claims["verdict"], strict=True)), finished)
-    lock.release()
+            with display.progress:
+                finished = run_cells(plan, records, shared, resources, observe, display.say)
+        mirror = mirror or Mirror(uri, args.storage, records)
+        page = report.write(records)
+        cells, claims = records.cells(), report.claims_frame(records)
+        mirror.close(page, dict(zip(claims["id"], claims["verdict"], strict=True)), finished)
     if mirror.problem:
         display.say(f"mlflow: {uri} is behind ({mirror.problem}); the same command catches up")
     display.summary(cells, claims)

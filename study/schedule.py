@@ -12,7 +12,6 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from study.cell import checkpoints
 from study.plan import Cell, Plan, confirmations
 from study.records import Records, write_json
 from study.search import ConditionSearch
@@ -26,7 +25,7 @@ Observer = Callable[[Cell, dict[str, Any] | None], None]
 
 
 class StudySearcher(Searcher):
-    """Hands out what is missing: unfinished cells, then searches, then confirm cells.
+    """Hands out what is missing: searches, unfinished cells first, then confirm cells.
 
     Confirm cells of the reference fill the machine while a search waits for its last trials; those
     of the best configuration come when their condition's search is over.
@@ -36,7 +35,7 @@ class StudySearcher(Searcher):
         super().__init__(metric="objective", mode="min")
         self.plan, self.records, self.observer = plan, records, observer
         self.searches = {name: ConditionSearch(plan, name, records) for name in plan.searched}
-        self.queue = [cell for search in self.searches.values() for cell in search.unfinished]
+        self.queue: list[Cell] = []  # those that crashed and are tried again
         self.running: dict[str, Cell] = {}  # by Ray's trial id
         self.given: set[str] = set()  # ids of cells that were handed out
         self.stopped: set[str] = set()  # ids of cells that were stopped early
@@ -78,7 +77,7 @@ class StudySearcher(Searcher):
     def _next(self) -> Cell | None:
         if self.queue:
             return self.queue.pop(0)
-        for search in sorted(self.searches.values(), key=lambda s: s.asked):
+        for search in sorted(self.searches.values(), key=lambda s: s.given):
             if (cell := search.ask()) is not None:
                 return cell
         missing = [c for c in confirmations(self.plan, self.records) if c.id not in self.given]
@@ -100,7 +99,9 @@ class StudySearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Accept the cell, or queue it again where its code crashed and it may be tried again."""
-        cell = self.running.pop(trial_id)
+        cell = self.running.pop(trial_id, None)
+        if cell is None:  # Ray tells twice where it stumbled over the first time
+            return
         try:
             self._end(cell, {"outcome": "died"} if error else result or {})
         except OSError as problem:
@@ -151,7 +152,7 @@ class StudySearcher(Searcher):
             "ended": now(),
         }
         self.records.accept(cell.id, accepted)
-        for path in checkpoints(folder):
+        for path in (folder / "checkpoints").glob("*"):
             path.unlink()
         if cell.phase == "search":
             self.searches[cell.condition_name].tell(cell, outcome, rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -20,7 +19,7 @@ class Fixed:
     """A trial without the parameters that --set fixes: they may lie outside the space, so Optuna
     never hears of them."""
 
-    def __init__(self, trial: optuna.Trial, values: Mapping[str, Any]) -> None:
+    def __init__(self, trial: optuna.trial.BaseTrial, values: Mapping[str, Any]) -> None:
         self.trial, self.values = trial, values
 
     def __getattr__(self, name: str) -> Any:
@@ -46,14 +45,11 @@ class ConditionSearch:
         """Reads the condition's search cells from the records."""
         assert plan.study.space is not None
         self.plan, self.condition = plan, condition
-        self.distributions = {
-            name: optuna.distributions.json_to_distribution(json.dumps(value))
-            for name, value in describe_space(plan.study).items()
-        }
+        self.names = list(describe_space(plan.study))
         self.cells: dict[int, Cell] = {}  # all that were ever asked for, by number
         self.ended: dict[int, optuna.trial.FrozenTrial] = {}
         self.running: dict[str, optuna.Trial] = {}  # by cell id
-        self.unfinished: list[Cell] = []
+        self.handed: set[int] = set()  # numbers of cells that this command began or goes on with
         cells = [Cell.from_json(records.cell(cell_id)) for cell_id in records.ids()]
         for cell in sorted(cells, key=lambda c: c.number or 0):
             if cell.phase == "search" and cell.condition_name == condition:
@@ -61,33 +57,43 @@ class ConditionSearch:
                 self.cells[cell.number] = cell
                 if result := records.result(cell.id):
                     self.tell(cell, result["outcome"], records.rows(cell.id))
-                else:
-                    self.unfinished.append(cell)
 
     @property
-    def asked(self) -> int:
-        return len(self.cells)
+    def given(self) -> int:
+        """How many cells ended or were handed out."""
+        return len(self.handed | self.ended.keys())
 
     def ask(self) -> Cell | None:
         """The next search cell; None where the budget is spent or an earlier cell must end first.
 
-        The first is the reference.
+        It is the lowest number that has neither ended nor been handed out: a cell that an earlier
+        command began, or lost, comes before new ones. The first is the reference.
         """
-        number = next(n for n in range(self.asked + 1) if n not in self.cells)
-        known = range(max(0, number - self.plan.budget.parallel + 1))
-        if number >= self.plan.budget.trials or any(n not in self.ended for n in known):
+        open_ = (
+            n for n in range(self.plan.budget.trials) if n not in self.handed | set(self.ended)
+        )
+        number = next(open_, None)
+        if number is None:
             return None
+        known = range(max(0, number - self.plan.budget.parallel + 1))
+        if any(n not in self.ended for n in known):
+            return None
+        self.handed.add(number)
+        if number not in self.cells:
+            self._suggest(number)
+        return self.cells[number]
+
+    def _suggest(self, number: int) -> None:
         start = None
         if number == 0:
             recipe = self.plan.hyperparameters(self.condition)
-            known_values = {k: recipe[k] for k in self.distributions if k in recipe}
+            known_values = {k: recipe[k] for k in self.names if k in recipe}
             start = {**known_values, **self.plan.study.start}
         trial = self._trial(number, start)
         values = self._values(trial)
         cell = self.plan.search_cell(self.condition, number, trial.params, values)
         self.cells[number] = cell
         self.running[cell.id] = trial
-        return cell
 
     def _trial(self, number: int, values: Mapping[str, Any] | None) -> optuna.Trial:
         """Optuna's trial of a cell, in a study that holds what the cell may know.
@@ -117,7 +123,7 @@ class ConditionSearch:
             study.enqueue_trial(dict(values))
         return study.ask()
 
-    def _values(self, trial: optuna.Trial) -> dict[str, Any]:
+    def _values(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         assert self.plan.study.space is not None
         return self.plan.study.space(cast(optuna.Trial, Fixed(trial, self.plan.overrides)))
 
@@ -143,11 +149,13 @@ class ConditionSearch:
 
     def _frozen(self, cell: Cell, state: TrialState, rows: list[Row]) -> optuna.trial.FrozenTrial:
         suggested, objective = cell.suggested or {}, self.plan.study.objective
+        again = optuna.trial.FixedTrial(dict(suggested))
+        self._values(again)  # what it was suggested from
         return optuna.trial.create_trial(
             state=state,
             value=rows[-1][objective] if state == TrialState.COMPLETE else None,
             params=dict(suggested),
-            distributions={name: self.distributions[name] for name in suggested},
+            distributions=again.distributions,
             intermediate_values=self._reported(rows),
         )
 

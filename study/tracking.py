@@ -12,6 +12,7 @@ import os
 import queue
 import re
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from study.records import Records, Row
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # its migrations are no news to a user
 
 IMAGE = re.compile(r"samples\W+step\W+(\d+)\W")  # what log_image calls its files
+PATIENCE = 10  # seconds in which a failing MLflow is tried again at the end
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED"}  # every other end is FAILED
 
 
@@ -75,8 +77,9 @@ class Mirror:
         for cell_id in self.records.ids():
             self._queue.put(cell_id)
         self._end = (report, verdicts, finished)
-        self._queue.put(None)
         seconds = 60 if finished else 5
+        self._patient_until = time.monotonic() + min(seconds, PATIENCE)
+        self._queue.put(None)
         self._thread.join(seconds)
         if self._thread.is_alive():
             self.problem = f"it did not take everything within {seconds} s"
@@ -107,6 +110,10 @@ class Mirror:
                 self._places = None
                 problem = f"{type(error).__name__}: {error}".splitlines()[0]
             self.problem = problem
+            if closing and problem and time.monotonic() < self._patient_until:
+                closing = False
+                time.sleep(0.5)
+                self._queue.put(None)
 
     def _connect(self) -> dict[str, Place]:
         """Find or make the experiment and the parent run; where every cell's run stands."""
@@ -120,6 +127,7 @@ class Mirror:
         else:
             self._experiment = experiment.experiment_id
         self._common = {
+            "folder": study["folder"],
             "data": study["definition"]["data"],
             "git_commit": study["runs"][-1]["git_commit"],
         }
@@ -140,12 +148,14 @@ class Mirror:
         return {cell_id: _place(run) for cell_id, run in runs.items()}
 
     def _all_runs(self) -> list[Run]:
-        """All runs of the experiment, the oldest first."""
+        """All runs of this folder, the oldest first. Others may be in the experiment: a user's, or
+        those of the same study run elsewhere."""
         runs: list[Run] = []
         token = None
         while token != "":
             page = self._client.search_runs(
                 [self._experiment],
+                f"tags.folder = '{self._common['folder']}'",
                 order_by=["attributes.start_time ASC"],
                 max_results=1000,
                 page_token=token,

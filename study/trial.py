@@ -96,7 +96,10 @@ class StudyTrial(tune.Trainable):
         except FloatingPointError as error:
             return {"done": True, "outcome": "diverged", "error": str(error)}
         except (torch.OutOfMemoryError, MemoryError) as error:
-            return {"done": True, "outcome": "out_of_memory", "error": str(error)}
+            line = str(error) or type(error).__name__
+            return {"done": True, "outcome": "out_of_memory", "error": line}
+        except TimeoutError:  # another process has the cell's folder
+            return {"done": True, "outcome": "died"}
         except Exception as error:  # a bug in a variant: the driver may try again, others go on
             if isinstance(error, OSError) and error.errno in STORAGE:
                 return {"done": True, "storage": str(error)}

@@ -70,8 +70,10 @@ def best_cells(records: Records) -> list[str]:
     return ids
 
 
-def compare_link(address: str, uri: str, name: str, cells: Sequence[str]) -> str | None:
-    """MLflow's page that compares the runs of `cells`; None where it has none of them."""
+def compare_link(
+    address: str, uri: str, name: str, folder: str, cells: Sequence[str]
+) -> str | None:
+    """MLflow's page that compares the runs of a folder's `cells`; None where it has none."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
@@ -79,7 +81,8 @@ def compare_link(address: str, uri: str, name: str, cells: Sequence[str]) -> str
     if experiment is None:
         return None
     number = experiment.experiment_id
-    found = [client.search_runs([number], f"tags.cell = '{cell}'", max_results=1) for cell in cells]
+    tags = [f"tags.folder = '{folder}' and tags.cell = '{cell}'" for cell in cells]
+    found = [client.search_runs([number], tag, max_results=1) for tag in tags]
     ids = [runs[0].info.run_id for runs in found if runs]
     if not ids:
         return None
@@ -155,8 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from study.report import find
 
             records = find(asked.storage, asked.name)
-            cells = best_cells(records)
-            link = compare_link(address, uri, records.folder.name, cells) if cells else None
+            cells, folder = best_cells(records), records.study().get("folder", "")
+            link = compare_link(address, uri, records.folder.name, folder, cells) if cells else None
             missing = f"nothing to compare: MLflow has no finished confirm cell of {asked.name}"
             lines.append(f"compare the best of {asked.name}: {link}" if link else missing)
         return serve(server_command(uri, asked.storage, asked.port), asked.port, lines)

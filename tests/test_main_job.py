@@ -5,6 +5,7 @@ Where these fail, `python -m study.run` does not end, repeats work, or loses it.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -33,6 +35,7 @@ def start(storage: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -113,23 +116,79 @@ def test_finished_study_starts_something(storage: Path) -> None:
     assert time.monotonic() - began < 60  # 15 on a machine with nothing else to do
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def family(running: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The command and all that it started."""
+    own = psutil.Process(running.pid)
+    return [own, *own.children(recursive=True)]
+
+
+def interrupted(running: subprocess.Popen[str], ours: list[psutil.Process]) -> str:
+    """It ends within seconds, with all that it started; what it printed."""
+    out, err = running.communicate(timeout=45)
+    assert running.returncode == 130, err
+    assert "Traceback" not in err + out
+    _, alive = psutil.wait_procs(ours, timeout=10)
+    assert not alive
+    return out
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGTERM to the group"])
 def test_interrupted_run_leaves_processes_or_loses_cells(
-    storage: Path, tmp_path: Path, number: signal.Signals
+    storage: Path, tmp_path: Path, how: str
 ) -> None:
+    """timeout(1), systemd and batch systems signal the whole group: Ray dies of it, too."""
     shutil.copytree(storage / "cache", tmp_path / "cache")
     running = start(tmp_path)
     wait_for(tmp_path, 2, running)
-    running.send_signal(number)
-    out, err = running.communicate(timeout=60)
-    assert running.returncode == 130, err
-    assert "Traceback" not in err
+    ours = family(running)
+    if how == "SIGTERM to the group":
+        os.killpg(running.pid, signal.SIGTERM)
+    else:
+        running.send_signal(signal.Signals[how])
+    out = interrupted(running, ours)
     assert "report: " in out
+    assert "Ray died" not in out
     before = results(tmp_path)
     again = start(tmp_path)
     _, err = again.communicate()
     assert again.returncode == 0, err
     assert before.items() <= results(tmp_path).items()
+
+
+def test_second_signal_is_not_heard(storage: Path, tmp_path: Path) -> None:
+    """Who asks twice does not want to wait for checkpoints."""
+    shutil.copytree(storage / "cache", tmp_path / "cache")
+    running = start(tmp_path, "--set", "kimg=500", "--set", "tick_kimg=500")
+    while not list(tmp_path.glob(f"{NAME}/cells/*/ticks.json")):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+    ours = family(running)
+    for process in ours[1:]:  # none of them answers, so that the first signal has to wait
+        if process.name().startswith("ray::"):
+            process.suspend()
+    began = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    interrupted(running, ours)
+    assert time.monotonic() - began < 5
+
+
+def test_continued_cell_differs_from_one_run_through(storage: Path) -> None:
+    """--verify runs a cell again: one that the kill half-way hit, and two others."""
+    records = Records(storage / NAME)
+    attempts = {cell: len(records.attempts(cell)) for cell in records.ids()}
+    killed = max(attempts, key=lambda cell: attempts[cell])
+    assert attempts[killed] > 1, "the kill hit no cell"
+    before = results(storage)
+    for cell in [killed, *(cell for cell in records.ids() if cell != killed)][:3]:
+        run = start(storage, "--verify", cell)
+        out, err = run.communicate()
+        assert run.returncode == 0, err + out
+        assert f"{cell} (" in out
+        assert "equal, all 2 rows" in out
+    assert results(storage) == before
 
 
 def test_larger_number_of_seeds_repeats_cells(storage: Path, tmp_path: Path) -> None:

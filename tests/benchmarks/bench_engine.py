@@ -84,7 +84,7 @@ def ours(cells: int) -> float:
         records, plan = Records(storage / "bench"), plan_of(cells)
         head = {
             "title": "bench", "definition": plan.definition(), "runs": [{"git_commit": "-"}],
-            "reference": plan.definition()["reference"],
+            "reference": plan.definition()["reference"], "folder": "bench",
         }  # fmt: skip
         write_json(records.folder / "study.json", head)
         shared = Shared(

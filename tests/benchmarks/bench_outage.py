@@ -33,7 +33,8 @@ def measure(storage: Path, kimg: int, third: float | None) -> float:
         code = running.wait()
         seconds = time.monotonic() - start
         assert code == 0, (storage / "chaos.log").read_text()
-        assert "is behind" not in (storage / "chaos.log").read_text()
+        log = (storage / "chaos.log").read_text()
+        assert "is behind" not in log, log
         assert kills.mlflow_rows(server.uri) == kills.recorded_rows(storage)
     return seconds
 

@@ -8,10 +8,9 @@ The finished cells are copies of a real one with other hyperparameters, from the
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 
 import optuna
+import psutil
 
 import search_spaces
 from study.plan import Cell
@@ -55,23 +55,26 @@ def measure(storage: Path, count: int) -> float:
     """Seconds until a cell that is not on record has its first tick."""
     known = set(Records(storage / NAME).ids())
     start = time.monotonic()
-    running = subprocess.Popen(
-        command(storage, count + 1),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    log = (storage / "log").open("w")
+    line = command(storage, count + 1)
+    running = subprocess.Popen(line, stdout=log, stderr=log, start_new_session=True)
     while not any(
         path.parent.parent.name not in known
         for path in (storage / NAME).glob("cells/*/samples/000000.png")
     ):
-        assert running.poll() is None, "it ended without a new cell"
+        assert running.poll() is None, (storage / "log").read_text()[-3000:]
         time.sleep(0.02)
     seconds = time.monotonic() - start
-    os.kill(running.pid, signal.SIGKILL)
+    workers = psutil.Process(running.pid).children(recursive=True)
+    running.kill()
     running.wait()
+    for worker in workers:  # else they would finish the cell that is to be forgotten
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.kill()
+    psutil.wait_procs(workers)
     for cell_id in Records(storage / NAME).ids():
         if cell_id not in known:
             shutil.rmtree(storage / NAME / "cells" / cell_id)
-    time.sleep(2)  # its workers go
     return seconds
 
 

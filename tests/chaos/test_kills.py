@@ -7,6 +7,7 @@ the long form.
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,16 @@ def test_killed_study_differs(tmp_path: Path) -> None:
     done = kills.run_with_kills(killed, KIMG, KILLS, seed=1)
     assert sum(done[kind] for kind in kills.KINDS) == KILLS, "it ended before all kills were done"
     assert kills.compare(through, killed) >= 8
+
+
+def test_dead_raylet_ends_the_command(tmp_path: Path) -> None:
+    running = kills.start(tmp_path, KIMG)
+    while len(kills.results(tmp_path)) < 2:
+        assert running.poll() is None, (tmp_path / "chaos.log").read_text()
+        time.sleep(0.05)
+    (raylet,) = kills.victims("raylet", running)
+    raylet.kill()
+    assert running.wait() == 0
+    log = (tmp_path / "chaos.log").read_text()
+    assert "Ray died: it is started again, and the cells go on" in log
+    assert "Traceback" not in log

@@ -195,16 +195,32 @@ class TestMending:
             tiny.write_cell(records, cell, tiny.rows(3.0, 2.0))
             write_json(records.cell_folder(cell.id) / "attempts.json", [{"error": None}])
         torn = records.cell_folder(cells[0].id) / name
-        torn.write_bytes(torn.read_bytes()[:size])
+        left = torn.read_bytes()[:size]
+        torn.write_bytes(left)
         (line,) = records.mend()
         assert str(torn.parent) in line
         assert name in line
-        assert torn.with_suffix(".damaged").read_bytes() == b"" or size
+        assert torn.with_suffix(".damaged").read_bytes() == left
         assert not torn.exists()
         again = Records(records.folder)
         assert again.result(cells[0].id) is None
         assert again.result(cells[1].id)
         assert again.mend() == []
+
+    def test_leftovers_of_a_killed_command_stay_for_ever(
+        self, records: Records, plan: Plan
+    ) -> None:
+        """Checkpoints of an accepted cell, and files that were being written."""
+        for number, outcome in enumerate(("complete", None)):
+            cell = search(plan, number)
+            tiny.write_cell(records, cell, tiny.rows(3.0), outcome)
+            folder = records.cell_folder(cell.id) / "checkpoints"
+            folder.mkdir()
+            for name in ("000000030.pt", ".000000030.pt.k3x_"):
+                (folder / name).write_bytes(b"x")
+        assert records.mend() == []
+        (kept,) = records.folder.glob("cells/*/checkpoints/*")
+        assert kept == folder / "000000030.pt"
 
     def test_whole_records_are_set_aside(self, records: Records, plan: Plan) -> None:
         tiny.write_cell(records, search(plan, 0), tiny.rows(3.0))

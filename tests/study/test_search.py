@@ -139,8 +139,8 @@ class TestRebuilding:
             waiting.append(cell)
 
         rebuilt = ConditionSearch(plan, NAME, records)
-        assert rebuilt.unfinished == waiting
-        assert rebuilt.asked == 14
+        assert rebuilt.given == 12
+        assert [rebuilt.ask(), rebuilt.ask()] == waiting
         assert rebuilt.ask() is None
         for cell in waiting:
             live(rebuilt, records, cell)
@@ -159,6 +159,20 @@ class TestRebuilding:
         search = ConditionSearch(plan, NAME, Records(records.folder))
         assert search.ask() == cells[3]
 
+    def test_lost_folder_below_an_unfinished_one(self, plan: Plan, records: Records) -> None:
+        """What goes on is judged beside all cells before it: the lost one comes first."""
+        lived = ConditionSearch(plan, NAME, records)
+        run(lived, records, 3)
+        for _ in range(2):
+            cell = lived.ask()
+            assert cell is not None
+            tiny.write_cell(records, cell, tiny.rows(4, 3), None)
+        lost, other = (cell for cell in lived.cells.values() if cell.number in (3, 4))
+        shutil.rmtree(records.cell_folder(lost.id))
+        search = ConditionSearch(plan, NAME, Records(records.folder))
+        assert [search.ask(), search.ask()] == [lost, other]
+        assert not search.should_stop(other, tiny.rows(4, 3, 3))
+
     def test_continued_beside_unfinished_goes_another_way(
         self, plan: Plan, records: Records
     ) -> None:
@@ -167,7 +181,8 @@ class TestRebuilding:
         running = lived.ask()
         assert running is not None
         give(records, running)
-        assert ConditionSearch(plan, NAME, records).ask() == lived.ask()
+        rebuilt = ConditionSearch(plan, NAME, records)
+        assert [rebuilt.ask(), rebuilt.ask()] == [running, lived.ask()]
 
     def test_ends_are_mixed_up(self, plan: Plan, records: Records) -> None:
         """Optuna would take a diverged cell for a good or a merely slow one."""
@@ -222,7 +237,7 @@ class TestConditions:
                 run(ConditionSearch(plan, "classes=3", records), records, 12)
             run(ConditionSearch(plan, NAME, records), records, 11)
             search = ConditionSearch(plan, NAME, records)
-            assert search.asked == 11
+            assert search.given == 11
             found.append(search.ask())
         assert found[0] == found[1]
 
@@ -235,7 +250,7 @@ class TestConditions:
     def test_confirm_cells_are_replayed(self, plan: Plan, records: Records) -> None:
         for cell in plan.confirm_cells(NAME, plan.hyperparameters(NAME)):
             tiny.write_cell(records, cell, tiny.rows(9, 1))
-        assert ConditionSearch(plan, NAME, records).asked == 0
+        assert ConditionSearch(plan, NAME, records).cells == {}
 
 
 class TestFirstCell:
@@ -296,12 +311,13 @@ class TestEarlyStopping:
     def test_continued_cell_is_judged_otherwise(self, plan: Plan, records: Records) -> None:
         """Killed between its tick and the answer, it would go on where it would have stopped."""
         assert self.bad_one(plan, records, 100.0)
-        for cell in ConditionSearch(plan, NAME, records).unfinished[:4]:
+        *before, bad_one = ConditionSearch(plan, NAME, records).cells.values()
+        for cell in before:
             tiny.write_cell(records, cell, tiny.rows(*(10.0 - k for k in range(10))))
         for bad, stop in ((100.0, True), (1.0, False)):
             again = ConditionSearch(plan, NAME, records)
-            (cell,) = again.unfinished
-            assert again.should_stop(cell, tiny.rows(bad, bad, bad)) == stop
+            assert again.ask() == bad_one
+            assert again.should_stop(bad_one, tiny.rows(bad, bad, bad)) == stop
 
 
 class TestOverrides:
@@ -340,7 +356,7 @@ class TestOverrides:
                 assert overrides.items() <= cell.hyperparameters.items()
             plan = tiny.plan(budget_=tiny.budget(trials=TRIALS), overrides=overrides)
             again = ConditionSearch(plan, NAME, records)
-            assert again.asked == 3
+            assert again.given == 3
             assert again.ask() is not None
 
 

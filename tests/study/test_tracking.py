@@ -139,7 +139,6 @@ def test_run_does_not_say_what_its_cell_was(records: Records, plan: Plan) -> Non
         assert run.info.status == statuses[outcome]
         assert points(records, run) == once(records, cell)
         images = client(records).list_artifacts(run.info.run_id, "images")
-        print([file.path for file in images])
         steps = {file.path.split("step")[1][1:2] for file in images if "png" in file.path}
         assert steps == {"0", "1", "2"}
     mirror(records)
@@ -157,6 +156,30 @@ def test_second_mirror_writes_rows_again(records: Records, plan: Plan) -> None:
     run = runs(records)[cell.id]
     assert points(records, run) == once(records, cell)
     assert run.data.tags["outcome"] == "complete"
+
+
+def test_runs_of_others_are_deleted_or_taken_for_ours(records: Records, plan: Plan) -> None:
+    """A user's own run in the experiment; the same study, run in another folder."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    mirror(records)
+    mlflow = client(records)
+    experiment = mlflow.get_experiment_by_name("tiny")
+    assert experiment is not None
+    number = [experiment.experiment_id]
+    mlflow.create_run(number[0], run_name="by hand")
+    theirs = {run.info.run_id: run for run in mlflow.search_runs(number)}
+    study = records.study()
+    write_json(records.folder / "study.json", study | {"folder": "a" * 32})
+    for _ in range(2):
+        assert mirror(Records(records.folder)).problem is None
+    after = {run.info.run_id: run for run in mlflow.search_runs(number)}
+    assert {key: after[key].data.to_dictionary() for key in theirs} == {
+        key: run.data.to_dictionary() for key, run in theirs.items()
+    }
+    (ours,) = (after[key] for key in after.keys() - theirs.keys() if "cell" in after[key].data.tags)
+    assert points(records, ours) == once(records, cell)
+    assert len(after) == len(theirs) + 2
 
 
 @pytest.mark.parametrize("calls", range(1, 6))
@@ -232,8 +255,14 @@ def test_mirror_gives_up_after_a_short_outage(
     [("log_batch", 2), ("log_image", 2), ("create_run", 1), ("create_run", 2), ("set_tag", 1),
      ("set_terminated", 1)],
 )  # fmt: skip
+@pytest.mark.parametrize("patience", [0, 10], ids=["next command", "tried again"])
 def test_request_that_failed_here_but_not_there_is_doubled(
-    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+    records: Records,
+    plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    number: int,
+    patience: int,
 ) -> None:
     """The answer of a slow server comes too late: what it did must not be done twice."""
     cells = [search_cell(plan, number) for number in range(2)]
@@ -249,7 +278,8 @@ def test_request_that_failed_here_but_not_there_is_doubled(
         return answer
 
     monkeypatch.setattr(MlflowClient, call, late)
-    assert mirror(records).problem == "TimeoutError: too late"
+    monkeypatch.setattr("study.tracking.PATIENCE", patience)
+    assert mirror(records).problem == (None if patience else "TimeoutError: too late")
     assert mirror(records).problem is None
     for cell in cells:
         run = runs(records)[cell.id]

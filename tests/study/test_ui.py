@@ -51,7 +51,7 @@ def experiment(runs: dict[str, str]) -> SimpleNamespace:
         def search_runs(
             self, experiments: list[str], query: str, max_results: int
         ) -> list[SimpleNamespace]:
-            cell = re.fullmatch(r"tags\.cell = '(\w+)'", query)
+            cell = re.fullmatch(r"tags\.folder = 'f1' and tags\.cell = '(\w+)'", query)
             assert experiments == ["3"]
             assert max_results == 1
             assert cell
@@ -78,13 +78,13 @@ def test_the_link_names_the_runs_of_the_cells_in_mlflows_form(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", experiment({"a": "run1", "c": "run2"}))
-    link = ui.compare_link("http://127.0.0.1:1", "sqlite:///store", "made_up", ["a", "b", "c"])
+    link = ui.compare_link("http://127.0.0.1:1", "sqlite:///store", "made_up", "f1", list("abc"))
     assert link
     assert '"' not in link
     expected = 'http://127.0.0.1:1/#/compare-runs?runs=["run1","run2"]&experiments=["3"]'
     assert unquote(link) == expected
-    assert ui.compare_link("x", "sqlite:///store", "other", ["a"]) is None
-    assert ui.compare_link("x", "sqlite:///store", "made_up", ["b"]) is None
+    assert ui.compare_link("x", "sqlite:///store", "other", "f1", ["a"]) is None
+    assert ui.compare_link("x", "sqlite:///store", "made_up", "f1", ["b"]) is None
 
 
 @pytest.mark.parametrize(

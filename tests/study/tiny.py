@@ -93,6 +93,7 @@ def begin(records: Records, plan: Plan) -> Records:
     definition = plan.definition() | {"digest": "0" * 16, "data_source": "data: bars"}
     value = {
         "study": plan.name,
+        "folder": "f" * 32,
         "title": plan.study.title,
         "definition": definition,
         "reference": definition["reference"],

@@ -1,0 +1,51 @@
+"""What a cell needs to run, made once for all tests."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import tiny
+
+from study.cell import Shared
+from study.metrics.judge import Judges, Recipe, train_judges
+from study.metrics.reference import Reference
+from study.plan import Plan
+
+
+@pytest.fixture(scope="session")
+def judges(tmp_path_factory: pytest.TempPathFactory) -> Judges:
+    recipe = Recipe(label_images=960, feature_images=960)
+    return train_judges(tiny.dataset(), tmp_path_factory.mktemp("cache"), recipe=recipe)
+
+
+@pytest.fixture(scope="session")
+def plan() -> Plan:
+    return tiny.plan()
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory, judges: Judges, plan: Plan) -> Shared:
+    data = tiny.dataset()
+    return Shared(
+        folder=tmp_path_factory.mktemp("runs") / "tiny",
+        x=data.train.x,
+        y=data.train.y,
+        judges=judges.state(),
+        references={
+            name: Reference.build(judges, data.keep(condition["classes"]), 30, seed=0).state()
+            for name, condition in plan.conditions.items()
+        },
+        ticks={"search": [0, 1, 2, 3], "confirm": [0, 1, 2, 3]},
+        metrics=plan.study.metrics,
+        objective="fcd",
+        bf16=False,
+        inceptions={},
+        measured_by=dict.fromkeys(plan.conditions, "-"),
+    )
+
+
+@pytest.fixture
+def shared(tmp_path: Path, common: Shared) -> Shared:
+    return dataclasses.replace(common, folder=tmp_path / "tiny")

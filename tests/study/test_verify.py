@@ -1,0 +1,114 @@
+"""An accepted cell run again: equal, or its first difference. Where these fail, `--verify` lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_cell
+import tiny
+
+from study import prepare
+from study.cell import Shared
+from study.metrics.judge import Judges
+from study.plan import Cell, Plan, Resources
+from study.records import Records, write_json
+from study.trial import prepare_process
+from study.verify import verify
+
+RESOURCES = Resources(1, 0.0, 1)
+
+
+@pytest.fixture
+def records(shared: Shared, plan: Plan) -> Records:
+    return tiny.begin(Records(shared.folder), plan)
+
+
+def accepted(
+    records: Records, shared: Shared, judges: Judges, cell: Cell, ticks: int = 4
+) -> list[dict[str, Any]]:
+    """The cell run to that tick, or until it diverges, and accepted."""
+    prepare_process(RESOURCES.cpus, RESOURCES.gpus)
+    write_json(records.cell_folder(cell.id) / "cell.json", cell.as_json())
+    run, outcome, error = test_cell.begin(cell, shared, judges), "complete", None
+    try:
+        while len(run.rows) < ticks:
+            run.advance()
+    except FloatingPointError as problem:
+        outcome, error = "diverged", str(problem)
+    records.accept(cell.id, {"outcome": outcome, "error": error})
+    return run.rows
+
+
+def alter(records: Records, cell: Cell, tick: int, column: str, value: float) -> Records:
+    """The records with one figure of one row changed."""
+    rows = records.rows(cell.id)
+    rows[tick] |= {column: value}
+    write_json(records.cell_folder(cell.id) / "ticks.json", rows)
+    return Records(records.folder)
+
+
+def test_equal_cell_is_called_different(
+    records: Records, shared: Shared, judges: Judges, plan: Plan
+) -> None:
+    cell = test_cell.cell_of(plan)
+    accepted(records, shared, judges, cell)
+    before = {path: path.read_bytes() for path in shared.folder.rglob("*") if path.is_file()}
+    assert verify(records, cell.id, shared, RESOURCES) is None
+    after = {path: path.read_bytes() for path in shared.folder.rglob("*") if path.is_file()}
+    assert after == before, "it wrote to the records"
+    again = alter(records, cell, 3, "seconds", 1e6)
+    assert verify(again, cell.id, shared, RESOURCES) is None, "times are no results"
+
+
+def test_cell_that_was_stopped_early_is_called_different(
+    records: Records, shared: Shared, judges: Judges, plan: Plan
+) -> None:
+    cell = test_cell.cell_of(plan)
+    accepted(records, shared, judges, cell, ticks=2)
+    assert verify(records, cell.id, shared, RESOURCES) is None
+
+
+def test_difference_goes_unnoticed(
+    records: Records, shared: Shared, judges: Judges, plan: Plan
+) -> None:
+    """The last digit of one column in one row."""
+    cell = test_cell.cell_of(plan)
+    rows = accepted(records, shared, judges, cell)
+    value = rows[2]["fcd"] * (1 + 1e-15)
+    line = verify(alter(records, cell, 2, "fcd", value), cell.id, shared, RESOURCES)
+    assert line == f"kimg 2: fcd is {value!r}, now {rows[2]['fcd']!r}"
+    more = alter(records, cell, 0, "new", 1.0)
+    assert verify(more, cell.id, shared, RESOURCES) == "kimg 0: new is 1.0, now None"
+
+
+def test_diverged_cell_is_not_compared(
+    records: Records, shared: Shared, judges: Judges, plan: Plan
+) -> None:
+    cell = test_cell.cell_of(plan, lr=1e30)
+    assert len(accepted(records, shared, judges, cell)) == 1
+    assert verify(records, cell.id, shared, RESOURCES) is None
+    path = records.cell_folder(cell.id) / "result.json"
+    write_json(path, {"outcome": "diverged", "error": "loss/d/other is nan after 100 images"})
+    line = verify(Records(shared.folder), cell.id, shared, RESOURCES)
+    assert line is not None
+    assert line.startswith("recorded 'loss/d/other is nan after 100 images', now '")
+
+
+@pytest.mark.parametrize("damage", ["unknown", "unfinished", "torn", "no yardstick"])
+def test_cell_that_cannot_be_verified_ends_in_a_traceback(
+    records: Records, plan: Plan, damage: str
+) -> None:
+    cell = test_cell.cell_of(plan)
+    (records.folder / "yardstick.pt").write_bytes(b"x")
+    tiny.write_cell(records, cell, tiny.rows(3.0), None if damage == "unfinished" else "complete")
+    prepared = Path(records.cell_folder(cell.id))
+    if damage == "torn":
+        (prepared / "ticks.json").write_text("[")
+    if damage == "no yardstick":
+        (records.folder / "yardstick.pt").unlink()
+    asked = "none" if damage == "unknown" else cell.id
+    with pytest.raises(prepare.BadInputError, match=f"--verify '{asked}': ") as refused:
+        prepare.check_cell(records, asked)
+    assert "\n" not in str(refused.value)
