@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Condition = Mapping[str, Any]
 Space = Callable[["optuna.Trial"], dict[str, Any]]
 Scale = Literal["smoke", "quick", "full"]
+IMPORTANCE = "importance/"  # see `Claim`
 Config = Literal["reference", "best"]
 Moment = Literal["start", "early", "best", "last"]
 
@@ -123,6 +124,9 @@ class Claim:
     means, or the geometric mean. The claim is supported where the effect's 95 % interval lies
     inside `region`, not supported where it lies outside, else undecided. A difference, a
     threshold and an equivalence are all regions.
+
+    The metric "importance/NAME" is the share of the search parameter NAME in the objective, over
+    the search cells of `of`'s condition, minus the largest other share.
     """
 
     id: str

@@ -14,7 +14,7 @@ from typing import Any, cast
 import optuna
 
 import trainables
-from search_spaces.core import Study, check_plain
+from search_spaces.core import IMPORTANCE, Study, check_plain
 from study import metrics
 from study.plan import Plan
 from study.search import Fixed
@@ -40,7 +40,7 @@ def check_study(study: Study) -> None:
     if study.fid:
         columns += metrics.load("fid").COLUMNS
     for claim in study.claims:
-        if claim.metric not in columns:
+        if claim.metric not in columns and not claim.metric.startswith(IMPORTANCE):
             valid = ", ".join(columns)
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
 
@@ -57,8 +57,12 @@ def check_space(plan: Plan) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Optuna warns of here is refused below
         distributions = _distributions(plan.study)
+        valid = ", ".join(sorted(distributions))
+        for claim in plan.study.claims:
+            name = claim.metric.removeprefix(IMPORTANCE)
+            if name != claim.metric and name not in distributions:
+                raise ValueError(f"claim {claim.id}: no parameter {name!r}: choose from {valid}")
         if unknown := sorted(plan.study.start.keys() - distributions.keys()):
-            valid = ", ".join(sorted(distributions))
             raise ValueError(f"start: unknown parameter {unknown[0]!r}: choose from {valid}")
         if "classes" in distributions and plan.budget.seeds:
             raise ValueError("the space suggests classes: a search alone needs seeds=0")

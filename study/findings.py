@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.core import Claim, Group
+from search_spaces.core import IMPORTANCE, Claim, Group
+from study.frames import FLAGS, Frames
+from study.importances import importance_lead
 from study.stats import Effect, Verdict, effect
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from study.records import Records
 
-FLAGS = {"reference": "is_reference", "best": "is_best"}  # configuration -> its column
-FEWEST_FOR_IMPORTANCES = 4  # finished search cells
 COLLAPSED = 2.0  # times the best objective
-
-
-@dataclass(frozen=True)
-class Frames:
-    """The records as frames, each read once. Flags are proper booleans, even where nothing ran."""
-
-    study: Mapping[str, Any]  # study.json
-    cells: pd.DataFrame
-    ticks: pd.DataFrame
-
-    @classmethod
-    def read(cls, records: Records) -> Frames:
-        cells, ticks = records.cells(), records.ticks()
-        for frame in (cells, ticks):
-            for flag in FLAGS.values():
-                frame[flag] = frame[flag].eq(True)
-        return cls(records.study(), cells, ticks)
-
-    @property
-    def objective(self) -> str:
-        return str(self.study["definition"]["objective"])
-
-    @property
-    def conditions(self) -> list[str]:
-        """Every condition that the study has or has cells of; 5 comes before 10."""
-        names = {*self.study.get("reference", {}), *self.cells["condition"]}
-        return sorted(names, key=natural)
-
-    def confirm(self) -> pd.DataFrame:
-        """The ticks of the confirm cells."""
-        return self.ticks[self.ticks["phase"].eq("confirm")]
 
 
 @dataclass(frozen=True)
@@ -61,12 +27,6 @@ class Judged:
     effect: Effect | None  # None where it could not be computed
     verdict: Verdict
     reason: str  # why not run or undecided, and which cells are not in it
-
-
-def natural(text: str) -> list[tuple[bool, float, str]]:
-    """Sort key that takes digits as numbers: classes=5 before classes=10."""
-    parts = re.split(r"(\d+)", text)
-    return [(p.isdigit(), float(p) if p.isdigit() else 0.0, p) for p in parts if p]
 
 
 def claim_from_json(value: Mapping[str, Any]) -> Claim:
@@ -83,6 +43,12 @@ def judge(frames: Frames) -> list[Judged]:
 
 
 def _judge(claim: Claim, frames: Frames) -> Judged:
+    if claim.metric.startswith(IMPORTANCE):
+        parameter = claim.metric.removeprefix(IMPORTANCE)
+        lead = importance_lead(frames, claim.of.condition, parameter)
+        if isinstance(lead, str):
+            return Judged(claim, None, "not run", lead)
+        return Judged(claim, lead, lead.verdict(claim.region), "")
     groups = [claim.of] if claim.against is None else [claim.of, claim.against]
     found = [_values(group, claim.metric, frames) for group in groups]
     if lacking := dict.fromkeys(note for values, note in found if not values):
@@ -154,40 +120,3 @@ def collapse_kimg(ticks: pd.DataFrame, objective: str) -> float | None:
     later = values[values["kimg"].gt(best["kimg"])]
     collapsed = later[later[objective].gt(COLLAPSED * best[objective])]
     return None if collapsed.empty else float(collapsed["kimg"].iloc[0])
-
-
-def importances(records: Records, frames: Frames, condition: str) -> dict[str, float] | str:
-    """Share of each search parameter in the objective (PED-ANOVA), or why there are none."""
-    import optuna
-
-    space = frames.study["definition"].get("space") or {}
-    if not space:
-        return "the study has no search space"
-    cells = frames.cells
-    mine = cells[
-        cells["phase"].eq("search")
-        & cells["condition"].eq(condition)
-        & cells["outcome"].eq("complete")
-    ]
-    last = f"last/{frames.objective}"
-    finished = mine[mine[last].notna()] if last in mine.columns else mine.iloc[:0]
-    if len(finished) < FEWEST_FOR_IMPORTANCES:
-        need = f"at least {FEWEST_FOR_IMPORTANCES} are needed"
-        return f"not computed: {len(finished)} finished search cells, {need}"
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    rebuilt = optuna.create_study(direction="minimize")
-    to_distribution = optuna.distributions.json_to_distribution
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    try:
-        for cell_id, value in zip(finished["id"], finished[last], strict=True):
-            params = records.cell(cell_id).get("suggested") or {}
-            known = {k: to_distribution(json.dumps(space[k])) for k in params if k in space}
-            rebuilt.add_trial(
-                optuna.trial.create_trial(
-                    params={k: params[k] for k in known}, distributions=known, value=float(value)
-                )
-            )
-        found = optuna.importance.get_param_importances(rebuilt, evaluator=evaluator)
-    except (ValueError, RuntimeError) as error:  # e.g. a value that --set forced out of the space
-        return f"not computed: {error}"
-    return {str(k): float(v) for k, v in found.items()} or "not computed: no parameter varied"

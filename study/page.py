@@ -11,7 +11,9 @@ import jinja2
 from markupsafe import Markup
 
 from study import figures
-from study.findings import FLAGS, Frames, Judged, collapse_kimg, importances, natural
+from study.findings import Judged, collapse_kimg
+from study.frames import FLAGS, Frames, natural
+from study.importances import importances
 from study.records import Records
 
 if TYPE_CHECKING:
@@ -253,7 +255,7 @@ def _configuration(records: Records, frames: Frames, condition: str) -> dict[str
     """Reference and best values of what was searched or differs, and importances."""
     reference = frames.study.get("reference", {}).get(condition, {})
     best = records.best().get(condition, {})
-    found = importances(records, frames, condition)
+    found = importances(frames, condition)
     shares = found if isinstance(found, dict) else {}
     varied = {k for k in (best or {}) if best[k] != reference.get(k)} | shares.keys()
     ranked = sorted(varied, key=lambda k: (-shares.get(k, 0.0), k))

@@ -41,7 +41,8 @@ def claims_frame(records: Records) -> pd.DataFrame:
     Columns: id, text, metric, of, against, effect, low, high (95 % interval), n_of, n_against,
     region, verdict, reason (why not run or undecided, and which cells are not in it).
     """
-    from study.findings import Frames, judge
+    from study.findings import judge
+    from study.frames import Frames
 
     return _frame(judge(Frames.read(records)))
 
@@ -51,7 +52,8 @@ def write(records: Records) -> Path:
 
     Returns: the page's path.
     """
-    from study.findings import Frames, judge
+    from study.findings import judge
+    from study.frames import Frames
     from study.page import render
 
     frames = Frames.read(records)

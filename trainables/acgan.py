@@ -22,6 +22,7 @@ class AcganConfig(DcganConfig, frozen=True):
     class_fake: Weight = 1.0  # in D, on fakes, for the labels asked of G
     class_g: Weight = 1.0  # in G
     class_warmup_kimg: Kimg = 0.0  # over which G's weight rises from 0
+    class_fake_from_kimg: Kimg = 0.0  # before it the fakes' weight in D is 0
     class_cosine: bool = False  # class logits are scaled cosines of features and class weights
     pretrain_kimg: Kimg = 0.0  # D by its class loss alone, on real images, before the game
 
@@ -36,7 +37,7 @@ class Acgan(Dcgan):
     config: AcganConfig
     conditional: ClassVar[bool] = True
     classifies: ClassVar[bool] = True
-    warmth = 1.0  # share of G's class weight that is in force
+    seen = 0  # images
 
     def class_outputs(self) -> int:
         """Outputs of D behind the adversarial logit."""
@@ -55,15 +56,17 @@ class Acgan(Dcgan):
         return (1, n) if self.config.class_cosine else (1 + n, 0)
 
     def weights(self, player: str) -> dict[str, float]:
-        c = self.config
+        c, kimg = self.config, self.seen / 1000
         if player == "g":
-            return super().weights(player) | {"class": c.class_g * self.warmth}
-        return super().weights(player) | {"class_real": c.class_real, "class_fake": c.class_fake}
+            warmth = min(1.0, kimg / c.class_warmup_kimg) if c.class_warmup_kimg else 1.0
+            return super().weights(player) | {"class": c.class_g * warmth}
+        fake = c.class_fake if kimg >= c.class_fake_from_kimg else 0.0
+        return super().weights(player) | {"class_real": c.class_real, "class_fake": fake}
 
     def on_images(self, seen: int) -> None:
-        if self.config.class_warmup_kimg:
-            self.warmth = min(1.0, seen / (1000 * self.config.class_warmup_kimg))
-            self.players["g"].weights = self.weights("g")
+        self.seen = seen
+        for name, player in self.players.items():
+            player.weights = self.weights(name)
 
     def terms_d(self, real: Tensor, fake: Tensor, b: Batch) -> Terms:
         return super().terms_d(real, fake, b) | {

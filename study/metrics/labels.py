@@ -14,6 +14,7 @@ COLUMNS = {
     "(Hungarian): far above label_accuracy, labels are permuted; both low, images are no letters",
     "label_accuracy_real": "the judge's own accuracy on held-out real images of these classes",
     "label_accuracy_relative": "label_accuracy / label_accuracy_real; higher is better",
+    "label_error_relative": "1 - label_accuracy_relative; lower is better",
     "classes_working": "share of classes of which the judge reads at least half as asked; "
     "higher is better",
 }
@@ -33,5 +34,6 @@ def measure(view: View) -> dict[str, float]:
         "label_accuracy_matched": float(matched / total),
         "label_accuracy_real": real,
         "label_accuracy_relative": accuracy / real,
+        "label_error_relative": 1 - accuracy / real,
         "classes_working": float((confusion.diagonal() >= asked / 2)[present].mean()),
     }

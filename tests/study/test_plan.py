@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from search_spaces.core import crossed
-from study.plan import Cell, Plan, confirmations, difference, is_finished, searched
+from study.plan import Cell, Plan, confirmations, difference, is_finished, is_searched
 from study.records import Records
 
 SUGGESTED = {"lr": 1e-3, "adversarial": "hinge"}
@@ -151,7 +151,7 @@ class TestConfirmations:
         """What is best of two need not be best of four: its seeds would be wasted."""
         for n in range(3):
             tiny.write_cell(records, search(plan, "classes=2", n), tiny.rows(9, 5))
-        assert searched(plan, records, "classes=2") == 3
+        assert not is_searched(plan, records, "classes=2")
         assert len(confirmations(plan, records)) == 4  # two seeds of two references
 
     def test_best_is_not_confirmed(self, records: Records, plan: Plan) -> None:
@@ -230,3 +230,31 @@ class TestDefinition:
         space = plan.definition()["space"]
         assert list(space) == ["adversarial", "label_noise", "lr"]
         assert space["lr"]["attributes"] == {"low": 1e-5, "high": 1e-2, "log": True, "step": None}
+
+
+class TestSearched:
+    def test_conditions_that_are_not_searched_are(self) -> None:
+        plan = tiny.plan(tiny.study(searched=("classes=3",)))
+        assert plan.searched == ["classes=3"]
+        assert plan.count() == (4, 2 * 2 + 2)
+        assert tiny.plan(tiny.study(space=None)).searched == []
+        with pytest.raises(ValueError, match="searched='classes=4': choose one of classes=2"):
+            tiny.study(searched=("classes=4",))
+
+    def test_suggested_classes_are_taken_for_a_hyperparameter(self) -> None:
+        """The variant would refuse it; or the cell would be trained on all classes."""
+
+        def space(trial: Any) -> dict[str, Any]:
+            classes = trial.suggest_categorical("classes", [2, 3])
+            return {"classes": classes, "lr": trial.suggest_float("lr", 1e-4, 1e-3)}
+
+        study = tiny.study(conditions={"all": {}}, space=space, start={}, claims=())
+        plan = tiny.plan(study, tiny.budget(seeds=0))
+        suggested = {"classes": 2, "lr": 5e-4}
+        cell = plan.search_cell("all", 0, suggested, suggested)
+        assert cell.condition == {"classes": 2}
+        assert "classes" not in cell.hyperparameters
+        assert cell.hyperparameters["lr"] == 5e-4
+        assert plan.class_counts("all") == [2, 3]
+        assert plan.count() == (4, 0)
+        assert plan.confirm_cells("all", {}) == []

@@ -23,7 +23,9 @@ import pytest
 import synthetic
 
 from study import figures, report
-from study.findings import Frames, claim_from_json, collapse_kimg, importances, natural
+from study.findings import claim_from_json, collapse_kimg
+from study.frames import Frames, natural
+from study.importances import importances
 from study.records import Records, write_json
 
 ROOT = Path(__file__).parents[2]
@@ -260,7 +262,7 @@ class TestFindings:
         assert collapse_kimg(ticks, "fid") is None
 
     def test_the_parameter_that_decides_is_the_important_one(self, made_up: Records) -> None:
-        found = importances(made_up, Frames.read(made_up), "classes=10")
+        found = importances(Frames.read(made_up), "classes=10")
         assert isinstance(found, dict)
         assert max(found, key=lambda k: found[k]) == "lr"
         assert sum(found.values()) == pytest.approx(1)

@@ -1,0 +1,82 @@
+"""Noisy targets in D: none, one-sided, two-sided. Do they help, and whom? (recipe A's choice)
+
+Salimans 2016 advises against smoothing the fakes' targets, which recipe A does. A null result is
+a result: each claim is that noise helps, by a region fixed before the first run.
+"""
+
+from __future__ import annotations
+
+from search_spaces.acgan_kmnist_classes import RECIPE_A
+from search_spaces.core import Budget, Claim, Condition, Group, Study
+
+NOISE = ("none", "one_sided", "two_sided")
+LOSSES = ("saturating", "non_saturating")
+
+
+def name(loss: str, noise: str) -> str:
+    return f"{loss}, {noise}"
+
+
+def claim(loss: str, noise: str) -> Claim:
+    return Claim(
+        id=f"N-{loss}-{noise}",
+        text=f"{loss} G: {noise} noise in D's targets lowers FCD by a tenth or more",
+        metric="fcd",
+        of=Group(name(loss, noise)),
+        against=Group(name(loss, "none")),
+        region=(0.0, 0.9),
+        log=True,
+    )
+
+
+CONDITIONS: dict[str, Condition] = {
+    name(loss, noise): {"adversarial": loss, "label_noise": noise}
+    for loss in LOSSES
+    for noise in NOISE
+}
+
+STUDY = Study(
+    title="ACGAN, 10 classes: noise in D's targets",
+    variant="acgan",
+    data="kmnist",
+    standin="kana",
+    conditions={key: {"classes": 10, **value} for key, value in CONDITIONS.items()},
+    reference={k: v for k, v in RECIPE_A.items() if k not in ("adversarial", "label_noise")},
+    space=None,
+    metrics=("fcd", "labels", "variance", "class_loss"),
+    claims=(
+        *(claim(loss, noise) for loss in LOSSES for noise in NOISE[1:]),
+        Claim(
+            id="N-sides",
+            text="one-sided noise is better than two-sided: lower FCD (non-saturating G)",
+            metric="fcd",
+            of=Group(name("non_saturating", "one_sided")),
+            against=Group(name("non_saturating", "two_sided")),
+            region=(0.0, 1.0),
+            log=True,
+        ),
+    ),
+    scales={
+        "smoke": Budget(
+            kimg=1, search_kimg=1, tick_kimg=1, trials=0, seeds=2, samples=200, fixed={"f": 4}
+        ),
+        "quick": Budget(
+            kimg=60,
+            search_kimg=60,
+            tick_kimg=20,
+            trials=0,
+            seeds=6,
+            samples=1000,
+            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+        ),
+        "full": Budget(
+            kimg=6_000,
+            search_kimg=6_000,
+            tick_kimg=500,
+            trials=0,
+            seeds=10,
+            samples=10_000,
+            fixed={"f": 64},
+        ),
+    },
+)

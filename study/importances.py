@@ -1,0 +1,95 @@
+"""Which search parameter matters most: PED-ANOVA over a condition's search cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from study.frames import Frames
+from study.stats import LEVEL, Effect
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+FEWEST = 4  # finished search cells
+FEWEST_TO_RESAMPLE = 16
+RESAMPLES = 200
+
+
+def importances(frames: Frames, condition: str) -> dict[str, float] | str:
+    """Share of each search parameter in the objective (PED-ANOVA), or why there are none."""
+    trials = _trials(frames, condition)
+    if isinstance(trials, str):
+        return trials
+    if len(trials) < FEWEST:
+        need = f"at least {FEWEST} are needed"
+        return f"not computed: {len(trials)} finished search cells, {need}"
+    try:
+        return _shares(trials) or "not computed: no parameter varied"
+    except (ValueError, RuntimeError) as error:  # e.g. a value that --set forced out of the space
+        return f"not computed: {error}"
+
+
+def importance_lead(frames: Frames, condition: str, parameter: str) -> Effect | str:
+    """By how much a parameter's share exceeds the largest other one, or why that is not known.
+
+    The interval is a percentile bootstrap's over the search cells.
+    """
+    trials = _trials(frames, condition)
+    if isinstance(trials, str):
+        return trials
+    if len(trials) < FEWEST_TO_RESAMPLE:
+        need = f"at least {FEWEST_TO_RESAMPLE} are needed"
+        return f"{len(trials)} finished search cells of {condition}, {need}"
+
+    def lead(of: Sequence[FrozenTrial]) -> float:
+        shares = _shares(of)
+        others = [share for name, share in shares.items() if name != parameter]
+        return shares.get(parameter, 0.0) - max(others, default=0.0)
+
+    rng, n = np.random.default_rng(0), len(trials)
+    again = [lead([trials[i] for i in rng.integers(n, size=n)]) for _ in range(RESAMPLES)]
+    low, high = np.quantile(again, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Effect(lead(trials), float(low), float(high), (n,))
+
+
+def _trials(frames: Frames, condition: str) -> list[FrozenTrial] | str:
+    """The finished search cells as Optuna's trials."""
+    import optuna
+
+    space = frames.study["definition"].get("space") or {}
+    if not space:
+        return "the study has no search space"
+    cells = frames.cells
+    mine = cells[
+        cells["phase"].eq("search")
+        & cells["condition"].eq(condition)
+        & cells["outcome"].eq("complete")
+    ]
+    last = f"last/{frames.objective}"
+    finished = mine[mine[last].notna()] if last in mine.columns else mine.iloc[:0]
+    to_distribution = optuna.distributions.json_to_distribution
+    trials = []
+    for cell_id, value in zip(finished["id"], finished[last], strict=True) if len(finished) else ():
+        params = frames.records.cell(cell_id).get("suggested") or {}
+        known = {k: to_distribution(json.dumps(space[k])) for k in params if k in space}
+        trials.append(
+            optuna.trial.create_trial(
+                params={k: params[k] for k in known}, distributions=known, value=float(value)
+            )
+        )
+    return trials
+
+
+def _shares(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rebuilt = optuna.create_study(direction="minimize")
+    rebuilt.add_trials(trials)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    found = optuna.importance.get_param_importances(rebuilt, evaluator=evaluator)
+    return {str(k): float(v) for k, v in found.items()}
