@@ -146,7 +146,8 @@ def test_interrupted_run_leaves_processes_or_loses_cells(
     else:
         running.send_signal(signal.Signals[how])
     out = interrupted(running, ours)
-    assert "report: " in out
+    # Without Ray the driver may have to be cut off before its report.
+    assert "report: " in out or how == "SIGTERM to the group"
     assert "Ray died" not in out
     before = results(tmp_path)
     again = start(tmp_path)
