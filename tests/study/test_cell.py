@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from study.cell import CellRun, Shared, checkpoints, load_tensors, save_tensors
-from study.metrics.judge import Judges, Recipe, train_judges
+from study.metrics.classifier import Recipe
+from study.metrics.judge import Judges, train_judges
 from study.metrics.reference import Reference
 from study.plan import Cell, Plan
 from study.records import CLOCK, Records, Row

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from study.metrics.classifier import Recipe, balanced
 from study.metrics.frechet import frechet_distance, moments
-from study.metrics.judge import Judges, Recipe, _balanced, train_judges
+from study.metrics.judge import Judges, train_judges
 from study.metrics.reference import Reference
 from trainables.data import Dataset, Split, load
 
@@ -151,7 +152,7 @@ def test_default_recipe_cannot_read_49_kana(tmp_path: Path) -> None:
 
 def test_rare_classes_are_seldom_drawn() -> None:
     y = np.repeat([0, 1, 2], [900, 90, 10])
-    rows = _balanced(y, 3_000, np.random.default_rng(0))
+    rows = balanced(y, 3_000, np.random.default_rng(0))
     assert np.bincount(y[rows]).min() > 900
     assert set(np.flatnonzero(y == 2)) <= set(rows)  # every image of the rare class is used
     common = rows[y[rows] == 0]
