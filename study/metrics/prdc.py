@@ -23,7 +23,7 @@ COLUMNS = {
 REAL = {column: f"{column}_real" for column in COLUMNS}
 COLUMNS |= {REAL[column]: f"{column} of other real images in place of fakes" for column in REAL}
 K_PR, K_DC = 3, 5  # of the papers
-ROWS = 1_000  # real images at a time: distances to all fakes must fit into memory
+ROWS = 200  # real images at a time: distances to all fakes must fit into memory
 
 
 def measure(view: View) -> dict[str, float]:
