@@ -37,7 +37,7 @@ def likeness(x: Tensor, y: Tensor) -> float:
     U-statistic; with 49 the U-statistic itself would put `kcd` of real images below 0 throughout.
     """
     value = pairs(x)
-    for label in y.unique():
+    for label in sorted(set(y.tolist())):
         mine = x[y == label]
         value += pairs(mine) / (len(mine) - 1)
     return value / len(x) ** 2
@@ -50,7 +50,7 @@ def pairs(x: Tensor) -> float:
 
 def total(x: Tensor, y: Tensor) -> float:
     """Sum of the kernel over all pairs of a row of x [N, d] and one of y [M, d]."""
-    return sum(float(kernel(part @ y.T, x.shape[1]).sum()) for part in x.split(ROWS))
+    return sum(float(kernel(part @ y.T, x.shape[1]).sum()) for part in torch.split(x, ROWS))
 
 
 def kernel(products: Tensor, d: int) -> Tensor:

@@ -47,7 +47,7 @@ def prdc(real: Tensor, fakes: Tensor) -> dict[str, float]:
     real_radii, fake_radii = radii(real), radii(fakes)
     precise = torch.zeros(len(fakes), dtype=torch.bool)
     recalled = covered = inside = 0
-    for part, own in zip(real.split(ROWS), real_radii.split(ROWS), strict=True):
+    for part, own in zip(torch.split(real, ROWS), torch.split(real_radii, ROWS), strict=True):
         distances = torch.cdist(part, fakes)  # [real, fakes]
         precise |= (distances <= own[:, K_PR, None]).any(0)
         recalled += int((distances <= fake_radii[:, K_PR]).any(1).sum())
@@ -67,5 +67,7 @@ def radii(x: Tensor) -> Tensor:
 
     Column 0 is the point itself.
     """
-    parts = [torch.cdist(part, x).topk(K_DC + 1, largest=False).values for part in x.split(ROWS)]
+    parts = [
+        torch.cdist(part, x).topk(K_DC + 1, largest=False).values for part in torch.split(x, ROWS)
+    ]
     return torch.cat(parts)
