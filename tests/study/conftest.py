@@ -9,7 +9,8 @@ import pytest
 import tiny
 
 from study.cell import Shared
-from study.metrics.judge import Judges, Recipe, train_judges
+from study.metrics.classifier import Recipe
+from study.metrics.judge import Judges, train_judges
 from study.metrics.reference import Reference
 from study.plan import Plan
 
