@@ -24,7 +24,6 @@ from trainables.core.loop import StoppedError
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
 @pytest.fixture
 def slow(shared: Shared, judges: Judges, monkeypatch: pytest.MonkeyPatch) -> Shared:
     """With all that is measured of whole sets of fakes, and CAS at the end."""
