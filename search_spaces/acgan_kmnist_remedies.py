@@ -1,0 +1,191 @@
+"""What makes 49 classes work: a ladder from recipe A to an ACGAN that does, one change a rung.
+
+The rungs are cumulative. Beside the last one stand the other published remedies, each a single
+change of it, and two of its own changes taken back. Optuna then searches around the best few.
+"""
+
+from __future__ import annotations
+
+import itertools
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.acgan_kmnist_classes import RECIPE_A
+from search_spaces.core import Budget, Claim, Condition, Group, Study
+
+if TYPE_CHECKING:
+    import optuna
+
+RECIPE = {k: v for k, v in RECIPE_A.items() if k != "pretrain_kimg"}
+RUNGS: dict[str, Condition] = {  # each adds to those before it
+    "recipe A": {},
+    "+ non-saturating G": {"adversarial": "non_saturating"},
+    "+ class loss on real only": {"class_fake": 0.0},
+    "+ spectral norm in D": {"d_norm": "sn"},
+    "+ no label noise": {"label_noise": "none"},
+    "+ uniform fake labels": {"fake_labels": "uniform"},
+    "+ hinge": {"adversarial": "hinge"},
+    "+ conditional BN in G": {"g_condition": "cbn"},
+}
+names = list(RUNGS)
+LADDER: dict[str, Condition] = {}
+for rung in names:
+    LADDER[rung] = {**LADDER.get(names[len(LADDER) - 1], {}), **RUNGS[rung]}
+FIRST, REPAIRED = names[0], names[-1]
+OTHERS: dict[str, Condition] = {  # each changes the repaired one
+    "balanced sampling": {"balanced": True},
+    "class weight .3 in G": {"class_g": 0.3},
+    "class warm-up": {"class_warmup_kimg": 20.0},
+    "cosine class logits": {"class_cosine": True},
+    "R1": {"r1": 1.0},
+    "no norm in D": {"d_norm": "none"},
+    "joint BN in D": {"d_norm": "bn_joint"},
+    "BN in D again": {"d_norm": "bn"},
+    "class loss on fakes again": {"class_fake": 1.0},
+    "D2D-CE (ReACGAN)": {"variant": "reacgan"},
+    "twin head (TAC-GAN)": {"variant": "tacgan"},
+    "2K classes (ADC-GAN)": {"variant": "adcgan", "class_fake": 1.0},
+}
+PROJECTION: Condition = {  # has no class loss
+    **{k: v for k, v in LADDER[REPAIRED].items() if k != "class_fake"},
+    "variant": "projgan",
+}
+ACCURACY, RELATIVE = "label_accuracy", "label_accuracy_relative"
+
+
+def space(trial: optuna.Trial) -> dict[str, Any]:
+    """What is left to tune once it works: learning rates, the class loss's weight in G."""
+    return {
+        "lr": trial.suggest_float("lr", 5e-4, 5e-3, log=True),
+        "lr_ratio": trial.suggest_float("lr_ratio", 0.5, 2.0, log=True),
+        "class_g": trial.suggest_float("class_g", 0.1, 1.0, log=True),
+        "balanced": trial.suggest_categorical("balanced", [False, True]),
+    }
+
+
+def step(number: int, before: str, after: str) -> Claim:
+    return Claim(
+        id=f"step{number}",
+        text=f"{after!r} alone raises label accuracy by at least .10",
+        metric=ACCURACY,
+        of=Group(after),
+        against=Group(before),
+        region=(0.1, inf),
+    )
+
+
+STUDY = Study(
+    title="ACGAN, 49 classes: a ladder from recipe A to one that works",
+    variant="acgan",
+    data="k49",
+    standin="kana",
+    conditions={
+        **LADDER,
+        **{name: {**LADDER[REPAIRED], **change} for name, change in OTHERS.items()},
+        "projection, no class loss": PROJECTION,
+    },
+    reference=RECIPE,
+    space=space,
+    start={"class_g": 1.0, "balanced": False},
+    searched=(REPAIRED, "D2D-CE (ReACGAN)"),
+    metrics=("fcd", "labels", "variance", "prdc", "gradients"),
+    claims=(
+        Claim(
+            id="works",
+            text="49 classes work: label accuracy at least .90 of the judge's own on real images",
+            metric=RELATIVE,
+            of=Group(REPAIRED),
+            region=(0.9, inf),
+        ),
+        Claim(
+            id="varies",
+            text="and the images vary: variance ratio at least .5",
+            metric="variance_ratio",
+            of=Group(REPAIRED),
+            region=(0.5, inf),
+        ),
+        Claim(
+            id="covers",
+            text="and cover the real ones: coverage at least .6",
+            metric="coverage",
+            of=Group(REPAIRED),
+            region=(0.6, inf),
+        ),
+        Claim(
+            id="gain",
+            text="label accuracy rises by at least .30 from recipe A to the last rung",
+            metric=ACCURACY,
+            of=Group(REPAIRED),
+            against=Group(FIRST),
+            region=(0.3, inf),
+        ),
+        *(step(n, *pair) for n, pair in enumerate(itertools.pairwise(names), 1)),
+        Claim(
+            id="saturation",
+            text="early on, the adversary's share of G's gradient is 10x lower when it saturates",
+            metric="gradient_norm/ratio",
+            of=Group(FIRST, at="early"),
+            against=Group(names[1], at="early"),
+            region=(0.0, 0.1),
+            log=True,
+        ),
+        Claim(
+            id="bn",
+            text="with BN in D again it fails: label accuracy falls by at least .30",
+            metric=ACCURACY,
+            of=Group("BN in D again"),
+            against=Group(REPAIRED),
+            region=(-1.0, -0.3),
+        ),
+        Claim(
+            id="fakes",
+            text="with the class loss on fakes again label accuracy falls by at least .10",
+            metric=ACCURACY,
+            of=Group("class loss on fakes again"),
+            against=Group(REPAIRED),
+            region=(-1.0, -0.1),
+        ),
+        Claim(
+            id="twin",
+            text="a twin head keeps more variety: its variance ratio is higher",
+            metric="variance_ratio",
+            of=Group("twin head (TAC-GAN)"),
+            against=Group(REPAIRED),
+            region=(0.0, inf),
+        ),
+        Claim(
+            id="tuned",
+            text="tuning the last rung raises its label accuracy further",
+            metric=ACCURACY,
+            of=Group(REPAIRED, "best"),
+            against=Group(REPAIRED),
+            region=(0.0, inf),
+        ),
+    ),
+    scales={
+        "smoke": Budget(
+            kimg=1, search_kimg=1, tick_kimg=1, trials=2, seeds=1, samples=200, fixed={"f": 2}
+        ),
+        "quick": Budget(
+            kimg=50,
+            search_kimg=25,
+            tick_kimg=25,
+            first_tick_kimg=5,
+            trials=6,
+            seeds=3,
+            samples=1000,
+            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+        ),
+        "full": Budget(
+            kimg=6_000,
+            search_kimg=2_000,
+            tick_kimg=500,
+            first_tick_kimg=10,
+            trials=30,
+            parallel=8,
+            seeds=5,
+            samples=10_000,
+            fixed={"f": 64},
+        ),
+    },
+)
