@@ -87,7 +87,8 @@ class Display:
                 if len(group):
                     means = [f"{group[f'last/{n}'].mean():.3g}" for n in names]
                     table.add_row(escape(condition), name, str(len(group)), *means)
-        self.console.print(table)
+        if table.row_count:
+            self.console.print(table)
         if len(claims):
             table = Table("claim", "verdict", "effect [95 % interval]", "n", "text", title="claims")
             for claim in claims.to_dict("records"):
