@@ -19,25 +19,34 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 KIMG, KILLS = 20, 5
 
 
-def test_killed_study_differs(tmp_path: Path) -> None:
-    through, killed = tmp_path / "through", tmp_path / "killed"
-    through.mkdir()
-    killed.mkdir()
-    kills.run_through(through, KIMG)
-    shutil.copytree(through / "cache", killed / "cache")
-    done = kills.run_with_kills(killed, KIMG, KILLS, seed=1)
+@pytest.fixture(scope="module")
+def through(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    storage = tmp_path_factory.mktemp("through")
+    kills.run_through(storage, KIMG)
+    return storage
+
+
+@pytest.fixture
+def storage(tmp_path: Path, through: Path) -> Path:
+    """An empty one, but for what need not be computed again."""
+    shutil.copytree(through / "cache", tmp_path / "cache")
+    return tmp_path
+
+
+def test_killed_study_differs(through: Path, storage: Path) -> None:
+    done = kills.run_with_kills(storage, KIMG, KILLS, seed=1)
     assert sum(done[kind] for kind in kills.KINDS) == KILLS, "it ended before all kills were done"
-    assert kills.compare(through, killed) >= 8
+    assert kills.compare(through, storage) >= 8
 
 
-def test_dead_raylet_ends_the_command(tmp_path: Path) -> None:
-    running = kills.start(tmp_path, KIMG)
-    while len(kills.results(tmp_path)) < 2:
-        assert running.poll() is None, (tmp_path / "chaos.log").read_text()
+def test_dead_raylet_ends_the_command(storage: Path) -> None:
+    running = kills.start(storage, KIMG)
+    while len(kills.results(storage)) < 2:
+        assert running.poll() is None, (storage / "chaos.log").read_text()
         time.sleep(0.05)
     (raylet,) = kills.victims("raylet", running)
     raylet.kill()
     assert running.wait() == 0
-    log = (tmp_path / "chaos.log").read_text()
+    log = (storage / "chaos.log").read_text()
     assert "Ray died: it is started again, and the cells go on" in log
     assert "Traceback" not in log
