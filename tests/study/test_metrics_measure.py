@@ -201,10 +201,9 @@ def test_nan_is_reported_as_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_undeclared_column_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    gan = FakeGan([0, 1, 2, 3])
-    monkeypatch.setattr(gan, "gradient_norms", lambda *a: {"new": torch.tensor(1.0)})
-    with pytest.raises(KeyError, match="gradients measures gradient_norm/new"):
-        metrics.measure(view(gan), ["gradients"])
+    monkeypatch.setattr(metrics.load("labels"), "measure", lambda view: {"new": 1.0})
+    with pytest.raises(KeyError, match="labels measures new"):
+        metrics.measure(view(FakeGan([0, 1, 2, 3])), ["labels"])
 
 
 def test_real_images_are_measured_at_every_tick(monkeypatch: pytest.MonkeyPatch) -> None:
