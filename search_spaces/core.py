@@ -165,6 +165,7 @@ class Study:
     conditions: Mapping[str, Condition]
     reference: Mapping[str, Any]  # hyperparameters that differ from the variant's defaults
     space: Space | None
+    search_only: tuple[str, ...] = ()  # conditions that are searched; all of them where empty
     # The reference in the space's terms, as far as they are not hyperparameters themselves.
     start: Mapping[str, Any] = field(default_factory=dict)
     metrics: tuple[str, ...]  # files of study/metrics/, measured at every tick
@@ -185,6 +186,10 @@ class Study:
         for name in ("conditions", "reference", "start"):
             check_plain(name, getattr(self, name))
         self._check_conditions()
+        if not isinstance(self.search_only, tuple):
+            raise ValueError(f"search_only={self.search_only!r}: a tuple of conditions is needed")
+        for name in self.search_only:
+            _check_choice("search_only", name, tuple(self.conditions))
         self._check_claims()
         if not isinstance(self.scales, Mapping) or {*self.scales} != {*get_args(Scale)}:
             needed = ", ".join(get_args(Scale))

@@ -169,7 +169,8 @@ class CellRun:
         return None
 
     def _measure(self, inception: Inception | None) -> dict[str, float]:
-        names = [*self.shared.metrics, *(["fid"] if inception else [])]
+        names = metrics.suited(self.shared.metrics, type(self.gan))
+        names += ["fid"] if inception else []
         rng = torch.Generator().manual_seed(EVALUATION_SEED)
         view = metrics.View.draw(self.gan, self.reference, self.judges, rng, inception)
         return metrics.measure(view, names)

@@ -45,6 +45,37 @@ def check_study(study: Study) -> None:
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
 
 
+def check_metrics(study: Study) -> None:
+    """Refuse a metric that no condition's variant can serve, and a condition that lacks the
+    objective or the column of a claim on it.
+
+    Raises:
+        ValueError: one line.
+    """
+    variants = {
+        name: trainables.load(condition.get("variant", study.variant))
+        for name, condition in study.conditions.items()
+    }
+    for metric in study.metrics:
+        if not any(metrics.suited([metric], variant) for variant in variants.values()):
+            metrics.check([metric], next(iter(variants.values())))
+    fid = metrics.load("fid").COLUMNS if study.fid else {}
+    columns = {
+        name: [c for m in metrics.suited(study.metrics, v) for c in metrics.load(m).COLUMNS]
+        for name, v in variants.items()
+    }
+    wanted = [("objective", study.objective, name) for name in variants]
+    for claim in study.claims:
+        groups = [group for group in (claim.of, claim.against) if group is not None]
+        wanted += [(f"claim {claim.id}", claim.metric, group.condition) for group in groups]
+    for what, column, name in wanted:
+        if column not in (*columns[name], *fid):
+            raise ValueError(
+                f"{what}: {column} is not measured in condition {name}: "
+                f"choose from {', '.join(columns[name])}"
+            )
+
+
 def check_space(plan: Plan) -> None:
     """Refuse a space, or --set values, of which search cells could not be made or would fail.
 
@@ -62,8 +93,8 @@ def check_space(plan: Plan) -> None:
             raise ValueError(f"start: unknown parameter {unknown[0]!r}: choose from {valid}")
         if plan.searches:
             _check_suggestions(plan)
-            for name in plan.conditions:
-                _check_start(plan, name, distributions)
+        for name in plan.searches:
+            _check_start(plan, name, distributions)
 
 
 def _distributions(study: Study) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -99,11 +130,11 @@ def _suggest(study: Study, trial: optuna.Trial, overrides: Mapping[str, Any]) ->
 
 
 def _check_suggestions(plan: Plan) -> None:
-    """Every condition's variant takes what the search suggests beside what --set fixes."""
+    """Every searched condition's variant takes what is suggested beside what --set fixes."""
     probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(PROBES):
         values = _suggest(plan.study, probe.ask(), plan.overrides)
-        for name in plan.conditions:
+        for name in plan.searches:
             config = trainables.load(plan.variant(name)).config_type
             try:
                 config.parse(plan.hyperparameters(name, values))

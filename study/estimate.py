@@ -17,10 +17,9 @@ def estimate(plan: Plan, resources: Resources) -> float:
     device = torch.device("cuda" if resources.gpus else "cpu")
     torch.set_num_threads(resources.cpus)
     budget, seconds = plan.budget, 0.0
-    trials = budget.trials if plan.searches else 0
-    configurations = 2 if plan.searches else 1
-    phases = ((trials, budget.search_kimg), (configurations * budget.seeds, budget.kimg))
     for name in plan.conditions:
+        trials, configurations = (budget.trials, 2) if name in plan.searches else (0, 1)
+        phases = ((trials, budget.search_kimg), (configurations * budget.seeds, budget.kimg))
         per_image, per_sample = _speed(plan, name, device)
         for cells, kimg in phases:
             per_cell = kimg * 1000 * per_image

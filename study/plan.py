@@ -143,14 +143,17 @@ class Plan:
         )
 
     @property
-    def searches(self) -> bool:
-        return self.study.space is not None and self.budget.trials > 0
+    def searches(self) -> list[str]:
+        """The conditions that run and are searched."""
+        if self.study.space is None or not self.budget.trials:
+            return []
+        only = self.study.search_only or self.conditions
+        return [name for name in self.conditions if name in only]
 
     def count(self) -> tuple[int, int]:
         """How many search and confirm cells at most (fewer where the reference is the best)."""
-        n, configurations = len(self.conditions), 2 if self.searches else 1
-        trials = self.budget.trials if self.searches else 0
-        return n * trials, n * configurations * self.budget.seeds
+        n = len(self.searches)
+        return n * self.budget.trials, (len(self.conditions) + n) * self.budget.seeds
 
     def definition(self) -> dict[str, Any]:
         """What must not change while a study's folder lives: all that decides a cell's numbers.
@@ -189,11 +192,12 @@ class Resources:
 
 def confirmations(plan: Plan, records: Records) -> list[Cell]:
     """The confirm cells that can be named so far: the reference, and the best where known."""
-    best = records.best() if plan.searches else {}
+    best = records.best()
     cells: dict[str, Cell] = {}
     for name in plan.conditions:
         configurations = [plan.hyperparameters(name)]
-        if name in best and searched(plan, records, name) >= plan.budget.trials:
+        found = name in best and name in plan.searches
+        if found and searched(plan, records, name) >= plan.budget.trials:
             configurations.append(best[name])
         for values in configurations:
             cells |= {cell.id: cell for cell in plan.confirm_cells(name, values)}
@@ -208,8 +212,8 @@ def searched(plan: Plan, records: Records, condition: str) -> int:
 
 def is_finished(plan: Plan, records: Records) -> bool:
     """Whether every cell of the plan is accepted."""
-    trials = plan.budget.trials if plan.searches else 0
-    return all(searched(plan, records, name) >= trials for name in plan.conditions) and all(
+    trials = plan.budget.trials
+    return all(searched(plan, records, name) >= trials for name in plan.searches) and all(
         records.result(cell.id) for cell in confirmations(plan, records)
     )
 

@@ -35,10 +35,7 @@ class StudySearcher(Searcher):
     def __init__(self, plan: Plan, records: Records, observer: Observer) -> None:
         super().__init__(metric="objective", mode="min")
         self.plan, self.records, self.observer = plan, records, observer
-        self.searches = {
-            name: ConditionSearch(plan, name, records)
-            for name in (plan.conditions if plan.searches else ())
-        }
+        self.searches = {name: ConditionSearch(plan, name, records) for name in plan.searches}
         self.queue = [cell for search in self.searches.values() for cell in search.unfinished]
         self.running: dict[str, Cell] = {}  # by Ray's trial id
         self.given: set[str] = set()  # ids of cells that were handed out

@@ -62,7 +62,7 @@ class Acgan(Dcgan):
     def pretrain(self, x: Tensor, y: Tensor) -> None:
         self.unfreeze("d")
         with self.autocast():
-            term = F.cross_entropy(self.classify(x), y)
+            term = F.cross_entropy(self.discriminate(x, y)[:, 1:], y)
         self.descend("d", {"class_real": term}, {})
 
 
