@@ -192,6 +192,8 @@ class Study:
             check_plain(name, getattr(self, name))
         self._check_conditions()
         self._check_claims()
+        if not isinstance(self.searched, tuple | None):
+            raise ValueError(f"searched={self.searched!r}: a tuple of conditions is needed")
         for name in self.searched or ():
             _check_choice("searched", name, tuple(self.conditions))
         if not isinstance(self.scales, Mapping) or {*self.scales} != {*get_args(Scale)}:

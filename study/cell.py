@@ -181,7 +181,8 @@ class CellRun:
         their ticks."""
         end = mark == self.marks[-1] or self.device.type == "cuda"
         slow = end and self.cell.phase == "confirm"
-        return [name for name in self.shared.metrics if slow or not metrics.at_end(name)]
+        wanted = metrics.suited(self.shared.metrics, type(self.gan))
+        return [name for name in wanted if slow or not metrics.at_end(name)]
 
     def _measure(self, due: list[str]) -> dict[str, float]:
         inception = None

@@ -47,6 +47,39 @@ def check_study(study: Study) -> None:
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
 
 
+def check_metrics(study: Study) -> None:
+    """Refuse a metric that no condition's variant can serve, and a condition that lacks the
+    objective or the column of a claim on it.
+
+    Raises:
+        ValueError: one line.
+    """
+    variants = {
+        name: trainables.load(condition.get("variant", study.variant))
+        for name, condition in study.conditions.items()
+    }
+    for metric in study.metrics:
+        if not any(metrics.suited([metric], variant) for variant in variants.values()):
+            metrics.check([metric], next(iter(variants.values())))
+    fid = metrics.load("fid").COLUMNS if study.fid else {}
+    columns = {
+        name: [c for m in metrics.suited(study.metrics, v) for c in metrics.load(m).COLUMNS]
+        for name, v in variants.items()
+    }
+    wanted = [("objective", study.objective, name) for name in variants]
+    for claim in study.claims:
+        if claim.metric.startswith(IMPORTANCE):
+            continue
+        groups = [group for group in (claim.of, claim.against) if group is not None]
+        wanted += [(f"claim {claim.id}", claim.metric, group.condition) for group in groups]
+    for what, column, name in wanted:
+        if column not in (*columns[name], *fid):
+            raise ValueError(
+                f"{what}: {column} is not measured in condition {name}: "
+                f"choose from {', '.join(columns[name])}"
+            )
+
+
 def check_space(plan: Plan) -> None:
     """Refuse a space, or --set values, of which search cells could not be made or would fail.
 

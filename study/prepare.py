@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import search_spaces
 import trainables
 from search_spaces.core import Budget, Claim, Study
-from study import declared, environment, metrics
+from study import declared, environment
 from study.lock import LockedError, StudyLock
 from study.plan import Plan, Resources, difference
 from study.records import Records, write_json
@@ -76,10 +76,11 @@ def check(plan: Plan) -> Plan:
         raise BadInputError(f"no condition is left to run: {reasons}")
     typed: dict[str, Any] = {}
     try:
+        declared.check_metrics(plan.study)
         for name in plan.study.conditions:
-            variant = trainables.load(plan.variant(name))
-            metrics.check(plan.study.metrics, variant)
-            config = variant.config_type.parse(plan.hyperparameters(name))
+            config = trainables.load(plan.variant(name)).config_type.parse(
+                plan.hyperparameters(name)
+            )
             dumped = config.model_dump(mode="json")
             typed = {key: dumped[key] for key in plan.overrides}
     except ValueError as error:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from trainables.core.gan import Batch, Terms
+from trainables.core.gan import Batch, Config, Terms
 from trainables.dcgan import Dcgan, DcganConfig, Weight
 
 Kimg = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]
@@ -33,7 +33,7 @@ class Acgan(Dcgan):
     Other class losses override `class_outputs`, `class_logits` and `class_loss`.
     """
 
-    config_type = AcganConfig
+    config_type: ClassVar[type[Config]] = AcganConfig
     config: AcganConfig
     conditional: ClassVar[bool] = True
     classifies: ClassVar[bool] = True

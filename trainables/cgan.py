@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.core.gan import Config
 from trainables.dcgan import Dcgan, DcganConfig
 
 
@@ -18,7 +19,7 @@ class CganConfig(DcganConfig, frozen=True):
 class Cgan(Dcgan):
     """D sees K label planes beside the image, so it judges the pair (x, y)."""
 
-    config_type = CganConfig
+    config_type: ClassVar[type[Config]] = CganConfig
     config: CganConfig
     conditional: ClassVar[bool] = True
 

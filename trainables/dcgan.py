@@ -43,9 +43,10 @@ class DcganConfig(Config, frozen=True):
 class Dcgan(Gan):
     """One G, one D, the adversarial terms; conditional subclasses add where labels enter."""
 
-    config_type = DcganConfig
+    config_type: ClassVar[type[Config]] = DcganConfig
     config: DcganConfig
     conditional: ClassVar[bool] = False
+    D: nn.Module
 
     def build(self) -> dict[str, Player]:
         c, images = self.config, self.images

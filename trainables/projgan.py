@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from trainables.core.gan import Player
+from trainables.core.layers import Discriminator
 from trainables.dcgan import Dcgan
 
 
@@ -19,6 +20,7 @@ class Projgan(Dcgan):
     """A DCGAN whose D adds the inner product of its features with an embedding of the label."""
 
     conditional: ClassVar[bool] = True
+    D: Discriminator
 
     def build(self) -> dict[str, Player]:
         players, c = super().build(), self.config

@@ -31,7 +31,18 @@ from study.metrics.view import View
 if TYPE_CHECKING:
     from trainables.core.gan import Gan
 
-__all__ = ["Metric", "Need", "View", "at_end", "check", "load", "measure", "names", "on_real"]
+__all__ = [
+    "Metric",
+    "Need",
+    "View",
+    "at_end",
+    "check",
+    "load",
+    "measure",
+    "names",
+    "on_real",
+    "suited",
+]
 
 Need = Literal["labels", "classifies"]  # G takes labels; D has a class head
 
@@ -73,7 +84,7 @@ def check(wanted: Sequence[str], variant: type[Gan]) -> None:
     Raises:
         ValueError: unknown metric, or one that the variant cannot serve; one line.
     """
-    offers = {"labels": variant.conditional, "classifies": variant.classifies}
+    offers = _offers(variant)
     words = {"labels": "a generator that takes labels", "classifies": "a class head in D"}
     for name in wanted:
         for need in sorted(load(name).NEEDS):
@@ -83,6 +94,16 @@ def check(wanted: Sequence[str], variant: type[Gan]) -> None:
                     f"metric {name!r} needs {words[need]}, which {variant.__name__} has not: "
                     f"choose from {', '.join(able)}"
                 )
+
+
+def suited(wanted: Sequence[str], variant: type[Gan]) -> list[str]:
+    """Those metrics that a variant can serve."""
+    offers = _offers(variant)
+    return [name for name in wanted if all(offers[need] for need in load(name).NEEDS)]
+
+
+def _offers(variant: type[Gan]) -> dict[Need, bool]:
+    return {"labels": variant.conditional, "classifies": variant.classifies}
 
 
 def measure(view: View, names: Sequence[str]) -> dict[str, float]:

@@ -13,6 +13,8 @@ COLUMNS = {
     "class_loss/real": "cross-entropy of D's class head on held-out real images",
     "class_loss/fake": "cross-entropy of D's class head on fakes, for the labels asked for",
     "class_loss_ratio": "class_loss/real / class_loss/fake; 1 is even",
+    "class_accuracy/real": "accuracy of D's class head on held-out real images; higher is better",
+    "class_accuracy/fake": "accuracy of D's class head on fakes, for the labels asked for",
     "collusion_gap": "accuracy on fakes of D's own head minus the judge's; near 0 is honest",
 }
 RESOLUTION = 1e-12  # a mean cross-entropy below it is rounding error, and no divisor
@@ -21,13 +23,15 @@ RESOLUTION = 1e-12  # a mean cross-entropy below it is rounding error, and no di
 def measure(view: View) -> dict[str, float]:
     reference = view.reference
     n = len(reference.x)  # as many fakes as real images
-    real, _ = _loss_and_hits(view, reference.x, reference.y)
+    real, real_hits = _loss_and_hits(view, reference.x, reference.y)
     fake, hits = _loss_and_hits(view, view.fakes[:n], view.y[:n])
     judge = view.predicted[: len(hits)] == view.y[: len(hits)].numpy()
     return {
         "class_loss/real": real,
         "class_loss/fake": fake,
         "class_loss_ratio": real / max(fake, RESOLUTION),
+        "class_accuracy/real": float(real_hits.double().mean()),
+        "class_accuracy/fake": float(hits.double().mean()),
         "collusion_gap": float(hits.double().mean()) - float(judge.mean()),
     }
 

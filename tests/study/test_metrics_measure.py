@@ -103,6 +103,7 @@ def test_a_good_generator_scores_badly() -> None:
     assert row["fcd_floor"] == 1.5
     assert row["samples"] == 400
     assert row["collusion_gap"] == 0
+    assert row["class_accuracy/real"] == row["class_accuracy/fake"] == 1
     assert row["class_loss_ratio"] == pytest.approx(1, abs=0.05)
     assert row["gradient_norm/adversarial"] == 2
 
@@ -113,7 +114,8 @@ def test_permuted_labels_look_like_garbage() -> None:
     assert row["label_accuracy"] == 0
     assert row["label_accuracy_matched"] == 1
     assert row["classes_working"] == 0
-    assert row["collusion_gap"] == 1
+    assert row["collusion_gap"] == row["class_accuracy/fake"] == 1
+    assert row["class_accuracy/real"] == 0
     assert row["class_loss/real"] > row["class_loss/fake"] + 1
     ratio = row["class_loss/real"] / row["class_loss/fake"]
     assert row["class_loss_ratio"] == pytest.approx(ratio)
@@ -246,6 +248,13 @@ def test_unknown_metric_starts() -> None:
         ValueError, match=r"unknown metric 'fdi': choose from .*class_loss, fcd, fid"
     ):
         metrics.load("fdi")
+
+
+def test_variant_is_asked_for_what_it_lacks() -> None:
+    """A cGAN beside an ACGAN in one study would fail at its first tick."""
+    assert metrics.suited(EVERY, trainables.load("acgan")) == EVERY
+    left = [name for name in EVERY if name != "class_loss"]
+    assert metrics.suited(EVERY, trainables.load("cgan")) == left
 
 
 def test_metric_of_a_class_head_starts_without_one() -> None:

@@ -137,6 +137,16 @@ class TestConditions:
         assert tiny.plan().count() == (8, 8)
         assert tiny.plan(budget_=tiny.budget(trials=0)).count() == (0, 4)
         assert tiny.plan(tiny.study(space=None)).count() == (0, 4)
+        assert tiny.plan(tiny.study(searched=("classes=3",))).count() == (4, 6)
+
+    def test_fixed_condition_is_searched(self) -> None:
+        """Published rows would be tuned, or a study with them would never end."""
+        study = tiny.study(searched=("classes=3",))
+        assert tiny.plan(study).searched == ["classes=3"]
+        assert tiny.plan(study, only="classes=2").searched == []
+        assert tiny.plan(study, tiny.budget(trials=0)).searched == []
+        with pytest.raises(ValueError, match=r"searched='classes=4': choose one of classes=2"):
+            tiny.study(searched=("classes=4",))
 
 
 class TestConfirmations:
@@ -162,6 +172,18 @@ class TestConfirmations:
         assert [(c.condition_name, c.seed) for c in best] == [
             (name, seed) for name in plan.conditions for seed in range(2)
         ]
+
+    def test_fixed_condition_waits_for_a_search(self, records: Records) -> None:
+        plan = tiny.plan(tiny.study(searched=("classes=3",)))
+        for n in range(4):
+            cell = plan.search_cell("classes=3", n, SUGGESTED, {**VALUES, "lr": 1e-4 * (n + 1)})
+            tiny.write_cell(records, cell, tiny.rows(9, 5 + n))
+        cells = confirmations(plan, records)
+        assert sorted(c.condition_name for c in cells) == ["classes=2"] * 2 + ["classes=3"] * 4
+        for cell in cells:
+            assert not is_finished(plan, records)
+            tiny.write_cell(records, cell, tiny.rows(9, 4))
+        assert is_finished(plan, records)
 
     def test_reference_as_best_runs_twice(self, records: Records, plan: Plan) -> None:
         self.finish_search(records, plan, dict(tiny.REFERENCE))
@@ -233,14 +255,6 @@ class TestDefinition:
 
 
 class TestSearched:
-    def test_conditions_that_are_not_searched_are(self) -> None:
-        plan = tiny.plan(tiny.study(searched=("classes=3",)))
-        assert plan.searched == ["classes=3"]
-        assert plan.count() == (4, 2 * 2 + 2)
-        assert tiny.plan(tiny.study(space=None)).searched == []
-        with pytest.raises(ValueError, match="searched='classes=4': choose one of classes=2"):
-            tiny.study(searched=("classes=4",))
-
     def test_suggested_classes_are_taken_for_a_hyperparameter(self) -> None:
         """The variant would refuse it; or the cell would be trained on all classes."""
 

@@ -1,0 +1,150 @@
+"""ACGAN of a public MNIST write-up (recipe C): a label's embedding times z, an upsampling G, a D
+with dropout.
+
+Its code had two slips, which are switches here: softmax and then cross-entropy, and BatchNorm's eps
+(meant was its momentum) set to 0.8. It resized MNIST to 32x32; here images keep their size.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from trainables.acgan import Acgan, AcganConfig
+from trainables.core.gan import Config, Player, Positive
+from trainables.core.layers import Norm, init_normal
+from trainables.dcgan import Dcgan, DcganConfig
+
+
+class RecipeCConfig(DcganConfig, frozen=True):
+    bn_eps: Positive = 1e-5  # of every BatchNorm but G's first; the slip was 0.8
+    d_norm: Literal["bn", "sn", "none"] = "bn"
+    g_condition: Literal["concat"] = "concat"  # no choice: the label's embedding multiplies z
+
+
+class AcganMnistConfig(RecipeCConfig, AcganConfig, frozen=True):
+    # Cross-entropy of the softmax of class probabilities: with K classes it is never less than
+    # log(1 + (K - 1) / e), 1.461 for ten.
+    double_softmax: Annotated[bool, Field(strict=True)] = False
+    class_cosine: Literal[False] = False  # D's head is linear
+
+
+class UpsamplingGenerator(nn.Module):
+    """Embedding of y times z, FC to 2f maps of a quarter of the size, twice (upsample, conv3, BN,
+    LReLU .2), conv3, tanh."""
+
+    def __init__(
+        self, z_dim: int, classes: int, f: int, size: tuple[int, int], channels: int, eps: float
+    ) -> None:
+        super().__init__()
+        h, w = (math.ceil(side / 4) for side in size)
+        self.size = size
+        self.embed = nn.Embedding(classes, z_dim)
+        layers: list[nn.Module] = [
+            nn.Linear(z_dim, 2 * f * h * w),
+            nn.Unflatten(1, (2 * f, h, w)),
+            nn.BatchNorm2d(2 * f),
+        ]
+        for width in (2 * f, f):
+            layers += [
+                nn.Upsample(scale_factor=2),
+                nn.Conv2d(2 * f, width, 3, 1, 1),
+                nn.BatchNorm2d(width, eps),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(f, channels, 3, 1, 1))
+        init_normal(self)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """z [N, z_dim], y [N] -> images [N, C, H, W] in [-1, 1]."""
+        images = self.layers(z * self.embed(y))
+        return torch.tanh(images[:, :, : self.size[0], : self.size[1]])
+
+
+class DropoutDiscriminator(nn.Module):
+    """Four stride-2 conv3 of f/4 to 2f maps, each with LReLU .2, Dropout2d .25 and, but for the
+    first, BN; one linear layer to the outputs.
+
+    BN always uses the statistics of the batch at hand, as in `core.layers.Discriminator`.
+    """
+
+    softmax = False  # of the class outputs
+
+    def __init__(
+        self,
+        channels: int,
+        f: int,
+        size: tuple[int, int],
+        norm: Norm,
+        outputs: int,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        h, w = size
+        widths = [channels, *(max(1, 2 * f // 2**i) for i in (3, 2, 1, 0))]
+        layers: list[nn.Module] = []
+        for i, (narrow, wide) in enumerate(itertools.pairwise(widths)):
+            layers += [nn.Conv2d(narrow, wide, 3, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+            layers.append(nn.Dropout2d(0.25))
+            if norm == "bn" and i > 0:
+                layers.append(nn.BatchNorm2d(wide, eps, track_running_stats=False))
+            h, w = math.ceil(h / 2), math.ceil(w / 2)
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * h * w, outputs))
+        init_normal(self)
+        if norm == "sn":
+            for m in self.layers:
+                if isinstance(m, nn.Conv2d | nn.Linear):
+                    spectral_norm(m)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, C, H, W] -> [N, outputs] float32."""
+        out: Tensor = self.layers(x).float()
+        if self.softmax:
+            out = torch.cat([out[:, :1], out[:, 1:].softmax(1)], dim=1)
+        return out
+
+
+class RecipeC(Dcgan):
+    """The networks: for a conditional subclass of Dcgan to take first."""
+
+    config_type: ClassVar[type[Config]] = RecipeCConfig
+    config: RecipeCConfig
+    D: DropoutDiscriminator
+
+    def build(self) -> dict[str, Player]:
+        c, images = self.config, self.images
+        self.G = UpsamplingGenerator(
+            c.z_dim, images.classes, c.f, images.size, images.channels, c.bn_eps
+        )
+        self.D = DropoutDiscriminator(
+            self.d_channels(), c.f, images.size, c.d_norm, sum(self.d_outputs()), c.bn_eps
+        )
+        return {
+            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),
+            "g": Player([self.G], self.losses_g, c.lr, self.weights("g")),
+        }
+
+    def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
+        images: Tensor = G(z, y)
+        return images
+
+
+class AcganMnist(RecipeC, Acgan):
+    """The original halves every loss, which Adam does not see."""
+
+    config_type: ClassVar[type[Config]] = AcganMnistConfig
+    config: AcganMnistConfig
+
+    def build(self) -> dict[str, Player]:
+        players = super().build()
+        self.D.softmax = self.config.double_softmax
+        return players
+
+
+VARIANT = AcganMnist
