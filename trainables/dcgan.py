@@ -43,6 +43,7 @@ class Dcgan(Gan):
     config_type = DcganConfig
     config: DcganConfig
     conditional: ClassVar[bool] = False
+    truncates: ClassVar[bool] = True
 
     def build(self) -> dict[str, Player]:
         c, images = self.config, self.images
