@@ -47,7 +47,7 @@ class Shared:
     metrics: tuple[str, ...]
     objective: str
     bf16: bool
-    inceptions: Mapping[str, Mapping[str, Any]]  # likewise, where fid's weights are to be had
+    inceptions: Mapping[str, Mapping[str, Any]]  # likewise, where fid is among the metrics
 
 
 class CellRun:
@@ -132,12 +132,12 @@ class CellRun:
             StoppedError: `stop` said so; what was trained is in a checkpoint.
         """
         mark, start = self.marks[len(self.rows)], time.monotonic()
-        inception = self._inception(mark)
+        due = self._due(mark)
         if self.trained is None:
             self.trained = self._train(mark)
-            if inception is not None:  # it takes minutes: a stop meanwhile costs no training
+            if any(map(metrics.at_end, due)):  # slow: a stop meanwhile costs no training
                 self._checkpoint()
-        row: Row = {"kimg": mark} | self.trained | self._measure(inception)
+        row: Row = {"kimg": mark} | self.trained | self._measure(due)
         self.seconds += time.monotonic() - start
         self.rows.append(row | {"seconds": self.seconds})
         self.trained, self.training, self.ticked = None, 0.0, self.loop.seen
@@ -160,19 +160,21 @@ class CellRun:
             row["images_per_second"] = (self.loop.seen - self.ticked) / self.training
         return row
 
-    def _inception(self, mark: int) -> Inception | None:
-        """Where FID is due: at the end of confirm cells, on a GPU at each of their ticks."""
-        state = self.shared.inceptions.get(self.cell.condition_name)
-        due = mark == self.marks[-1] or self.device.type == "cuda"
-        if state and due and self.cell.phase == "confirm":
-            return Inception.from_state(dict(state), self.device)
-        return None
+    def _due(self, mark: int) -> list[str]:
+        """The metrics of this tick: slow ones at the end of confirm cells, on a GPU at each of
+        their ticks."""
+        end = mark == self.marks[-1] or self.device.type == "cuda"
+        slow = end and self.cell.phase == "confirm"
+        return [name for name in self.shared.metrics if slow or not metrics.at_end(name)]
 
-    def _measure(self, inception: Inception | None) -> dict[str, float]:
-        names = [*self.shared.metrics, *(["fid"] if inception else [])]
+    def _measure(self, due: list[str]) -> dict[str, float]:
+        inception = None
+        if "fid" in due:
+            state = self.shared.inceptions[self.cell.condition_name]
+            inception = Inception.from_state(dict(state), self.device)
         rng = torch.Generator().manual_seed(EVALUATION_SEED)
         view = metrics.View.draw(self.gan, self.reference, self.judges, rng, inception)
-        return metrics.measure(view, names)
+        return metrics.measure(view, due)
 
     def _grid(self) -> bytes:
         """PNG: one column per class (eight where there are none), the same z along each row."""

@@ -35,8 +35,10 @@ def check_study(study: Study) -> None:
     if "fid" in study.metrics:
         raise ValueError("metric 'fid' is measured where fid=True, at the end of confirm cells")
     columns = [column for name in study.metrics for column in metrics.load(name).COLUMNS]
-    if study.objective not in columns:
-        raise ValueError(f"objective {study.objective!r}: choose from {', '.join(columns)}")
+    slow = {c for name in study.metrics if metrics.at_end(name) for c in metrics.load(name).COLUMNS}
+    steady = [column for column in columns if column not in slow]
+    if study.objective not in steady:
+        raise ValueError(f"objective {study.objective!r}: choose from {', '.join(steady)}")
     if study.fid:
         columns += metrics.load("fid").COLUMNS
     for claim in study.claims:

@@ -10,7 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "pandas", "pytorch-fid", "numpy")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "ray",
+    "optuna",
+    "mlflow",
+    "pandas",
+    "pytorch-fid",
+    "torchmetrics",
+    "numpy",
+)
 
 
 def environment() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from study import metrics
 from study.cell import Shared, load_tensors, save_tensors
 from study.metrics import fid
 from study.metrics.judge import Judges, train_judges
@@ -48,7 +49,10 @@ def make_shared(
     for name, condition in plan.conditions.items():
         if name not in references:
             part = dataset.keep(condition.get("classes", len(dataset.classes)))
-            references[name] = Reference.build(judges, part, plan.budget.samples, seed=0).state()
+            report(f"real images of {name}: measured as its fakes will be")
+            built = Reference.build(judges, part, plan.budget.samples, 0, plan.study.metrics)
+            references[name] = built.state()
+    _check_objective(plan, references)
     measured_by = {name: digest(judges.state(), references[name]) for name in references}
     _keep_for_life(records, measured_by)
     if not kept or kept["references"].keys() != references.keys():
@@ -75,11 +79,22 @@ def make_shared(
         references=references,
         measured_by=measured_by,
         ticks=ticks,
-        metrics=plan.study.metrics,
+        metrics=(*plan.study.metrics, *(["fid"] if weights else [])),
         objective=plan.study.objective,
         bf16=bf16,
         inceptions=inceptions,
     )
+
+
+def _check_objective(plan: Plan, references: Mapping[str, Any]) -> None:
+    """Refuse an objective that needs more fakes of a class than there will be."""
+    objective = plan.study.objective
+    for metric in map(metrics.load, plan.study.metrics):
+        column = getattr(metric, "REAL", {}).get(objective)
+        for name in plan.conditions:
+            if column and column not in references[name]["on_real"]:
+                samples = f"samples={plan.budget.samples}"
+                raise BadInputError(f"{samples}: too few for objective {objective} in {name}")
 
 
 def digest(*states: Any) -> str:

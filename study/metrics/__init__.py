@@ -7,6 +7,13 @@ NEEDS = frozenset({"labels"})                       # what a variant must offer:
 COLUMNS = {"label_accuracy": "judge's ...; higher is better"}  # protocol of each column
 def measure(view: View) -> dict[str, float]: ...
 ```
+
+and, where it wants to,
+
+```
+WHEN = "end"                   # it is slow: at the end of confirm cells only
+REAL = {"recall": "recall_real"}  # measured once of real images too, as the column named here
+```
 """
 
 from __future__ import annotations
@@ -24,7 +31,7 @@ from study.metrics.view import View
 if TYPE_CHECKING:
     from trainables.core.gan import Gan
 
-__all__ = ["Metric", "Need", "View", "check", "load", "measure", "names"]
+__all__ = ["Metric", "Need", "View", "at_end", "check", "load", "measure", "names", "on_real"]
 
 Need = Literal["labels", "classifies"]  # G takes labels; D has a class head
 
@@ -36,7 +43,7 @@ class Metric(Protocol):
     COLUMNS: Mapping[str, str]
 
     def measure(self, view: View) -> dict[str, float]:
-        """Values of the columns, all of them finite numbers."""
+        """Values of the columns, all of them finite numbers; what has too few fakes is left out."""
 
 
 def names() -> list[str]:
@@ -53,6 +60,11 @@ def load(name: str) -> Metric:
     if name not in names():
         raise ValueError(f"unknown metric {name!r}: choose from {', '.join(names())}")
     return cast(Metric, importlib.import_module(f"{__name__}.{name}"))
+
+
+def at_end(name: str) -> bool:
+    """Whether a metric is slow, and so measured at the end of confirm cells only."""
+    return getattr(load(name), "WHEN", "tick") == "end"
 
 
 def check(wanted: Sequence[str], variant: type[Gan]) -> None:
@@ -89,10 +101,25 @@ def measure(view: View, names: Sequence[str]) -> dict[str, float]:
             values = metric.measure(view)
             if unknown := values.keys() - metric.COLUMNS.keys():
                 raise KeyError(f"{name} measures {', '.join(sorted(unknown))}, not in its COLUMNS")
-            row |= values
+            real = view.reference.on_real
+            row |= values | {column: real[column] for column in metric.COLUMNS if column in real}
     finally:
         for name, buffer in view.gan.named_buffers():
             buffer.data.copy_(kept[name])
+    return _finite(row)
+
+
+def on_real(view: View, names: Sequence[str]) -> dict[str, float]:
+    """The columns in the metrics' REAL, of a view of real images in place of the fakes."""
+    row: dict[str, float] = {}
+    for name in names:
+        columns: Mapping[str, str] = getattr(load(name), "REAL", {})
+        values = load(name).measure(view) if columns else {}
+        row |= {columns[column]: value for column, value in values.items() if column in columns}
+    return _finite(row)
+
+
+def _finite(row: dict[str, float]) -> dict[str, float]:
     for column, value in row.items():
         if not math.isfinite(value):
             raise FloatingPointError(f"{column} is {value}")

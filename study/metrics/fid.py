@@ -1,8 +1,8 @@
 """FID: Frechet distance on pytorch-fid's Inception features (Heusel et al. 2017).
 
-Slow on a CPU (tens of images a second), so the caller decides when to ask for it. The network is
-known as the one of the weights file that pytorch-fid downloads; grey images are copied to three
-channels. On 28x28 images it is there to compare with published figures only.
+Slow on a CPU (tens of images a second). The network is known as the one of the weights file that
+pytorch-fid downloads; grey images are copied to three channels. On 28x28 images it is there to
+compare with published figures only.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from study.records import write_atomically
 from trainables.data import Dataset
 
 NEEDS: frozenset[str] = frozenset()
+WHEN = "end"
 COLUMNS = {
     "fid": "FID by pytorch-fid's Inception against as many real training images; lower is better",
     "fid_floor": "the same distance between two disjoint sets of real images of that size",

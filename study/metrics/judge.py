@@ -10,8 +10,8 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
+from study.metrics.classifier import (
+    Recipe,
+    batched,
+    feature_network,
+    label_network,
+    repeatable,
+    train,
+)
 from study.records import write_atomically
 from trainables.data import Dataset
 
-FEATURES = 64  # dimensions of the feature judge's penultimate layer
-VERSION = 1  # raise it when an architecture or the training below changes
-BATCH = 500  # images per forward pass when judging
+VERSION = 1  # raise it when an architecture or the training changes
 HELD_OUT = 10_000  # test images that the reported accuracies rest on, at most
 
 Images = Tensor | NDArray[np.uint8]  # uint8 NCHW
 Progress = Callable[[int, int], None]  # images seen so far, images in all
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How both judges are trained: AdamW, one cycle of the learning rate, class-balanced draws."""
-
-    label_images: int = 24_000  # draws that the label judge sees
-    feature_images: int = 20_000  # draws that the feature judge sees
-    batch: int = 64
-    lr: float = 4e-3  # peak
-    weight_decay: float = 0.02
 
 
 class Judges:
@@ -101,7 +95,6 @@ class Judges:
             raise FloatingPointError("the feature judge's features are not finite")
         return np.asarray(features)
 
-    @torch.no_grad()
     def _batched(self, network: nn.Module, x: Images) -> Tensor:
         images = torch.as_tensor(x)
         if images.dtype != torch.uint8 or images.shape[1:] != self.shape:
@@ -109,8 +102,7 @@ class Judges:
                 f"judges take uint8 images of {self.shape} but got "
                 f"{images.dtype} of {tuple(images.shape[1:])}"
             )
-        batches = (batch.to(self.device) for batch in torch.split(images, BATCH))
-        return torch.cat([network(_normalise(batch)).cpu() for batch in batches])
+        return batched(network, images)
 
     def state(self) -> dict[str, Any]:
         """Plain numbers and CPU tensors: for a file, or for shipping to workers."""
@@ -133,44 +125,6 @@ class Judges:
         label.load_state_dict(state["label"])
         feature.load_state_dict(state["feature"])
         return cls(label, feature, shape, state["classes"], dict(state["accuracy"])).to(device)
-
-
-def label_network(shape: tuple[int, int, int], classes: int) -> nn.Sequential:
-    """Strided convolutions to at most 8x8, one hidden layer."""
-    channels, *size = shape
-    layers: list[nn.Module] = []
-    width, kernel = 24, 5
-    while True:
-        layers += [nn.Conv2d(channels, width, kernel, 2, kernel // 2, bias=False)]
-        layers += [nn.BatchNorm2d(width), nn.ReLU()]
-        size = [(s + 1) // 2 for s in size]
-        channels, width, kernel = width, 2 * width, 3
-        if max(size) <= 8:
-            break
-    layers += [nn.Flatten(), nn.Linear(channels * size[0] * size[1], 128, bias=False)]
-    layers += [nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, classes)]
-    return nn.Sequential(*layers)
-
-
-def feature_network(shape: tuple[int, int, int], classes: int) -> nn.Sequential:
-    """Narrower kernels to at most 4x4, then the 64 features, then one linear layer.
-
-    The features are normalised without scale or shift: over the training data each has mean 0 and
-    variance 1, so distances of different data sets are of one order.
-    """
-    channels, *size = shape
-    layers: list[nn.Module] = []
-    for width, kernel in zip((32, 64, 64, 64, 64, 64), (6, 3, 3, 3, 3, 3), strict=True):
-        pad = kernel // 2 - (kernel == 6)
-        layers += [nn.Conv2d(channels, width, kernel, 2, pad, bias=False)]
-        layers += [nn.BatchNorm2d(width), nn.LeakyReLU(0.1)]
-        size = [(s + 2 * pad - kernel) // 2 + 1 for s in size]
-        channels = width
-        if max(size) <= 4:
-            break
-    layers += [nn.Flatten(), nn.Linear(channels * size[0] * size[1], FEATURES, bias=False)]
-    layers += [nn.BatchNorm1d(FEATURES, affine=False), nn.Linear(FEATURES, classes)]
-    return nn.Sequential(*layers)
 
 
 def train_judges(
@@ -202,18 +156,14 @@ def train_judges(
     total = recipe.label_images + recipe.feature_images
     shape = (dataset.channels, *dataset.size)
     classes = len(dataset.classes)
-    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with (
-        torch.random.fork_rng(devices=cuda),
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-    ):
-        torch.manual_seed(2 * seed)
+    x, y = dataset.train.x, dataset.train.y
+    with repeatable(device, 2 * seed):
         label = label_network(shape, classes).to(device)
-        for done in _train(label, dataset, recipe, recipe.label_images, 2 * seed):
+        for done in train(label, x, y, recipe, recipe.label_images, 2 * seed):
             report(done, total)
-        torch.manual_seed(2 * seed + 1)
+    with repeatable(device, 2 * seed + 1):
         feature = feature_network(shape, classes).to(device)
-        for done in _train(feature, dataset, recipe, recipe.feature_images, 2 * seed + 1):
+        for done in train(feature, x, y, recipe, recipe.feature_images, 2 * seed + 1):
             report(recipe.label_images + done, total)
 
     judges = Judges(label, feature, shape, classes, {})
@@ -239,48 +189,3 @@ def read_judges(path: Path, device: torch.device | str = "cpu") -> Judges | None
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
         return None
     return Judges.from_state(state, device)
-
-
-def _train(
-    network: nn.Module, dataset: Dataset, recipe: Recipe, images: int, seed: int
-) -> Iterator[int]:
-    """Train in place on `images` draws; yields the number of images seen now and then."""
-    device = next(network.parameters()).device
-    draws = _balanced(dataset.train.y, images, np.random.default_rng(seed))
-    steps = images // recipe.batch
-    optimizer = torch.optim.AdamW(
-        network.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=steps + 1)
-    network.train()
-    for step, rows in enumerate(draws[: steps * recipe.batch].reshape(steps, recipe.batch)):
-        x = _normalise(torch.from_numpy(dataset.train.x[rows]).to(device))
-        y = torch.from_numpy(dataset.train.y[rows]).to(device)
-        loss = functional.cross_entropy(network(x), y)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        if step % 20 == 0 or step == steps - 1:
-            yield (step + 1) * recipe.batch
-    network.eval()
-
-
-def _balanced(y: NDArray[np.int64], images: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Row numbers of `images` draws in which every class present is equally likely.
-
-    Each class is gone through in random order and begun again when it is used up, so that a
-    class as large as the budget shows no image twice.
-    """
-    present = np.unique(y)
-    drawn = rng.choice(present, images)
-    rows = np.empty(images, dtype=np.int64)
-    for label in present:
-        places = np.flatnonzero(drawn == label)
-        members = rng.permutation(np.flatnonzero(y == label))
-        rows[places] = np.resize(members, len(places))
-    return rows
-
-
-def _normalise(x: Tensor) -> Tensor:
-    return x.float() / 127.5 - 1

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from study import metrics
 from study.metrics.frechet import Moments, frechet_distance, moments
 from study.metrics.judge import Judges
+from study.metrics.view import View, allocate
 from trainables.data import Dataset
 
+if TYPE_CHECKING:
+    from trainables.core.gan import Gan
+
 REAL = 10_000  # real images behind the mean and covariance, at most
-PER_CLASS = 100  # real images behind each class's variance, at most
+PER_CLASS = 100  # real images behind each class's mean and variances, at most
 READ = 5_000  # real test images that the label judge reads, at most
 HELD_OUT = 1_024  # real test images kept for the discriminator's class loss, at most
 
@@ -37,6 +44,14 @@ class Reference:
     marginal: Tensor  # float64 [K]: share of each class in the training images
     x: Tensor  # uint8 NCHW: held-out real images
     y: Tensor  # int64 [N]: their labels
+    # What studies begun before these fields were there lack, and none of their metrics needs.
+    class_means: Tensor = field(default_factory=lambda: torch.empty(0))  # float64 [K, 64]
+    class_variances: Tensor = field(default_factory=lambda: torch.empty(0))  # float64 [K, 64]
+    # Judge features of as many real training images as there are fakes, shuffled: each class as
+    # often as in `View.draw`, or half of its images where it has fewer.
+    real: Tensor = field(default_factory=lambda: torch.empty(0))  # float32 [M, 64]
+    real_y: Tensor = field(default_factory=lambda: torch.empty(0))  # int64 [M]: their labels
+    on_real: Mapping[str, float] = field(default_factory=dict)  # columns: see `metrics.on_real`
 
     @property
     def classes(self) -> int:
@@ -47,15 +62,26 @@ class Reference:
         return Moments(self.mean.numpy(), self.cov.numpy())
 
     @classmethod
-    def build(cls, judges: Judges, dataset: Dataset, samples: int, seed: int) -> Reference:
+    def build(
+        cls,
+        judges: Judges,
+        dataset: Dataset,
+        samples: int,
+        seed: int,
+        wanted: Sequence[str] = (),
+    ) -> Reference:
         """Measure the real images of `dataset`, which has the classes of one condition only.
 
         The training images are halved at random: at most 10,000 of one half give mean and
         covariance, `samples` of the other the floor. Where that half has fewer, images are drawn
-        again, and the floor errs on the high side.
+        again, and the floor errs on the high side. Each class is halved likewise: one half gives
+        its mean, variances and rows of `real`, the other stands in G's place for `on_real`.
+
+        Args:
+            wanted: the metrics that will be measured, of which some are on real images first.
 
         Raises:
-            ValueError: more classes than the judges know, or fewer than two images of a class.
+            ValueError: more classes than the judges know, or fewer than four images of a class.
         """
         train, test, classes = dataset.train, dataset.test, len(dataset.classes)
         if classes > judges.classes:
@@ -63,7 +89,7 @@ class Reference:
                 f"the judges know {judges.classes} classes but the data have {classes}"
             )
         counts = np.bincount(train.y, minlength=classes)
-        if counts.min() < 2:
+        if counts.min() < 4:  # two in each half have a variance
             bare = dataset.classes[int(counts.argmin())]
             raise ValueError(f"class {bare} of {dataset.name} has {counts.min()} training images")
 
@@ -73,26 +99,42 @@ class Reference:
         others = second[:samples] if len(second) >= samples else rng.choice(second, samples)
         floor = frechet_distance(moments(judges.features(train.x[others])), real)
 
-        traces = np.empty(classes)
-        for label in range(classes):
-            rows = rng.permutation(np.flatnonzero(train.y == label))[:PER_CLASS]
-            traces[label] = judges.features(train.x[rows]).var(0, ddof=1).sum()
+        halves = [
+            np.array_split(rng.permutation(np.flatnonzero(train.y == label)), 2)
+            for label in range(classes)
+        ]
+        by_class = [judges.features(train.x[near[:PER_CLASS]]) for near, _ in halves]
+        variances = np.stack([features.var(0, ddof=1) for features in by_class])
 
         rows = rng.permutation(len(test.y))
         read = rows[:READ]
         predicted = judges.logits(test.x[read])[:, :classes].argmax(1)
         held_out = rows[:HELD_OUT]
-        return cls(
+
+        marginal = counts / counts.sum()
+        shares = np.minimum(allocate(marginal, samples), [len(far) for _, far in halves])
+        pairs = [np.stack([h[:n] for h in half]) for half, n in zip(halves, shares, strict=True)]
+        near, far = rng.permutation(np.concatenate(pairs, axis=1), axis=1)
+        reference = cls(
             samples=samples,
             mean=torch.from_numpy(real.mean),
             cov=torch.from_numpy(real.cov),
             fcd_floor=floor,
-            class_traces=torch.from_numpy(traces),
+            class_traces=torch.from_numpy(variances.sum(1)),
             label_accuracy_real=float((predicted == test.y[read]).mean()),
-            marginal=torch.from_numpy(counts / counts.sum()),
+            marginal=torch.from_numpy(marginal),
             x=torch.from_numpy(test.x[held_out]),
             y=torch.from_numpy(test.y[held_out]),
+            class_means=torch.from_numpy(np.stack([features.mean(0) for features in by_class])),
+            class_variances=torch.from_numpy(variances),
+            real=torch.from_numpy(judges.features(train.x[near])).float(),
+            real_y=torch.from_numpy(train.y[near]),
         )
+        pools = [np.concatenate([far, near]) for near, far in halves]
+        g = cast("Gan", RealImages(train.x, pools, judges.device))
+        fakes, generator = torch.from_numpy(train.x[far]), torch.Generator().manual_seed(seed)
+        view = View(g, reference, judges, fakes, reference.real_y, generator)
+        return replace(reference, on_real=metrics.on_real(view, wanted))
 
     def state(self) -> dict[str, Any]:
         """Plain numbers and CPU tensors: for a file, or for shipping to workers."""
@@ -102,3 +144,21 @@ class Reference:
     def from_state(cls, state: dict[str, Any]) -> Reference:
         """The inverse of `state`."""
         return cls(**state)
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Real training images in a generator's place."""
+
+    x: NDArray[np.uint8]  # [N, C, H, W]
+    pools: Sequence[NDArray[np.int64]]  # per class its rows, those that others rest on last
+    device: torch.device
+    conditional = True
+
+    def sample(self, y: Tensor, n: int, rng: torch.Generator) -> Tensor:
+        """n images uint8 [n, C, H, W] of the labels y [n], none twice while there are others."""
+        rows = np.empty(n, dtype=np.int64)
+        for label, pool in enumerate(self.pools):
+            places = np.flatnonzero(y.numpy() == label)
+            rows[places] = np.resize(pool, len(places))
+        return torch.from_numpy(self.x[rows])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainables.core.gan import Gan
 
 LEAST = 2  # fakes of each class: the fewest that have a variance
+ENOUGH = 10  # fakes and real images of a class: the fewest that have a distance or a neighbourhood
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ class View:
         """The label judge's choice for each fake, among the condition's classes, [N]."""
         logits = self.judges.logits(self.fakes)[:, : self.reference.classes]
         return np.asarray(logits.argmax(1), dtype=np.int64)
+
+    @cached_property
+    def ample(self) -> list[int]:
+        """The classes that have enough fakes and real images to be measured alone."""
+        classes = self.reference.classes
+        counts = [np.bincount(y, minlength=classes) for y in (self.y, self.reference.real_y)]
+        return np.flatnonzero(np.minimum(*counts) >= ENOUGH).tolist()
 
 
 def allocate(marginal: NDArray[np.float64], n: int) -> NDArray[np.int64]:

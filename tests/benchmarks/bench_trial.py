@@ -20,7 +20,8 @@ from search_spaces.acgan_kmnist_classes import RECIPE_A
 from search_spaces.core import Budget, Study, crossed
 from study import engine
 from study.cell import Shared
-from study.metrics.judge import Recipe, train_judges
+from study.metrics.classifier import Recipe
+from study.metrics.judge import train_judges
 from study.metrics.reference import Reference
 from study.plan import Plan, Resources
 from study.records import Records, write_json

@@ -14,7 +14,9 @@ import torch
 from PIL import Image
 
 from study.cell import CellRun, Shared, checkpoints, load_tensors, save_tensors
-from study.metrics.judge import Judges, Recipe, train_judges
+from study.metrics import cas
+from study.metrics.classifier import Recipe
+from study.metrics.judge import Judges, train_judges
 from study.metrics.reference import Reference
 from study.plan import Cell, Plan
 from study.records import CLOCK, Records, Row
@@ -58,6 +60,19 @@ def common(tmp_path_factory: pytest.TempPathFactory, judges: Judges, plan: Plan)
 @pytest.fixture
 def shared(tmp_path: Path, common: Shared) -> Shared:
     return dataclasses.replace(common, folder=tmp_path / "tiny")
+
+
+@pytest.fixture
+def slow(shared: Shared, judges: Judges, monkeypatch: pytest.MonkeyPatch) -> Shared:
+    """With all that is measured of whole sets of fakes, and CAS at the end."""
+    monkeypatch.setattr(cas, "IMAGES", 60)
+    monkeypatch.setattr(cas, "DRAWS", 300)
+    wanted = (*shared.metrics, "kcd", "prdc", "intra_fcd", "ms_ssim", "cas")
+    references = {
+        name: Reference.build(judges, tiny.dataset().keep(int(name[-1])), 30, 0, wanted).state()
+        for name in shared.references
+    }
+    return dataclasses.replace(shared, metrics=wanted, references=references)
 
 
 @pytest.fixture(scope="module")
@@ -159,16 +174,15 @@ class TestContinuing:
         assert again.loop.pretrained == 400
         assert plain(to_end(again)) == plain(expected)
 
-    def test_killed_while_measuring_fid(
-        self, shared: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    def test_killed_while_measuring_what_is_slow(
+        self, slow: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """FID takes minutes on a CPU: the training before it must not be done again."""
         cell = cell_of(plan)
-        expected = to_end(begin(cell, elsewhere(shared, "through"), judges))
-        run = begin(cell, shared, judges)
+        expected = to_end(begin(cell, elsewhere(slow, "through"), judges))
+        run = begin(cell, slow, judges)
         for _ in range(3):
             run.advance()
-        monkeypatch.setattr(run, "_inception", lambda mark: object())
 
         def die(*_: Any) -> None:
             raise KeyboardInterrupt
@@ -176,7 +190,7 @@ class TestContinuing:
         monkeypatch.setattr(run, "_measure", die)
         with pytest.raises(KeyboardInterrupt):
             run.advance()
-        again = begin(cell, shared, judges)
+        again = begin(cell, slow, judges)
         assert (len(again.rows), again.loop.batches) == (3, 30)
         assert again.advance()["images_per_second"] > 0
         assert plain(again.rows) == plain(expected)
@@ -301,6 +315,20 @@ class TestSameSeed:
         for x, y in zip(often.gan.parameters(), seldom.gan.parameters(), strict=True):
             assert torch.equal(x, y)
 
+    def test_slow_metrics_disturb_training(
+        self, slow: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """CAS trains a network in the middle of another's training: here at each tick."""
+        monkeypatch.setattr(cas, "WHEN", "tick")
+        cell = cell_of(plan, d_norm="sn")
+        often = begin(cell, slow, judges)
+        assert all("cas" in row for row in to_end(often))
+        plainly = dataclasses.replace(elsewhere(slow, "plainly"), metrics=("fcd",))
+        seldom = begin(cell, plainly, judges)
+        assert often.rows[-1]["fcd"] == to_end(seldom)[-1]["fcd"]
+        for x, y in zip(often.gan.parameters(), seldom.gan.parameters(), strict=True):
+            assert torch.equal(x, y)
+
     def test_read_only_arrays(self, shared: Shared, judges: Judges, plan: Plan) -> None:
         """Ray hands out the images from shared memory, read-only."""
         x, y = shared.x.copy(), shared.y.copy()
@@ -325,6 +353,19 @@ class TestRecorded:
         seconds = [row["seconds"] for row in rows]
         assert seconds == sorted(seconds)
         json.dumps(rows, allow_nan=False)
+
+    def test_slow_metric_is_measured_at_each_tick(
+        self, slow: Shared, judges: Judges, plan: Plan
+    ) -> None:
+        """It takes longer than training between two ticks, and searches do not need it."""
+        columns = {"cas", "cas_real", "cas_relative"}
+        rows = to_end(begin(cell_of(plan), slow, judges))
+        assert [columns & row.keys() for row in rows] == [set(), set(), set(), columns]
+        assert all({"kcd", "kcd_floor", "recall", "recall_real"} <= row.keys() for row in rows)
+        cell = plan.search_cell("classes=2", 0, {}, {})
+        for row in to_end(begin(cell, slow, judges)):
+            assert not columns & row.keys()
+            assert "kcd" in row
 
     def test_only_its_classes_are_shown(self, shared: Shared, judges: Judges, plan: Plan) -> None:
         run = begin(cell_of(plan, "classes=2"), shared, judges)

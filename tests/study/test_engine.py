@@ -14,6 +14,7 @@ import tiny
 from study import sharing
 from study.engine import run_cells, start_ray
 from study.metrics import judge
+from study.metrics.classifier import Recipe
 from study.plan import Cell, Plan, Resources
 from study.records import Records
 from study.sharing import make_shared
@@ -30,7 +31,7 @@ def local_ray() -> Iterator[None]:
 
 def run(plan: Plan, storage: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Records, list[Any]]:
     """Run a plan to its end; its records, and what the observer heard of accepted cells."""
-    recipe = judge.Recipe(label_images=960, feature_images=960)
+    recipe = Recipe(label_images=960, feature_images=960)
     train = judge.train_judges
     monkeypatch.setattr(sharing, "train_judges", lambda *a, **k: train(*a, **k, recipe=recipe))
     records = tiny.begin(Records(storage / "tiny"), plan)

@@ -1,14 +1,19 @@
 """Judges and references: trained once, the same for the same seed, and kept whole."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from study import metrics
+from study.metrics import View
+from study.metrics.classifier import Recipe, balanced
 from study.metrics.frechet import frechet_distance, moments
-from study.metrics.judge import Judges, Recipe, _balanced, train_judges
+from study.metrics.judge import Judges, train_judges
 from study.metrics.reference import Reference
+from study.metrics.view import allocate
 from trainables.data import Dataset, Split, load
 
 RECIPE = Recipe(label_images=1_500, feature_images=1_500, batch=50)
@@ -151,7 +156,7 @@ def test_default_recipe_cannot_read_49_kana(tmp_path: Path) -> None:
 
 def test_rare_classes_are_seldom_drawn() -> None:
     y = np.repeat([0, 1, 2], [900, 90, 10])
-    rows = _balanced(y, 3_000, np.random.default_rng(0))
+    rows = balanced(y, 3_000, np.random.default_rng(0))
     assert np.bincount(y[rows]).min() > 900
     assert set(np.flatnonzero(y == 2)) <= set(rows)  # every image of the rare class is used
     common = rows[y[rows] == 0]
@@ -186,6 +191,42 @@ def test_small_data_have_no_floor(judges: Judges) -> None:
     reference = Reference.build(judges, dataset(), samples=1_000, seed=0)
     assert 0 < reference.fcd_floor < 10
     assert reference.samples == 1_000
+
+
+def test_real_images_are_compared_with_themselves(
+    judges: Judges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the floors, and the distance of copies of the training images, would be too good."""
+    seen: list[View] = []
+    monkeypatch.setattr(metrics, "on_real", lambda view, names: seen.append(view) or {})
+    data = dataset()
+    known = {row.tobytes(): n for n, row in enumerate(judges.features(data.train.x).astype("f4"))}
+    for samples in (90, 10_000):
+        reference = Reference.build(judges, data, samples, seed=0)
+        real = {known[row.tobytes()] for row in reference.real.numpy()}
+        others = {known[row.tobytes()] for row in seen.pop().features.astype("f4")}
+        assert len(real) == len(others) == len(reference.real)
+        assert not real & others
+        assert (data.train.y[[known[r.tobytes()] for r in reference.real.numpy()]]
+                == reference.real_y.numpy()).all()  # fmt: skip
+        counts = np.bincount(data.train.y)
+        expected = allocate(counts / counts.sum(), 90) if samples == 90 else counts // 2
+        assert np.bincount(reference.real_y).tolist() == expected.tolist()
+        assert (np.diff(reference.real_y.numpy()) != 0).sum() > 20, "not shuffled"
+
+
+def test_reference_of_an_older_study_cannot_be_read(judges: Judges) -> None:
+    """Its yardstick has neither the class moments nor real features; none of its metrics needs
+    them, as a study's metrics are fixed for life."""
+    reference = Reference.build(judges, dataset(), 100, seed=0, wanted=["kcd"])
+    assert reference.on_real.keys() == {"kcd_floor"}
+    new = ("class_means", "class_variances", "real", "real_y", "on_real")
+    old = Reference.from_state({k: v for k, v in reference.state().items() if k not in new})
+    view = View(cast(Any, None), old, judges, torch.from_numpy(dataset().train.x[:100]),
+                torch.from_numpy(dataset().train.y[:100]), torch.Generator())  # fmt: skip
+    for name in ("fcd", "labels", "variance"):
+        assert metrics.load(name).measure(view)
+    assert old.on_real == {}
 
 
 def test_reference_of_unknown_classes_is_built(judges: Judges) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
@@ -206,6 +207,18 @@ def test_undeclared_column_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
         metrics.measure(view(gan), ["gradients"])
 
 
+def test_real_images_are_measured_at_every_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once per condition is enough: the columns come with those of the fakes, or not at all."""
+    labels = metrics.load("labels")
+    monkeypatch.setattr(labels, "REAL", {"label_accuracy": "label_accuracy_real"}, raising=False)
+    perfect = view(FakeGan([0, 1, 2, 3]))
+    assert metrics.on_real(perfect, ["labels", "variance"]) == {"label_accuracy_real": 1}
+    known = dataclasses.replace(perfect.reference, on_real={"fcd_floor": 7.0, "kcd_floor": 8.0})
+    row = metrics.measure(dataclasses.replace(perfect, reference=known), ["fcd"])
+    assert row["fcd_floor"] == 7
+    assert "kcd_floor" not in row
+
+
 def test_a_metric_file_is_not_found_or_a_helper_is() -> None:
     assert {*EVERY, "fid"} <= set(metrics.names())
     assert not {"frechet", "judge", "reference", "view", "__init__"} & set(metrics.names())
@@ -218,6 +231,10 @@ def test_metric_file_breaks_the_contract(name: str) -> None:
     assert metric.COLUMNS
     assert all(text and "\n" not in text for text in metric.COLUMNS.values())
     assert metric.__doc__
+    assert getattr(metric, "WHEN", "end") == "end"
+    real: dict[str, str] = getattr(metric, "REAL", {})
+    assert {*real, *real.values()} <= metric.COLUMNS.keys()
+    assert not {*real} & {*real.values()}
 
 
 def test_two_metrics_claim_one_column() -> None:

@@ -134,6 +134,20 @@ class TestClaims:
         assert found["verdict"] == "not run"
         assert reason in found["reason"]
 
+    def test_a_column_of_the_last_tick_alone_is_lost(self, tmp_path: Path) -> None:
+        """As of slow metrics: other ticks lack it, and no claim, table or figure may mind."""
+        rows = synthetic.rows(5, 0)
+        rows[-1] |= {"cas": 0.8, "cas_real": 0.9}
+        records = small(tmp_path, rows, seeds=3)
+        group = "classes=5 reference last"
+        value = synthetic.claim("X", group, None, metric="cas", region=[0.7, None])
+        found = claims(records, value).loc["X"]
+        assert (found["verdict"], found["effect"], found["reason"]) == ("supported", 0.8, "")
+        assert records.ticks()["cas"].notna().sum() == 3
+        assert records.cells()["last/cas"].tolist() == [0.8] * 3
+        early = synthetic.claim("Y", "classes=5 reference early", None, metric="cas", region=[0, 1])
+        assert claims(records, early).loc["Y"]["verdict"] == "not run"
+
     def test_a_ratio_of_zeros_is_undecided(self, tmp_path: Path) -> None:
         records = small(tmp_path, [{"kimg": 1, "fcd": 0.0}], seeds=3)
         group = "classes=5 reference last"

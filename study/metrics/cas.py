@@ -1,0 +1,42 @@
+"""Classification accuracy score (Ravuri & Vinyals 2019): what do fakes teach a classifier?
+
+A small CNN that has seen fakes only reads held-out real images. Wrong labels, bad images and lack
+of diversity all lower it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from study.metrics.classifier import Recipe, batched, label_network, repeatable, train
+from study.metrics.view import View, allocate
+
+NEEDS = frozenset({"labels"})
+WHEN = "end"
+IMAGES = 10_000  # with the class shares of the real images
+DRAWS = 20_000  # of these that the CNN sees, all classes equally likely
+COLUMNS = {
+    "cas": f"accuracy on held-out real images of a small CNN trained on {IMAGES:,} fakes for the "
+    "labels asked for; higher is better",
+    "cas_real": "the same of as many real training images in place of fakes",
+    "cas_relative": "cas / cas_real; 1 is as good as real images",
+}
+REAL = {"cas": "cas_real"}
+
+
+def measure(view: View) -> dict[str, float]:
+    reference, device = view.reference, view.gan.device
+    counts = allocate(reference.marginal.numpy(), IMAGES)
+    y = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
+    fakes = view.gan.sample(y, len(y), view.rng).cpu()
+    seed = int(torch.randint(2**31, (), generator=view.rng))
+    with repeatable(device, seed):
+        network = label_network(tuple(fakes.shape[1:]), reference.classes).to(device)
+        for _ in train(network, fakes.numpy(), y.numpy(), Recipe(), DRAWS, seed):
+            pass
+    right = batched(network, reference.x).argmax(1) == reference.y
+    accuracy = float(right.double().mean())
+    # Where real images are in G's place, they are measured against themselves.
+    real = reference.on_real.get("cas_real", accuracy)
+    return {"cas": accuracy, "cas_relative": accuracy / real}

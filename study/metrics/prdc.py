@@ -1,0 +1,71 @@
+"""Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
+
+Fakes and as many real images are points in judge features, each with a ball that reaches to its
+k-th nearest neighbour of its own kind: k = 3 for precision and recall, 5 for density and coverage.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from study.metrics.view import ENOUGH, View
+
+NEEDS: frozenset[str] = frozenset()
+COLUMNS = {
+    "precision": "share of fakes inside the ball of some real image (k=3); higher is better",
+    "recall": "share of real images inside the ball of some fake (k=3); higher is better",
+    "density": "real balls that a fake lies in, over k=5, mean over fakes; about 1 is right",
+    "coverage": "share of real balls that hold a fake (k=5); higher is better, .97 is right",
+    "coverage_within": "coverage among the images of one class, mean over the classes that have "
+    "ten fakes; higher is better, .97 is right",
+}
+REAL = {column: f"{column}_real" for column in COLUMNS}
+COLUMNS |= {REAL[column]: f"{column} of other real images in place of fakes" for column in REAL}
+K_PR, K_DC = 3, 5  # of the papers
+ROWS = 1_000  # real images at a time: distances to all fakes must fit into memory
+
+
+def measure(view: View) -> dict[str, float]:
+    reference = view.reference
+    real, fakes = reference.real.double(), torch.from_numpy(view.features)
+    if min(len(real), len(fakes)) < ENOUGH:
+        return {}
+    row = prdc(real, fakes[: len(real)])
+    if view.gan.conditional:
+        within = []
+        for label in view.ample:
+            mine = real[reference.real_y == label]
+            within.append(prdc(mine, fakes[view.y == label][: len(mine)])["coverage"])
+        if within:
+            row["coverage_within"] = sum(within) / len(within)
+    return row
+
+
+def prdc(real: Tensor, fakes: Tensor) -> dict[str, float]:
+    """The four pooled columns for real [N, d] and fakes [M, d], N and M more than five."""
+    real_radii, fake_radii = radii(real), radii(fakes)
+    precise = torch.zeros(len(fakes), dtype=torch.bool)
+    recalled = covered = inside = 0
+    for part, own in zip(real.split(ROWS), real_radii.split(ROWS), strict=True):
+        distances = torch.cdist(part, fakes)  # [real, fakes]
+        precise |= (distances <= own[:, K_PR, None]).any(0)
+        recalled += int((distances <= fake_radii[:, K_PR]).any(1).sum())
+        within = distances <= own[:, K_DC, None]
+        inside += int(within.sum())
+        covered += int(within.any(1).sum())
+    return {
+        "precision": float(precise.double().mean()),
+        "recall": recalled / len(real),
+        "density": inside / (K_DC * len(fakes)),
+        "coverage": covered / len(real),
+    }
+
+
+def radii(x: Tensor) -> Tensor:
+    """Distances of points x [N, d] to their nearest neighbours [N, 6]: column k to the k-th.
+
+    Column 0 is the point itself.
+    """
+    parts = [torch.cdist(part, x).topk(K_DC + 1, largest=False).values for part in x.split(ROWS)]
+    return torch.cat(parts)

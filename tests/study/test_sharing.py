@@ -1,0 +1,97 @@
+"""What the driver makes once for all cells: the yardstick, kept for life, and what is refused.
+
+Where this fails, an old study cannot go on, or cells fail one by one for what was known before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from search_spaces.core import Group, Study
+from study import sharing
+from study.cell import Shared, load_tensors, save_tensors
+from study.declared import check_study
+from study.metrics import cas
+from study.metrics.classifier import Recipe
+from study.plan import Plan
+from study.prepare import BadInputError
+from study.records import Records, write_json
+
+NEW = ("class_means", "class_variances", "real", "real_y", "on_real")
+Make = Callable[..., Shared]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    train, recipe = sharing.train_judges, Recipe(label_images=480, feature_images=480)
+    monkeypatch.setattr(sharing, "train_judges", lambda *a, **k: train(*a, **k, recipe=recipe))
+    monkeypatch.setattr(cas, "IMAGES", 60)
+    monkeypatch.setattr(cas, "DRAWS", 300)
+
+    def run(plan: Plan) -> Shared:
+        records = Records(tmp_path / "tiny")
+        if not (records.folder / "study.json").exists():
+            tiny.begin(records, plan)
+        data = tiny.dataset()
+        return sharing.make_shared(plan, records, data, tmp_path, None, False, lambda _: None)
+
+    return run
+
+
+def study(*metrics: str, **changes: Any) -> Study:
+    return tiny.study(metrics=metrics, fid=False, **changes)
+
+
+def test_real_images_are_measured_in_each_run(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classifier on real images takes seconds per condition, and belongs to the yardstick."""
+    plan = tiny.plan(study("fcd", "kcd", "cas"))
+    first = make(plan)
+    for reference in first.references.values():
+        assert reference["on_real"].keys() == {"kcd_floor", "cas_real"}
+    monkeypatch.setattr(cas, "measure", lambda view: pytest.fail("trained again"))
+    again = make(plan)
+    assert again.measured_by == first.measured_by
+    assert [r["on_real"] for r in again.references.values()] == [
+        r["on_real"] for r in first.references.values()
+    ]
+
+
+def test_study_with_an_older_yardstick_cannot_go_on(make: Make, tmp_path: Path) -> None:
+    """Folders begun before the references knew single real images."""
+    plan = tiny.plan(study("fcd", "variance"))
+    folder = tmp_path / "tiny"
+    make(plan)
+    kept = load_tensors(folder / "yardstick.pt")
+    assert kept is not None
+    for reference in kept["references"].values():
+        for name in NEW:
+            del reference[name]
+    save_tensors(folder / "yardstick.pt", kept)
+    digests = {n: sharing.digest(kept["judges"], r) for n, r in kept["references"].items()}
+    write_json(folder / "study.json", Records(folder).study() | {"measured_by": digests})
+    again = make(plan)
+    assert again.measured_by == digests
+    assert not set(NEW) & again.references["classes=2"].keys()
+
+
+def test_objective_without_enough_fakes_fails_each_cell(make: Make) -> None:
+    few = tiny.plan(study("fcd", "intra_fcd", objective="intra_fcd"), tiny.budget(samples=20))
+    with pytest.raises(BadInputError, match="samples=20: too few for objective intra_fcd in clas"):
+        make(few)
+    enough = dataclasses.replace(few, budget=tiny.budget(samples=30))
+    assert make(enough).objective == "intra_fcd"
+
+
+def test_slow_metric_is_an_objective_or_no_claim() -> None:
+    """A search cell never measures it, a confirm cell does at its end."""
+    given = {"data": "kana", "standin": "kana"}
+    with pytest.raises(ValueError, match=r"objective 'cas': choose from fcd, fcd_floor, samples$"):
+        check_study(study("fcd", "cas", objective="cas", claims=(), **given))
+    claim = dataclasses.replace(tiny.study().claims[0], metric="cas", of=Group("classes=2"))
+    check_study(study("fcd", "cas", claims=(claim,), **given))
