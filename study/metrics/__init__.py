@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Metric", "Need", "View", "at_end", "check", "load", "measure", "names", "on_real"]
 
-Need = Literal["labels", "classifies"]  # G takes labels; D has a class head
+# G takes labels; D has a class head; z is normal and all of G's randomness.
+Need = Literal["labels", "classifies", "truncates"]
 
 
 class Metric(Protocol):
@@ -73,8 +74,16 @@ def check(wanted: Sequence[str], variant: type[Gan]) -> None:
     Raises:
         ValueError: unknown metric, or one that the variant cannot serve; one line.
     """
-    offers = {"labels": variant.conditional, "classifies": variant.classifies}
-    words = {"labels": "a generator that takes labels", "classifies": "a class head in D"}
+    offers = {
+        "labels": variant.conditional,
+        "classifies": variant.classifies,
+        "truncates": variant.truncates,
+    }
+    words = {
+        "labels": "a generator that takes labels",
+        "classifies": "a class head in D",
+        "truncates": "a normal z that can be cut",
+    }
     for name in wanted:
         for need in sorted(load(name).NEEDS):
             if not offers[need]:

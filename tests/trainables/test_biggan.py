@@ -30,8 +30,10 @@ def make(images: Images = LOOKS, **values: Any) -> Loop:
     variant = trainables.load("biggan")
     given = {"f": 4, "batch": 8, "z_dim": 24, "embedding": 6, **values}
     gan = variant(variant.config_type.parse(given), images, torch.device("cpu"))
-    x = torch.randint(0, 256, (40, images.channels, *images.size), dtype=torch.uint8)
-    return Loop(gan, x, torch.arange(40) % images.classes, 0)
+    rng = torch.Generator().manual_seed(1)
+    x = torch.randint(0, 256, (40, images.channels, *images.size), generator=rng)
+    torch.manual_seed(0)
+    return Loop(gan, x.to(torch.uint8), torch.arange(40) % images.classes, 0)
 
 
 def generator(**switches: bool) -> ResGenerator:
@@ -52,29 +54,37 @@ def test_images_of_another_size_do_not_fit(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"adversarial": "non_saturating"},
-        {"attention": False},
-        {"condition": "concat"},
-        {"sn": False},
-        {"n_dis": 1},
-        {"init": "normal"},
-        {"ortho_reg": 0.0},
-        {"skip_z": False},
-        {"f": 2},
-        {"batch": 4},
-    ],
-    ids=str,
+    "change", [{"adversarial": "non_saturating"}, {"ortho_reg": 0.1}, {"n_dis": 1}], ids=str
 )
-def test_a_switch_changes_nothing(change: dict[str, Any]) -> None:
-    assert make().run(48) != make(**change).run(48)
+def test_a_switch_of_the_losses_changes_nothing(change: dict[str, Any]) -> None:
+    """All of them start from the same weights, and see the same images and z."""
+    first = make().run(8)
+    assert make(**change).run(8).keys() == first.keys()
+    assert make(**change).run(48) != make().run(48)
+
+
+def test_attention_is_not_at_half_the_resolution() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        seen.append(tuple(output.shape[1:]))
+
+    for attention in (True, False):
+        gan: Any = make(attention=attention).gan
+        layers = [m for m in gan.modules() if isinstance(m, SelfAttention)]
+        for layer in layers:
+            layer.register_forward_hook(note)
+        gan.step(torch.randn(8, 1, 28, 28), torch.arange(8) % 3)
+        assert bool(layers) == attention
+    assert seen == [(8, 14, 14), (4, 14, 14), (4, 14, 14)], "of G, of D, and of D for G"
 
 
 def test_the_averaged_generator_is_the_raw_one() -> None:
     """ema=0 is the raw G; training is the same with any."""
-    averaged, raw = make(), make(ema=0.0)
-    assert averaged.run(80) == raw.run(80)
+    averaged = make()
+    terms = averaged.run(72)  # the last turn is of both: the average copies buffers then
+    raw = make(ema=0.0)
+    assert raw.run(72) == terms
     for kept, now in zip(
         raw.gan.G_ema.state_dict().values(), raw.gan.G.state_dict().values(), strict=True
     ):
@@ -119,7 +129,8 @@ def test_spectral_norms_leave_one() -> None:
         layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         assert len(layers) > 10
         for m in layers:
-            assert torch.linalg.matrix_norm(m.weight.flatten(1), 2) == pytest.approx(1, abs=0.1)
+            norm = torch.linalg.matrix_norm(m.weight.detach().flatten(1), 2)
+            assert float(norm) == pytest.approx(1, abs=0.1)
     plain = make(sn=False).gan
     assert not any("parametrizations" in name for name, _ in plain.named_parameters())
 
@@ -134,15 +145,15 @@ def test_weights_do_not_start_orthogonal() -> None:
             torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-5, rtol=0)
     finish(G, "normal", sn=False)
     weights = torch.cat([m.weight.flatten() for m in G.modules() if isinstance(m, nn.Conv2d)])
-    assert float(weights.std()) == pytest.approx(0.02, rel=0.1)
+    assert float(weights.detach().std()) == pytest.approx(0.02, rel=0.1)
 
 
 def test_penalty_is_not_that_of_equation_3() -> None:
     layer = nn.Linear(2, 2)
     layer.weight.data = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    assert float(off_diagonal(nn.Sequential(layer))) == 2 * (1 * 3 + 2 * 4) ** 2
+    assert off_diagonal(nn.Sequential(layer)).item() == 2 * (1 * 3 + 2 * 4) ** 2
     layer.weight.data = torch.tensor([[0.0, 5.0], [3.0, 0.0]])
-    assert float(off_diagonal(nn.Sequential(layer))) == 0, "norms of filters are free"
+    assert off_diagonal(nn.Sequential(layer)).item() == 0, "norms of filters are free"
 
 
 def test_penalty_has_a_gradient_at_the_images() -> None:
