@@ -46,6 +46,7 @@ class Dcgan(Gan):
     config_type: ClassVar[type[Config]] = DcganConfig
     config: DcganConfig
     conditional: ClassVar[bool] = False
+    truncates: ClassVar[bool] = True
     D: nn.Module
 
     def build(self) -> dict[str, Player]:

@@ -44,7 +44,8 @@ __all__ = [
     "suited",
 ]
 
-Need = Literal["labels", "classifies"]  # G takes labels; D has a class head
+# G takes labels; D has a class head; z is normal and all of G's randomness.
+Need = Literal["labels", "classifies", "truncates"]
 
 
 class Metric(Protocol):
@@ -85,7 +86,11 @@ def check(wanted: Sequence[str], variant: type[Gan]) -> None:
         ValueError: unknown metric, or one that the variant cannot serve; one line.
     """
     offers = _offers(variant)
-    words = {"labels": "a generator that takes labels", "classifies": "a class head in D"}
+    words = {
+        "labels": "a generator that takes labels",
+        "classifies": "a class head in D",
+        "truncates": "a normal z that can be cut",
+    }
     for name in wanted:
         for need in sorted(load(name).NEEDS):
             if not offers[need]:
@@ -103,7 +108,11 @@ def suited(wanted: Sequence[str], variant: type[Gan]) -> list[str]:
 
 
 def _offers(variant: type[Gan]) -> dict[Need, bool]:
-    return {"labels": variant.conditional, "classifies": variant.classifies}
+    return {
+        "labels": variant.conditional,
+        "classifies": variant.classifies,
+        "truncates": variant.truncates,
+    }
 
 
 def measure(view: View, names: Sequence[str]) -> dict[str, float]:

@@ -97,6 +97,7 @@ class Gan(nn.Module, ABC):
     config_type: ClassVar[type[Config]] = Config
     conditional: ClassVar[bool] = True  # G takes labels
     classifies: ClassVar[bool] = False  # D has a class head
+    truncates: ClassVar[bool] = False  # z is normal and all of G's randomness
     G: nn.Module
 
     def __init__(
@@ -225,21 +226,28 @@ class Gan(nn.Module, ABC):
 
     def gradient_norms(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Terms:
         """Per loss term of G: mean over the batch of ||d term / d image||_2 at G's output, each
-        image's own term (the batch mean's gradient times N). G in eval mode."""
+        image's own term (the batch mean's gradient times N). All networks in eval mode: a forward
+        pass in training mode moves spectral norm's vectors. Terms of G's weights alone have none.
+        """
         seed = int(torch.randint(2**31, (), generator=rng))
         devices = [self.device] if self.device.type == "cuda" else []
-        self.G.eval()
+        self.unfreeze("g")
+        networks = [network for player in self.players.values() for network in player.networks]
+        for network in networks:
+            network.eval()
         with torch.random.fork_rng(devices):
             torch.manual_seed(seed)
             with self.autocast():
                 batch = self.draw(x, y)
                 batch.fake = batch.fake.detach().requires_grad_()
                 terms = self.players["g"].losses(batch)
-        self.G.train()
+        for network in networks:
+            network.train()
         norms = {}
         for name, term in terms.items():
-            (grad,) = torch.autograd.grad(term, batch.fake, retain_graph=True)
-            norms[name] = grad.flatten(1).norm(dim=1).mean() * len(grad)
+            (grad,) = torch.autograd.grad(term, batch.fake, retain_graph=True, allow_unused=True)
+            if grad is not None:
+                norms[name] = grad.flatten(1).norm(dim=1).mean() * len(grad)
         return norms
 
     def checkpoint(self) -> dict[str, Any]:

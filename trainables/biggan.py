@@ -1,0 +1,131 @@
+"""BigGAN (Brock, Donahue, Simonyan 2019, arXiv:1809.11096) for images of 28 to 64 pixels.
+
+Each of its changes is a switch: hinge loss (`adversarial`), self-attention, class-conditional BN,
+spectral norm in G and D, several turns of D (`n_dis`), an averaged G (`ema`), orthogonal weights
+(`init`, `ortho_reg`), larger batches, more parameters (`f`), skip connections from z. The
+truncation trick is a matter of sampling: `sample` takes any z.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, StrictBool
+from torch import Tensor, nn
+
+from trainables.core import losses
+from trainables.core.gan import Batch, Config, Gan, Player, Terms
+from trainables.core.layers_res import (
+    Init,
+    ProjectionDiscriminator,
+    ResGenerator,
+    finish,
+    off_diagonal,
+)
+
+
+class BigganConfig(Config, frozen=True):
+    """The defaults are the paper's, but for the width and length of training."""
+
+    z_dim: Annotated[int, Field(ge=16, le=65536, strict=True)] = 120  # every block has a part
+    lr: Annotated[float, Field(gt=0, strict=True)] = 5e-5
+    lr_ratio: Annotated[float, Field(gt=0, strict=True)] = 4.0
+    beta1: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.0  # .5 is for D without SN
+    adversarial: losses.Adversarial = "hinge"
+    attention: StrictBool = True  # in G and D, at half the images' resolution
+    condition: Literal["cbn", "concat"] = "cbn"  # where labels enter G
+    embedding: Annotated[int, Field(ge=1, le=1024, strict=True)] = 128  # of labels, in G
+    sn: StrictBool = True  # in G and D
+    n_dis: Annotated[int, Field(ge=1, le=100, strict=True)] = 2  # turns of D for one of G
+    init: Init = "orthogonal"
+    ortho_reg: Annotated[float, Field(ge=0, strict=True)] = 1e-4  # weight of eq. 3, on G
+    skip_z: StrictBool = True
+
+
+class Biggan(Gan):
+    """Residual G with conditional BN, residual projection D."""
+
+    config_type = BigganConfig
+    config: BigganConfig
+    truncates: ClassVar[bool] = True
+
+    def build(self) -> dict[str, Player]:
+        c, images = self.config, self.images
+        self.G = ResGenerator(
+            c.z_dim,
+            images.classes,
+            c.embedding,
+            c.f,
+            images.size,
+            images.channels,
+            attention=c.attention,
+            cbn=c.condition == "cbn",
+            skip_z=c.skip_z,
+        )
+        self.D = ProjectionDiscriminator(
+            images.channels, images.classes, c.f, images.size, attention=c.attention
+        )
+        for network in (self.G, self.D):
+            finish(network, c.init, c.sn)
+        self.d_turns = 0
+        self.reported: Terms = {}  # of each player's last turn
+        return {
+            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio),
+            "g": Player([self.G], self.losses_g, c.lr, {"orthogonal": c.ortho_reg}),
+        }
+
+    def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
+        images: Tensor = G(z, y)
+        return images
+
+    def draw(self, x: Tensor, y: Tensor) -> Batch:
+        """Fakes of uniform labels."""
+        y_fake = torch.randint(self.images.classes, y.shape, device=self.device)
+        return Batch(x, y, y_fake, self.generate(self.G, self.noise(len(x)), y_fake))
+
+    def step(self, x: Tensor, y: Tensor) -> Terms:
+        """One turn of D, and of G after the first and every `n_dis`-th that follows.
+
+        The clock counts the images that D is shown, and each of its turns is shown others: with
+        n_dis = 2 a kimg has half as many turns of G. Without one G's last terms are reported.
+        """
+        players = ["d", "g"] if self.d_turns % self.config.n_dis == 0 else ["d"]
+        self.d_turns += 1
+        self.unfreeze(*players)  # a frozen G draws without a graph
+        with self.autocast():
+            batch = self.draw(x, y)
+        for name in players:
+            for term, value in self.turn(name, batch).items():
+                self.reported[f"loss/{name}/{term}"] = value
+        if "g" in players:
+            self.update_average()
+        return dict(self.reported)
+
+    def losses_d(self, b: Batch) -> Terms:
+        """One pass over real and fake: no layer of D mixes the images of a batch."""
+        kind = self.config.adversarial
+        logits = self.D(torch.cat([b.x, b.fake.detach()]), torch.cat([b.y, b.y_fake]))
+        real, fake = logits.chunk(2)
+        return {
+            "adversarial_real": losses.d_real(kind, real),
+            "adversarial_fake": losses.d_fake(kind, fake),
+        }
+
+    def losses_g(self, b: Batch) -> Terms:
+        c = self.config
+        terms = {"adversarial": losses.g_fake(c.adversarial, self.D(b.fake, b.y_fake))}
+        if c.ortho_reg:
+            terms["orthogonal"] = off_diagonal(self.G)
+        return terms
+
+    def checkpoint(self) -> dict[str, Any]:
+        return super().checkpoint() | {"d_turns": self.d_turns, "reported": dict(self.reported)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self.d_turns = state["d_turns"]
+        self.reported = {name: value.to(self.device) for name, value in state["reported"].items()}
+
+
+VARIANT = Biggan
