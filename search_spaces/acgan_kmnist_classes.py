@@ -149,6 +149,7 @@ STUDY = Study(
             parallel=8,
             seeds=5,
             samples=10_000,
+            stretch=230,
             fixed={"f": 64},
         ),
     },

@@ -83,6 +83,7 @@ STUDY = Study(
             parallel=16,
             seeds=0,
             samples=10_000,
+            stretch=50,
             fixed={"f": 64},
         ),
     },

@@ -96,13 +96,14 @@ STUDY = Study(
             samples=1000,
             fixed={"f": 8, "batch": 32, "lr": 2e-3},
         ),
-        "full": Budget(  # 100 epochs, 20 of them for the head: --set pretrain_kimg=4600
+        "full": Budget(  # 100 epochs; 20 more for the head
             kimg=23_000,
             search_kimg=23_000,
             tick_kimg=1_000,
             trials=0,
             seeds=5,
             samples=10_000,
+            stretch=230,
             fixed={"f": 64},
         ),
     },

@@ -122,7 +122,7 @@ STUDY = Study(
         *(step(n, *pair) for n, pair in enumerate(itertools.pairwise(names), 1)),
         Claim(
             id="saturation",
-            text="early on, the adversary's share of G's gradient is 10x lower when it saturates",
+            text="early on G's adversarial : class gradient is 10x lower where it saturates",
             metric="gradient_norm/ratio",
             of=Group(FIRST, at="early"),
             against=Group(names[1], at="early"),
@@ -155,11 +155,12 @@ STUDY = Study(
         ),
         Claim(
             id="tuned",
-            text="tuning the last rung raises its label accuracy further",
-            metric=ACCURACY,
+            text="tuning the last rung lowers its FCD, which the search is for",
+            metric="fcd",
             of=Group(REPAIRED, "best"),
             against=Group(REPAIRED),
-            region=(0.0, inf),
+            region=(0.0, 1.0),
+            log=True,
         ),
     ),
     scales={
@@ -185,6 +186,7 @@ STUDY = Study(
             parallel=8,
             seeds=5,
             samples=10_000,
+            stretch=100,
             fixed={"f": 64},
         ),
     },

@@ -56,14 +56,14 @@ STUDY = Study(
             region=(0.5, inf),
         ),
         Claim(
-            id="C0",
+            id="control",
             text="control: with labels shuffled in D accuracy is chance (.05 to .15 of 10 classes)",
             metric="label_accuracy",
             of=Group("cgan, 10 classes, labels shuffled in D"),
             region=(0.05, 0.15),
         ),
         Claim(
-            id="C1",
+            id="projection",
             text="a projection discriminator does better than label planes at 49 classes",
             metric="label_accuracy",
             of=Group("projection, 49 classes"),

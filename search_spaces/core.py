@@ -73,11 +73,13 @@ class Budget:
     # by the ends of cells 0 to n - parallel alone, so a search is the same on every machine.
     parallel: int = 2
     first_tick_kimg: int | None = None  # one tick earlier than the rest: the first iterations
+    stretch: int = 1  # hyperparameters named *_kimg, lengths in training, are so many times longer
     fixed: Mapping[str, Any] = field(default_factory=dict)  # hyperparameters of this scale
 
     def __post_init__(self) -> None:
         lowest = {"trials": 0, "seeds": 0, "samples": 2}
         names = ["kimg", "search_kimg", "tick_kimg", "trials", "seeds", "samples", "parallel"]
+        names.append("stretch")
         if self.first_tick_kimg is not None:
             names.append("first_tick_kimg")
         for name in names:

@@ -68,6 +68,11 @@ def check_metrics(study: Study) -> None:
     }
     wanted = [("objective", study.objective, name) for name in variants]
     for claim in study.claims:
+        searched = study.conditions if study.searched is None else study.searched
+        for group in (claim.of, claim.against):
+            of_search = claim.metric.startswith(IMPORTANCE) or (group and group.config == "best")
+            if group and of_search and (study.space is None or group.condition not in searched):
+                raise ValueError(f"claim {claim.id}: {group.condition!r} is not searched in")
         if claim.metric.startswith(IMPORTANCE):
             continue
         groups = [group for group in (claim.of, claim.against) if group is not None]
@@ -99,15 +104,20 @@ def check_space(plan: Plan) -> None:
                 raise ValueError(f"claim {claim.id}: no parameter {name!r}: choose from {valid}")
         if unknown := sorted(plan.study.start.keys() - distributions.keys()):
             raise ValueError(f"start: unknown parameter {unknown[0]!r}: choose from {valid}")
-        if "classes" in distributions and plan.budget.seeds:
-            raise ValueError("the space suggests classes: a search alone needs seeds=0")
+        if "classes" in distributions:
+            _check_classes(plan, distributions["classes"])
         for name in plan.searched:
-            if (most := plan.class_counts(name)[-1]) > plan.classes:
-                raise ValueError(
-                    f"the space suggests classes={most}, {plan.data} has {plan.classes}"
-                )
             _check_suggestions(plan, name)
             _check_start(plan, name, distributions)
+
+
+def _check_classes(plan: Plan, distribution: optuna.distributions.BaseDistribution) -> None:
+    choices = getattr(distribution, "choices", (None,))
+    if not all(type(n) is int and 1 <= n <= plan.classes for n in choices):
+        needed = f"a choice of whole numbers from 1 to {plan.classes}, the classes of {plan.data}"
+        raise ValueError(f"the space suggests classes from {distribution}: {needed}, is needed")
+    if plan.budget.seeds:
+        raise ValueError("the space suggests classes: a search alone, with seeds=0, is needed")
 
 
 def _distributions(study: Study) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -146,8 +156,11 @@ def _check_suggestions(plan: Plan, condition: str) -> None:
     """The condition's variant takes what the search suggests beside what --set fixes."""
     probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     config = trainables.load(plan.variant(condition)).config_type
+    counts = plan.class_counts(condition)
     for _ in range(PROBES):
         values = _suggest(plan.study, probe.ask(), plan.overrides)
+        if (n := values.get("classes", counts[0])) not in counts:
+            raise ValueError(f"the space returns classes={n!r}: suggest them by that name")
         try:
             config.parse(plan.hyperparameters(condition, values))
         except ValueError as error:

@@ -45,6 +45,9 @@ def importance_lead(frames: Frames, condition: str, parameter: str) -> Effect | 
         need = f"at least {FEWEST_TO_RESAMPLE} are needed"
         return f"{len(trials)} finished search cells of {condition}, {need}"
 
+    if parameter not in _shares(trials):
+        return f"{parameter} did not vary in the search of {condition}"
+
     def lead(of: Sequence[FrozenTrial]) -> float:
         shares = _shares(of)
         others = [share for name, share in shares.items() if name != parameter]

@@ -109,10 +109,13 @@ class Plan:
         self, condition: str, suggestion: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """The reference recipe of a condition, with what Optuna suggested in place of it."""
-        own = self.study.conditions[condition]
-        merged = {**self.study.reference, **self.budget.fixed, **own, **(suggestion or {})}
-        plain = {k: v for k, v in merged.items() if k not in ("classes", "variant")}
-        value: dict[str, Any] = json.loads(json.dumps({**plain, **self.overrides}))
+        factors = self.study.conditions[condition].items()
+        own = {k: v for k, v in factors if k not in ("classes", "variant")}
+        suggested = {k: v for k, v in (suggestion or {}).items() if k != "classes"}
+        merged = {**self.study.reference, **self.budget.fixed, **own, **suggested}
+        if self.budget.stretch > 1:
+            merged |= {k: v * self.budget.stretch for k, v in merged.items() if k.endswith("_kimg")}
+        value: dict[str, Any] = json.loads(json.dumps({**merged, **self.overrides}))
         return value
 
     def search_cell(

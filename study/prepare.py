@@ -74,6 +74,10 @@ def check(plan: Plan) -> Plan:
     if not plan.conditions:
         reasons = "; ".join(f"{name}: {why}" for name, why in plan.left_out.items())
         raise BadInputError(f"no condition is left to run: {reasons}")
+    factors = {key for c in plan.study.conditions.values() for key in c} - {"classes", "variant"}
+    for key in plan.overrides:
+        if key in factors:
+            raise BadInputError(f"--set {key}: the conditions of {plan.name} differ in it")
     typed: dict[str, Any] = {}
     try:
         declared.check_metrics(plan.study)
@@ -89,15 +93,15 @@ def check(plan: Plan) -> Plan:
             line += f", or of the budget: {', '.join(BUDGET_KEYS)}"
         raise BadInputError(line) from None
     plan = dataclasses.replace(plan, overrides=typed)
+    try:
+        declared.check_space(plan)
+    except ValueError as error:
+        raise BadInputError(str(error)) from None
     for name in plan.conditions:
         classes = plan.class_counts(name)[-1]
         if plan.budget.samples < 2 * classes:
             least = f"{name} needs at least {2 * classes}, two of each class"
             raise BadInputError(f"samples={plan.budget.samples}: {least}")
-    try:
-        declared.check_space(plan)
-    except ValueError as error:
-        raise BadInputError(str(error)) from None
     return plan
 
 

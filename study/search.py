@@ -104,12 +104,7 @@ class ConditionSearch:
         seed = hashlib.sha256(f"{name}/{number}".encode()).digest()
         study = optuna.create_study(
             direction="minimize",
-            sampler=optuna.samplers.TPESampler(
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-                seed=int.from_bytes(seed[:4], "big"),
-            ),
+            sampler=self._sampler(int.from_bytes(seed[:4], "big")),
             # A trial is stopped where its best value so far is worse than the median of those
             # finished, at the same kimg; not in the first two thirds, where the order is noise.
             pruner=optuna.pruners.MedianPruner(
@@ -122,6 +117,15 @@ class ConditionSearch:
         if values is not None:
             study.enqueue_trial(dict(values))
         return study.ask()
+
+    def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        """TPE; for a search alone plain random numbers. There nothing is to be found: importances
+        compare what was sampled, and TPE samples the important dimensions where they are good."""
+        if self.plan.budget.seeds == 0:
+            return optuna.samplers.RandomSampler(seed=seed)
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=True, seed=seed
+        )
 
     def _values(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         assert self.plan.study.space is not None

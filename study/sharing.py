@@ -45,7 +45,7 @@ def make_shared(
     judges = Judges.from_state(kept["judges"], device) if kept else None
     judges = judges or train_judges(dataset, cache, device=device)
     report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} (labels)")
-    references: dict[str, Any] = kept["references"] if kept else {}
+    references: dict[str, Any] = dict(kept["references"]) if kept else {}
     counts = sorted({n for name in plan.conditions for n in plan.class_counts(name)})
     for n in counts:
         if (task := task_of(n)) not in references:

@@ -20,6 +20,7 @@ from typing import Any
 # MLflow tries a request seven times with growing pauses: here the next sync is the retry.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a line for each run
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag

@@ -188,7 +188,9 @@ def fields(owner: str, base: str, names: str) -> st.SearchStrategy[str]:
 
 
 STUDY_FIELDS = "title variant data standin conditions reference start metrics claims scales"
-BUDGET_FIELDS = "kimg search_kimg tick_kimg first_tick_kimg trials seeds samples parallel fixed"
+BUDGET_FIELDS = (
+    "kimg search_kimg tick_kimg first_tick_kimg trials seeds samples parallel stretch fixed"
+)
 DEFINITIONS = st.one_of(
     fields("{}", "STUDY", f"{STUDY_FIELDS} space searched objective fid"),
     fields("replace(STUDY, claims=({},))", "CLAIM", "id text metric of against region log"),

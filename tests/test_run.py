@@ -95,6 +95,12 @@ def test_bad_value_is_not_named_with_the_valid_ones(
     assert not storage.exists()
 
 
+def test_set_makes_conditions_alike(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All would be the same, and a claim that they are alike would hold."""
+    line = refused(capsys, "label_noise_kmnist", "--data", "kana", "--set", "label_noise=none")
+    assert "--set label_noise: the conditions of label_noise_kmnist differ in it" in line
+
+
 @pytest.mark.parametrize("arguments", [["acgan"], []])
 def test_unknown_study_is_started(
     storage: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]

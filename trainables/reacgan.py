@@ -6,7 +6,7 @@ its own class's proxy and with the images of other classes in its batch.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from trainables.dcgan import Weight
 
 class ReacganConfig(AcganConfig, frozen=True):
     class_fake: Weight = 0.0
+    class_cosine: Literal[False] = False  # the loss normalises by itself
     temperature: Annotated[float, Field(gt=0, strict=True)] = 0.5  # tau
     margin: Annotated[float, Field(ge=-1, le=1, strict=True)] = 0.98  # m_p; m_n is 1 - m_p
 

@@ -10,7 +10,7 @@ import synthetic
 
 from study.findings import Judged, judge
 from study.frames import Frames
-from study.records import Records, write_json
+from study.records import Records, read_json, write_json
 
 UNIT = {"low": 0.0, "high": 1.0, "log": False, "step": None}
 SPACE = {name: {"name": "FloatDistribution", "attributes": UNIT} for name in "ab"}
@@ -65,3 +65,17 @@ def test_few_cells_are_judged(tmp_path: Path) -> None:
     found = judged(tmp_path, 8, 20.0)["a"]
     assert (found.verdict, found.effect) == ("not run", None)
     assert found.reason == "8 finished search cells of classes=5, at least 16 are needed"
+
+
+def test_parameter_that_set_fixes_is_judged(tmp_path: Path) -> None:
+    """Nothing was varied: that is no result."""
+    judged(tmp_path, 30, 20.0)
+    for path in tmp_path.glob("cells/*/cell.json"):
+        cell = read_json(path)
+        del cell["suggested"]["b"]
+        write_json(path, cell)
+    found = {each.claim.id: each for each in judge(Frames.read(Records(tmp_path)))}
+    assert (found["b"].verdict, found["b"].reason) == (
+        "not run",
+        "b did not vary in the search of classes=5",
+    )

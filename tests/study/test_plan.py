@@ -11,6 +11,7 @@ import tiny
 
 from search_spaces.core import crossed
 from study.plan import Cell, Plan, confirmations, difference, is_finished, is_searched
+from study.prepare import BadInputError, check
 from study.records import Records
 
 SUGGESTED = {"lr": 1e-3, "adversarial": "hinge"}
@@ -272,3 +273,29 @@ class TestSearched:
         assert plan.class_counts("all") == [2, 3]
         assert plan.count() == (4, 0)
         assert plan.confirm_cells("all", {}) == []
+
+    @pytest.mark.parametrize(
+        ("space", "line"),
+        [
+            (lambda t: 1 / 0, "the space raises ZeroDivisionError"),
+            (lambda t: {"classes": t.suggest_categorical("classes", ["2", "3"])}, "whole numbers"),
+            (lambda t: {"classes": t.suggest_categorical("classes", [2, 9])}, "from 1 to 3"),
+            (lambda t: {"classes": t.suggest_int("classes", 2, 3)}, "whole numbers from 1 to 3"),
+            (lambda t: {"classes": t.suggest_categorical("n", [2, 3])}, "returns classes="),
+        ],
+    )
+    def test_classes_that_no_reference_is_made_for(self, space: Any, line: str) -> None:
+        """Every such cell would fail, or the command end in a traceback."""
+        study = tiny.study(
+            conditions={"all": {}}, space=space, start={}, claims=(), data="kana", standin="kana"
+        )
+        with pytest.raises(BadInputError, match=line):
+            check(tiny.plan(study, tiny.budget(seeds=0)))
+
+    def test_lengths_of_another_scale(self) -> None:
+        """20 kimg are a third of a quick run and nothing of a full one."""
+        study = tiny.study(reference={"pretrain_kimg": 20.0, "lr": 1e-3})
+        found = tiny.plan(study, tiny.budget(stretch=50)).hyperparameters("classes=2")
+        assert (found["pretrain_kimg"], found["lr"]) == (1000.0, 1e-3)
+        plan = tiny.plan(study, tiny.budget(stretch=50), overrides={"pretrain_kimg": 7.0})
+        assert plan.hyperparameters("classes=2")["pretrain_kimg"] == 7.0

@@ -111,3 +111,12 @@ def test_slow_metric_is_an_objective_or_no_claim() -> None:
         check_study(study("fcd", "cas", objective="cas", claims=(), **given))
     claim = dataclasses.replace(tiny.study().claims[0], metric="cas", of=Group("classes=2"))
     check_study(study("fcd", "cas", claims=(claim,), **given))
+
+
+def test_condition_that_joins_later_is_measured_anew_each_time(make: Make, tmp_path: Path) -> None:
+    """On another machine it would be measured otherwise, and the study be refused."""
+    make(tiny.plan(study("fcd"), only="classes=2"))
+    make(tiny.plan(study("fcd")))
+    kept = load_tensors(tmp_path / "tiny" / "yardstick.pt")
+    assert kept is not None
+    assert set(kept["references"]) == {"classes=2", "classes=3"}
