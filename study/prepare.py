@@ -77,7 +77,9 @@ def check(plan: Plan) -> Plan:
     try:
         for name in plan.study.conditions:
             variant = trainables.load(plan.variant(name))
-            metrics.check(plan.study.metrics, variant)
+            metrics.check(plan.study.metrics, variant, plan.labels)
+            if plan.labels > 1 and variant.conditional and not variant.multilabel:
+                raise ValueError(f"{plan.data} has several labels per image: {name} takes one")
             config = variant.config_type.parse(plan.hyperparameters(name))
             dumped = config.model_dump(mode="json")
             typed = {key: dumped[key] for key in plan.overrides}
@@ -89,7 +91,7 @@ def check(plan: Plan) -> Plan:
     plan = dataclasses.replace(plan, overrides=typed)
     for name in plan.conditions:
         classes = plan.study.conditions[name].get("classes", plan.classes)
-        if plan.budget.samples < 2 * classes:
+        if plan.labels == 1 and plan.budget.samples < 2 * classes:
             least = f"{name} needs at least {2 * classes}, two of each class"
             raise BadInputError(f"samples={plan.budget.samples}: {least}")
     try:
@@ -150,7 +152,7 @@ def check_batches(plan: Plan, dataset: Dataset) -> None:
     """Refuse a batch larger than what a condition has to train on."""
     for name, condition in plan.conditions.items():
         config = trainables.load(plan.variant(name)).config_type.parse(plan.hyperparameters(name))
-        images = int((dataset.train.y < condition.get("classes", len(dataset.classes))).sum())
+        images = len(dataset.keep(condition.get("classes", len(dataset.classes))).train.y)
         if config.batch > images:
             raise BadInputError(f"batch={config.batch}: {name} has {images} images of {plan.data}")
 
@@ -185,7 +187,7 @@ def write_study(
     """
     import torch
 
-    from study.cell import bf16_pays
+    from study.cell import bf16_pays, grid_columns
 
     value = recorded(records)
     here = environment.environment()
@@ -193,6 +195,7 @@ def write_study(
         definition = plan.definition() | {
             "digest": dataset.digest,
             "classes": list(dataset.classes),
+            "columns": grid_columns(dataset),
             "data_source": data_line,
             "stand_in": plan.data == plan.study.standin != plan.study.data,
             "scale": scale,

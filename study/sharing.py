@@ -43,7 +43,8 @@ def make_shared(
     report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")
     judges = Judges.from_state(kept["judges"], device) if kept else None
     judges = judges or train_judges(dataset, cache, device=device)
-    report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} (labels)")
+    kind = "labels" if judges.labels == 1 else "top-k labels, ResNet18"
+    report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} ({kind})")
     references: dict[str, Any] = kept["references"] if kept else {}
     for name, condition in plan.conditions.items():
         if name not in references:

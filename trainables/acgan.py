@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from trainables.core.gan import Batch, Terms
+from trainables.core import losses
+from trainables.core.gan import Batch, Positive, Terms
 from trainables.dcgan import Dcgan, DcganConfig
 
 Weight = Annotated[float, Field(ge=0, strict=True)]
@@ -22,15 +22,18 @@ class AcganConfig(DcganConfig, frozen=True):
     class_real: Weight = 1.0  # in D, on real images
     class_fake: Weight = 1.0  # in D, on fakes, for the labels asked of G
     class_g: Weight = 1.0  # in G
+    label_loss: Literal["sum", "mean"] = "sum"  # over the labels, where an image has several
+    pos_weight: Positive = 1.0  # there, of a label that is present against one that is not
     pretrain_kimg: Kimg = 0.0  # D by its class loss alone, on real images, before the game
 
 
 class Acgan(Dcgan):
-    """Classes enter G as one-hot; D's outputs are the adversarial logit and K class logits."""
+    """Labels enter G as one- or multi-hot; D's outputs are the adversarial and K class logits."""
 
     config_type = AcganConfig
     config: AcganConfig
     conditional: ClassVar[bool] = True
+    multilabel: ClassVar[bool] = True
     classifies: ClassVar[bool] = True
 
     def d_outputs(self) -> int:
@@ -44,12 +47,15 @@ class Acgan(Dcgan):
 
     def terms_d(self, real: Tensor, fake: Tensor, b: Batch) -> Terms:
         return super().terms_d(real, fake, b) | {
-            "class_real": F.cross_entropy(real[:, 1:], b.y),
-            "class_fake": F.cross_entropy(fake[:, 1:], b.y_fake),
+            "class_real": self.class_loss(real[:, 1:], b.y),
+            "class_fake": self.class_loss(fake[:, 1:], b.y_fake),
         }
 
     def terms_g(self, fake: Tensor, b: Batch) -> Terms:
-        return super().terms_g(fake, b) | {"class": F.cross_entropy(fake[:, 1:], b.y_fake)}
+        return super().terms_g(fake, b) | {"class": self.class_loss(fake[:, 1:], b.y_fake)}
+
+    def class_loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        return losses.class_loss(logits, y, self.config.label_loss, self.config.pos_weight)
 
     def classify(self, x: Tensor) -> Tensor:
         with self.autocast():
@@ -62,7 +68,7 @@ class Acgan(Dcgan):
     def pretrain(self, x: Tensor, y: Tensor) -> None:
         self.unfreeze("d")
         with self.autocast():
-            term = F.cross_entropy(self.classify(x), y)
+            term = self.class_loss(self.classify(x), y)
         self.descend("d", {"class_real": term}, {})
 
 

@@ -3,7 +3,7 @@
 A metric file defines `NEEDS`, `COLUMNS` and `measure`; other files here are helpers:
 
 ```
-NEEDS = frozenset({"labels"})                       # what a variant must offer: see `Need`
+NEEDS = frozenset({"labels"})           # what variant and data must offer: see `Need`
 COLUMNS = {"label_accuracy": "judge's ...; higher is better"}  # protocol of each column
 def measure(view: View) -> dict[str, float]: ...
 ```
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Metric", "Need", "View", "check", "load", "measure", "names"]
 
-Need = Literal["labels", "classifies"]  # G takes labels; D has a class head
+# G takes labels; D has a class head; an image has one label; it may have several
+Need = Literal["labels", "classifies", "one_label", "several_labels"]
 
 
 class Metric(Protocol):
@@ -55,22 +56,38 @@ def load(name: str) -> Metric:
     return cast(Metric, importlib.import_module(f"{__name__}.{name}"))
 
 
-def check(wanted: Sequence[str], variant: type[Gan]) -> None:
-    """Refuse a metric that needs what a variant lacks, before anything starts.
+def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1) -> None:
+    """Refuse a metric that needs what a variant or the data lack, before anything starts.
+
+    Args:
+        labels: of one image of the data, at most.
 
     Raises:
-        ValueError: unknown metric, or one that the variant cannot serve; one line.
+        ValueError: unknown metric, or one that cannot be served; one line.
     """
-    offers = {"labels": variant.conditional, "classifies": variant.classifies}
-    words = {"labels": "a generator that takes labels", "classifies": "a class head in D"}
+    offers = _offers(variant, labels)
+    lacks = {
+        "labels": f"a generator that takes labels, which {variant.__name__} has not",
+        "classifies": f"a class head in D, which {variant.__name__} has not",
+        "one_label": "one label per image, and these data have several",
+        "several_labels": "several labels per image, and these data have one",
+    }
     for name in wanted:
         for need in sorted(load(name).NEEDS):
             if not offers[need]:
                 able = [n for n in names() if all(offers[x] for x in load(n).NEEDS)]
                 raise ValueError(
-                    f"metric {name!r} needs {words[need]}, which {variant.__name__} has not: "
-                    f"choose from {', '.join(able)}"
+                    f"metric {name!r} needs {lacks[need]}: choose from {', '.join(able)}"
                 )
+
+
+def _offers(variant: type[Gan], labels: int) -> dict[Need, bool]:
+    return {
+        "labels": variant.conditional,
+        "classifies": variant.classifies,
+        "one_label": labels == 1,
+        "several_labels": labels > 1,
+    }
 
 
 def measure(view: View, names: Sequence[str]) -> dict[str, float]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from study.metrics.judge import accuracy
 from study.metrics.view import View
 from trainables.core.gan import to_float
+from trainables.core.losses import class_loss
 
 NEEDS = frozenset({"labels", "classifies"})
 COLUMNS = {
-    "class_loss/real": "cross-entropy of D's class head on held-out real images",
+    "class_loss/real": "cross-entropy of D's class head on held-out real images; of whole label "
+    "sets (binary, summed) where images have several",
     "class_loss/fake": "cross-entropy of D's class head on fakes, for the labels asked for",
     "class_loss_ratio": "class_loss/real / class_loss/fake; 1 is even",
-    "collusion_gap": "accuracy on fakes of D's own head minus the judge's; near 0 is honest",
+    "collusion_gap": "accuracy on fakes (top-k with several labels) of D's own head minus the "
+    "judge's; near 0 is honest",
 }
 RESOLUTION = 1e-12  # a mean cross-entropy below it is rounding error, and no divisor
 
@@ -21,20 +25,22 @@ RESOLUTION = 1e-12  # a mean cross-entropy below it is rounding error, and no di
 def measure(view: View) -> dict[str, float]:
     reference = view.reference
     n = len(reference.x)  # as many fakes as real images
-    real, _ = _loss_and_hits(view, reference.x, reference.y)
-    fake, hits = _loss_and_hits(view, view.fakes[:n], view.y[:n])
-    judge = view.predicted[: len(hits)] == view.y[: len(hits)].numpy()
+    real = _logits(view, reference.x)
+    fake = _logits(view, view.fakes[:n])
+    y = view.y[: len(fake)]
+    losses = [float(class_loss(real, reference.y[: len(real)])), float(class_loss(fake, y))]
+    hits = [accuracy(logits, y.numpy()) for logits in (fake.numpy(), view.logits[: len(fake)])]
     return {
-        "class_loss/real": real,
-        "class_loss/fake": fake,
-        "class_loss_ratio": real / max(fake, RESOLUTION),
-        "collusion_gap": float(hits.double().mean()) - float(judge.mean()),
+        "class_loss/real": losses[0],
+        "class_loss/fake": losses[1],
+        "class_loss_ratio": losses[0] / max(losses[1], RESOLUTION),
+        "collusion_gap": hits[0] - hits[1],
     }
 
 
 @torch.no_grad()
-def _loss_and_hits(view: View, x: Tensor, y: Tensor) -> tuple[float, Tensor]:
-    """Mean cross-entropy and, per image, whether D's head is right.
+def _logits(view: View, x: Tensor) -> Tensor:
+    """Of D's class head, float64 [n, K], for the first n images of x.
 
     Every batch is all real or all fake and of the training batch's size, as D's BatchNorm saw
     them in training; what is left over is dropped.
@@ -42,11 +48,9 @@ def _loss_and_hits(view: View, x: Tensor, y: Tensor) -> tuple[float, Tensor]:
     size = min(view.gan.config.batch, len(x))
     whole = len(x) // size * size
     device = view.gan.device
-    logits = torch.cat(
+    return torch.cat(
         [
             view.gan.classify(to_float(batch.to(device))).double().cpu()
             for batch in torch.split(x[:whole], size)
         ]
     )
-    loss = torch.nn.functional.cross_entropy(logits, y[:whole])
-    return float(loss), logits.argmax(1) == y[:whole]

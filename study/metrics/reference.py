@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from study.metrics.frechet import Moments, frechet_distance, moments
-from study.metrics.judge import Judges
+from study.metrics.judge import Judges, accuracy
 from trainables.data import Dataset
 
 REAL = 10_000  # real images behind the mean and covariance, at most
@@ -32,11 +34,15 @@ class Reference:
     mean: Tensor  # float64 [64]: judge features of real training images
     cov: Tensor  # float64 [64, 64]
     fcd_floor: float  # distance of `samples` other real training images
-    class_traces: Tensor  # float64 [K]: tr Cov of judge features within each class
+    class_traces: Tensor  # float64: tr Cov of judge features within labels, one for each kind
     label_accuracy_real: float  # of the label judge on held-out real images, among these classes
-    marginal: Tensor  # float64 [K]: share of each class in the training images
+    marginal: Tensor  # float64 [K]: share of the training images that are of each class
     x: Tensor  # uint8 NCHW: held-out real images
-    y: Tensor  # int64 [N]: their labels
+    y: Tensor  # their labels: int64 [N], or uint8 [N, K] where images have several
+    # Where they have: what fakes are asked for, the labels of `samples` real training images, each
+    # set twice; and the data's own label sets by name, uint8 [C, K].
+    asked: Tensor | None = None
+    conditions: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:
@@ -58,11 +64,12 @@ class Reference:
             ValueError: more classes than the judges know, or fewer than two images of a class.
         """
         train, test, classes = dataset.train, dataset.test, len(dataset.classes)
+        many = dataset.look.labels > 1
         if classes > judges.classes:
             raise ValueError(
                 f"the judges know {judges.classes} classes but the data have {classes}"
             )
-        counts = np.bincount(train.y, minlength=classes)
+        counts = train.y.sum(0) if many else np.bincount(train.y, minlength=classes)
         if counts.min() < 2:
             bare = dataset.classes[int(counts.argmin())]
             raise ValueError(f"class {bare} of {dataset.name} has {counts.min()} training images")
@@ -73,25 +80,29 @@ class Reference:
         others = second[:samples] if len(second) >= samples else rng.choice(second, samples)
         floor = frechet_distance(moments(judges.features(train.x[others])), real)
 
-        traces = np.empty(classes)
-        for label in range(classes):
-            rows = rng.permutation(np.flatnonzero(train.y == label))[:PER_CLASS]
-            traces[label] = judges.features(train.x[rows]).var(0, ddof=1).sum()
+        traces = np.empty(dataset.look.labels if many else classes)
+        for kind in range(len(traces)):
+            rows = rng.permutation(np.flatnonzero(kinds(train.y) == kind))
+            rows = rows[: READ if many else PER_CLASS]
+            traces[kind] = spread(judges.features(train.x[rows]), train.y[rows])
+        if np.isnan(traces).any():
+            raise ValueError(f"{dataset.name}: too few training images share all of their labels")
 
         rows = rng.permutation(len(test.y))
-        read = rows[:READ]
-        predicted = judges.logits(test.x[read])[:, :classes].argmax(1)
-        held_out = rows[:HELD_OUT]
+        read, held_out = rows[:READ], rows[:HELD_OUT]
+        pairs = rng.choice(len(train.y), -(-samples // 2)).repeat(2)[:samples] if many else None
         return cls(
             samples=samples,
             mean=torch.from_numpy(real.mean),
             cov=torch.from_numpy(real.cov),
             fcd_floor=floor,
             class_traces=torch.from_numpy(traces),
-            label_accuracy_real=float((predicted == test.y[read]).mean()),
-            marginal=torch.from_numpy(counts / counts.sum()),
+            label_accuracy_real=accuracy(judges.logits(test.x[read])[:, :classes], test.y[read]),
+            marginal=torch.from_numpy(counts / len(train.y)),
             x=torch.from_numpy(test.x[held_out]),
             y=torch.from_numpy(test.y[held_out]),
+            asked=None if pairs is None else torch.from_numpy(train.y[pairs]),
+            conditions={name: torch.from_numpy(y) for name, y in dataset.conditions.items()},
         )
 
     def state(self) -> dict[str, Any]:
@@ -102,3 +113,17 @@ class Reference:
     def from_state(cls, state: dict[str, Any]) -> Reference:
         """The inverse of `state`."""
         return cls(**state)
+
+
+def kinds(y: NDArray[Any]) -> NDArray[np.int64]:
+    """Images whose spread compares: the class of each; 0, 1... for one label, two...; [N]."""
+    return np.asarray(y if y.ndim == 1 else y.sum(1) - 1, dtype=np.int64)
+
+
+def spread(features: NDArray[np.float64], y: NDArray[Any]) -> float:
+    """tr Cov of features [N, d] among images that share all labels, pooled; NaN where none do."""
+    sets, group, sizes = np.unique(y, axis=0, return_inverse=True, return_counts=True)
+    group = group.reshape(-1)  # in numpy 2.0 alone it has a second axis
+    means = np.stack([features[group == i].mean(0) for i in range(len(sets))])
+    freedom = (sizes - 1).sum()
+    return float(((features - means[group]) ** 2).sum() / freedom) if freedom else float("nan")

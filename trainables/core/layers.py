@@ -65,11 +65,18 @@ class Discriminator(nn.Module):
     BN follows LReLU in all convolutions but the first, and precedes it after FC 16f, as in recipe A
     of the Kuzushiji write-up. It always uses the statistics of the batch at hand: real
     and generated images come in batches of their own, and running averages over both would
-    describe neither. SN is on every layer (Miyato 2018).
+    describe neither. SN is on every layer (Miyato 2018). Dropout of whole channels comes between
+    LReLU and BN, as in recipe B of the i-CLEVR lab.
     """
 
     def __init__(
-        self, channels: int, f: int, size: tuple[int, int], norm: Norm, outputs: int
+        self,
+        channels: int,
+        f: int,
+        size: tuple[int, int],
+        norm: Norm,
+        outputs: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         widths = [channels, *(f * 2**i for i in range(halvings(size)))]
@@ -77,6 +84,8 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         for i, (narrow, wide) in enumerate(itertools.pairwise(widths)):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+            if dropout:
+                layers.append(nn.Dropout2d(dropout))
             if norm == "bn" and i > 0:
                 layers.append(nn.BatchNorm2d(wide, track_running_stats=False))
             h, w = h // 2, w // 2
