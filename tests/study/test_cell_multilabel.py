@@ -15,7 +15,7 @@ import trainables
 from search_spaces.core import crossed
 from study import cell as cells
 from study.cell import GRID_ROWS, GRID_SETS, CellRun, Shared, grid_columns
-from study.metrics import judge
+from study.metrics import networks
 from study.metrics.judge import Judges, Recipe, train_judges
 from study.metrics.reference import Reference
 from study.plan import Plan
@@ -38,7 +38,7 @@ def plan(**changes: Any) -> Plan:
 @pytest.fixture(scope="module")
 def judges(tmp_path_factory: pytest.TempPathFactory) -> Judges:
     with pytest.MonkeyPatch.context() as patch:  # a small network in ResNet18's place
-        small = judge.label_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES, 1)
+        small = networks.label_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES, 1)
         patch.setattr("torchvision.models.resnet18", lambda num_classes: small)
         recipe = Recipe(label_images=640, feature_images=640)
         return train_judges(tiny.several_labels(), tmp_path_factory.mktemp("c"), recipe=recipe)

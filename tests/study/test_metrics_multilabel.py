@@ -20,7 +20,7 @@ from torchvision.models import resnet18
 
 import trainables
 from study import metrics
-from study.metrics import View, judge
+from study.metrics import View, networks
 from study.metrics.judge import Judges, Recipe, accuracy, train_judges
 from study.metrics.reference import Reference, spread
 from trainables.data import Dataset, load
@@ -40,7 +40,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small() -> Iterator[None]:
     """A small network in ResNet18's place, which takes 10 s for 20 steps on a busy core."""
     with pytest.MonkeyPatch.context() as patch:
-        network = judge.label_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES, 1)
+        network = networks.label_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES, 1)
         patch.setattr("torchvision.models.resnet18", lambda num_classes: copy.deepcopy(network))
         yield
 
@@ -111,7 +111,7 @@ class TestJudges:
     ) -> None:
         """The lab's: 11 million weights, 24 outputs."""
         monkeypatch.setattr("torchvision.models.resnet18", resnet18)
-        network = judge.label_network((channels, 64, 64), 24, 3)
+        network = networks.label_network((channels, 64, 64), 24, 3)
         assert 11e6 < sum(p.numel() for p in network.parameters()) < 12e6
         assert network.eval()(torch.zeros(2, channels, 64, 64)).shape == (2, 24)
 
