@@ -31,6 +31,7 @@ class Reacgan(Acgan):
 
     config_type = ReacganConfig
     config: ReacganConfig
+    multilabel: ClassVar[bool] = False
 
     def build(self) -> dict[str, Player]:
         players = super().build()
