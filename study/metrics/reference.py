@@ -88,7 +88,7 @@ class Reference:
 
         Raises:
             ValueError: more classes than the judges know, fewer than four images of a class, or
-                (of several labels) too few images that share all of them.
+                (of several labels) too few images that share all of them; a metric that needs one.
         """
         train, test, classes = dataset.train, dataset.test, len(dataset.classes)
         many = dataset.look.labels > 1
@@ -96,6 +96,9 @@ class Reference:
             raise ValueError(
                 f"the judges know {judges.classes} classes but the data have {classes}"
             )
+        if many and (unfit := [n for n in wanted if "one_label" in metrics.load(n).NEEDS]):
+            several = f"one label per image, and {dataset.name} has several"
+            raise ValueError(f"metric {unfit[0]!r} needs {several}")
         counts = train.y.sum(0) if many else np.bincount(train.y, minlength=classes)
         if counts.min() < (2 if many else 4):  # two in each half have a variance
             bare = dataset.classes[int(counts.argmin())]
@@ -210,13 +213,7 @@ class RealImages:
     conditional = True
 
     def sample(self, y: Tensor, n: int, rng: torch.Generator) -> Tensor:
-        """n images uint8 [n, C, H, W] of the labels y [n], none twice while there are others.
-
-        Raises:
-            ValueError: y is multi-hot: no image may have just these labels.
-        """
-        if y.ndim > 1:
-            raise ValueError("real images are drawn by class: several labels are no class")
+        """n images uint8 [n, C, H, W] of the labels y [n], none twice while there are others."""
         rows = np.empty(n, dtype=np.int64)
         for label, pool in enumerate(self.pools):
             places = np.flatnonzero(y.numpy() == label)

@@ -108,6 +108,23 @@ def test_unfit_variant_or_metric_starts(monkeypatch: pytest.MonkeyPatch) -> None
         check(plan())
 
 
+def test_balanced_draws_start() -> None:
+    """A class's share means nothing where images are of several."""
+    rows = {"balanced": {"variant": "acgan", "balanced": True}}
+    with pytest.raises(BadInputError, match="balanced=True: bars has several labels per image"):
+        check(plan(conditions=rows))
+    drawn: dict[str, Any] = {"conditions": {"all": {}}, "start": {}}
+    with pytest.raises(BadInputError, match="balanced=True: bars has several labels per image"):
+        check(plan(**drawn, space=lambda t: {"balanced": t.suggest_categorical("b", [True])}))
+
+
+def test_search_over_numbers_of_classes_starts() -> None:
+    given: dict[str, Any] = {"conditions": {"all": {}}, "start": {}}
+    study = plan(**given, space=lambda t: {"classes": t.suggest_categorical("classes", [3, 6])})
+    with pytest.raises(BadInputError, match="suggests classes: images of bars have several labels"):
+        check(dataclasses.replace(study, budget=tiny.budget(seeds=0)))
+
+
 def test_some_classes_of_images_that_show_others_are_asked_for() -> None:
     whole = plan(conditions=crossed(classes=(3, 6)))
     assert whole.left_out == {"classes=3": "images of bars have several labels"}

@@ -28,7 +28,7 @@ from trainables.data import Dataset, load
 pytestmark = pytest.mark.timeout(30)  # two networks are trained
 
 RECIPE = Recipe(label_images=1_000, feature_images=1_000, batch=50)
-EVERY = ["class_loss", "fcd", "gradients", "multilabel", "variance"]
+EVERY = ["class_loss", "fcd", "gradients", "multilabel", "prdc", "variance"]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def judges(cache: Path) -> Judges:
 
 @pytest.fixture(scope="module")
 def reference(judges: Judges) -> Reference:
-    return Reference.build(judges, tiny.several_labels(), samples=240, seed=0)
+    return Reference.build(judges, tiny.several_labels(), samples=240, seed=0, wanted=EVERY)
 
 
 class FakeGan(nn.Module):
@@ -200,6 +200,20 @@ class TestColumns:
         got = row(judges, reference, FakeGan(noise=0), ["variance", "multilabel"])
         assert got["variance_ratio"] < 1e-6
 
+    def test_sets_of_fakes_are_not_compared_with_real_ones(
+        self, judges: Judges, reference: Reference
+    ) -> None:
+        """Precision and recall know no labels; coverage within a class is left out."""
+        assert reference.real.shape == (240, 64)
+        assert reference.real_y.shape == (240, tiny.SQUARES)
+        assert not len(reference.class_means)
+        good = row(judges, reference, FakeGan(), ["prdc"])
+        bad = row(judges, reference, FakeGan(lambda y: torch.ones_like(y)), ["prdc"])
+        assert good["coverage_real"] > 0.9
+        assert good["coverage"] > 0.7
+        assert bad["recall"] < 0.3 < good["recall"]
+        assert not {"coverage_within", "coverage_within_real"} & good.keys()
+
     def test_order_of_metrics_changes_their_values(
         self, judges: Judges, reference: Reference
     ) -> None:
@@ -214,6 +228,8 @@ class TestColumns:
         expected = nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
         assert got["class_loss/real"] == pytest.approx(float(expected.sum(1).mean()), rel=1e-5)
         assert got["collusion_gap"] < -0.3
+        hits = accuracy(logits.numpy(), reference.y[: len(y)].numpy())
+        assert got["class_accuracy/real"] == hits
 
 
 class TestRefusals:
@@ -227,6 +243,22 @@ class TestRefusals:
         assert "multilabel" not in str(caught.value).split("choose from ")[1]
         with pytest.raises(ValueError, match="needs a generator that takes labels"):
             metrics.check(["multilabel"], trainables.load("dcgan"), labels=3)
+
+    def test_metric_by_class_starts_on_several(self) -> None:
+        """None of these has a meaning where an image is of no single class."""
+        acgan = trainables.load("acgan")
+        by_class = ["cas", "intra_fcd", "kcd", "ms_ssim", "truncation"]
+        assert metrics.suited([*EVERY, *by_class], acgan, labels=3) == EVERY
+        assert metrics.suited(by_class, acgan) == by_class
+        for name in by_class:
+            with pytest.raises(ValueError, match=f"'{name}' needs one label per image"):
+                metrics.check([name], acgan, labels=3)
+
+    def test_real_images_are_drawn_by_class(self, judges: Judges) -> None:
+        """The rows of no class would be what the memory held before."""
+        data = tiny.several_labels()
+        with pytest.raises(ValueError, match="'cas' needs one label per image, and squares"):
+            Reference.build(judges, data, samples=240, seed=0, wanted=["cas"])
 
     def test_data_without_repeated_sets_get_a_spread_of_none(self, judges: Judges) -> None:
         data = tiny.several_labels()

@@ -187,9 +187,8 @@ def _cube(w: Windows) -> Surface:
 
 def _sphere(w: Windows) -> Surface:
     depth = 1 - w.right * w.right - w.up * w.up
-    t = -np.sqrt(np.maximum(depth, 0))
-    sin, cos = np.float32(SIN), np.float32(COS)
-    return depth > 0, (w.right + 0 * t, sin * w.up + cos * t, cos * w.up - sin * t)
+    t = np.asarray(-np.sqrt(np.maximum(depth, 0)), dtype=np.float32)
+    return depth > 0, (w.right + 0 * t, SIN * w.up + COS * t, COS * w.up - SIN * t)
 
 
 def _cylinder(w: Windows) -> Surface:
