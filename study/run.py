@@ -181,15 +181,14 @@ def dry_run(plan: Plan, resources: Resources, display: Display) -> int:
     from study.estimate import estimate
 
     search, confirm = plan.count()
-    names = ", ".join(plan.conditions)
+    names = " | ".join(plan.conditions)
     display.say(f"cells: {search} search + at most {confirm} confirm over {names}")
     display.say(
         f"resources: {resources.cpus} CPU and {resources.gpus:g} GPU per trial, "
         f"{resources.concurrent} at a time"
     )
-    display.say(
-        f"estimated time: {estimate(plan, resources) / 60:.0f} minutes (early stopping apart)"
-    )
+    minutes = estimate(plan, resources) / 60
+    display.say(f"estimated time: {minutes:.0f} minutes (judges and early stopping apart)")
     return COMPLETE
 
 
@@ -283,6 +282,8 @@ def execute(
     if mirror.problem:
         display.say(f"mlflow: {uri} is behind ({mirror.problem}); the same command catches up")
     display.summary(cells, claims)
+    if scale == "smoke":
+        display.say("scale smoke tries the plumbing: these verdicts say nothing of the claims")
     display.say(f"report: {page}")
     ui = f"python -m study.ui {plan.name} --storage {args.storage}"
     display.say(f"mlflow: {args.tracking_uri or ui}")

@@ -229,7 +229,7 @@ def test_dry_run_writes_something(storage: Path, capsys: pytest.CaptureFixture[s
     assert main([NAME, "--scale", "smoke", "--dry-run", "--data", str(data)]) == 0
     out = capsys.readouterr().out
     assert "left out: classes=49, for" in out
-    assert "cells: 4 search + at most 8 confirm over classes=5, classes=10" in out
+    assert "cells: 4 search + at most 8 confirm over classes=5 | classes=10" in out
     assert "1 CPU and 0 GPU per trial" in out
     assert "estimated time:" in out
     assert not storage.exists()
