@@ -14,8 +14,7 @@ from rich.table import Table
 from study.plan import Cell, Plan
 from study.records import Records, Row
 
-# Beside the objective.
-SHOWN = ("label_accuracy", "topk_accuracy", "variance_ratio", "class_loss_ratio")
+SHOWN = ("label_accuracy", "variance_ratio", "class_loss_ratio")  # beside the objective
 COLOURS = {"supported": "green", "not supported": "red", "undecided": "yellow"}
 
 

@@ -19,7 +19,6 @@ from study import metrics
 from study.plan import Plan
 from study.search import Fixed
 from trainables import data
-from trainables.core.gan import Config
 
 PROBES = 100  # times that a space is run at random
 
@@ -48,12 +47,9 @@ def check_study(study: Study) -> None:
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
 
 
-def check_metrics(study: Study, labels: int = 1) -> None:
+def check_metrics(study: Study) -> None:
     """Refuse a metric that no condition's variant can serve, and a condition that lacks the
     objective or the column of a claim on it.
-
-    Args:
-        labels: of one image of the data, at most.
 
     Raises:
         ValueError: one line.
@@ -63,11 +59,11 @@ def check_metrics(study: Study, labels: int = 1) -> None:
         for name, condition in study.conditions.items()
     }
     for metric in study.metrics:
-        if not any(metrics.suited([metric], variant, labels) for variant in variants.values()):
-            metrics.check([metric], next(iter(variants.values())), labels)
+        if not any(metrics.suited([metric], variant) for variant in variants.values()):
+            metrics.check([metric], next(iter(variants.values())))
     fid = metrics.load("fid").COLUMNS if study.fid else {}
     columns = {
-        name: [c for m in metrics.suited(study.metrics, v, labels) for c in metrics.load(m).COLUMNS]
+        name: [c for m in metrics.suited(study.metrics, v) for c in metrics.load(m).COLUMNS]
         for name, v in variants.items()
     }
     wanted = [("objective", study.objective, name) for name in variants]
@@ -87,21 +83,6 @@ def check_metrics(study: Study, labels: int = 1) -> None:
                 f"{what}: {column} is not measured in condition {name}: "
                 f"choose from {', '.join(columns[name])}"
             )
-
-
-def check_labels(plan: Plan, condition: str, config: Config) -> None:
-    """Refuse data of several labels per image where a condition can do with one only.
-
-    Raises:
-        ValueError: one line.
-    """
-    if plan.labels == 1:
-        return
-    variant = trainables.load(plan.variant(condition))
-    if variant.conditional and not variant.multilabel:
-        raise ValueError(f"{plan.data} has several labels per image: {condition} takes one")
-    if config.balanced:
-        raise ValueError(f"balanced=True: {plan.data} has several labels per image")
 
 
 def check_space(plan: Plan) -> None:
@@ -126,10 +107,6 @@ def check_space(plan: Plan) -> None:
         if "classes" in distributions:
             _check_classes(plan, distributions["classes"])
         for name in plan.searched:
-            if plan.labels > 1 and plan.class_counts(name)[0] < plan.classes:
-                raise ValueError(
-                    f"the space suggests classes: images of {plan.data} have several labels"
-                )
             _check_suggestions(plan, name)
             _check_start(plan, name, distributions)
 
@@ -185,8 +162,7 @@ def _check_suggestions(plan: Plan, condition: str) -> None:
         if (n := values.get("classes", counts[0])) not in counts:
             raise ValueError(f"the space returns classes={n!r}: suggest them by that name")
         try:
-            parsed = config.parse(plan.hyperparameters(condition, values))
-            check_labels(plan, condition, parsed)
+            config.parse(plan.hyperparameters(condition, values))
         except ValueError as error:
             advice = "fix it with --set too, or give --trials 0" if plan.overrides else ""
             line = f"{error}; the search suggests that: {advice}".rstrip(": ")

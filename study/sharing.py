@@ -44,8 +44,7 @@ def make_shared(
     report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")
     judges = Judges.from_state(kept["judges"], device) if kept else None
     judges = judges or train_judges(dataset, cache, device=device)
-    kind = "labels" if judges.labels == 1 else "top-k labels, ResNet18"
-    report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} ({kind})")
+    report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} (labels)")
     references: dict[str, Any] = dict(kept["references"]) if kept else {}
     counts = sorted({n for name in plan.conditions for n in plan.class_counts(name)})
     for n in counts:
@@ -55,11 +54,10 @@ def make_shared(
             built = Reference.build(judges, part, plan.budget.samples, 0, plan.study.metrics)
             references[task] = built.state()
     _check_objective(plan, references)
-    judged = kept["judges"] if kept else judges.state()
-    measured_by = {name: digest(judged, references[name]) for name in references}
+    measured_by = {name: digest(judges.state(), references[name]) for name in references}
     _keep_for_life(records, measured_by)
     if not kept or kept["references"].keys() != references.keys():
-        save_tensors(own, {"judges": judged, "references": references})
+        save_tensors(own, {"judges": judges.state(), "references": references})
     weights = fid.find_weights(fid_weights) if plan.study.fid else None
     if plan.study.fid and weights is None:
         report("fid: left out, its Inception weights are neither here nor downloadable")

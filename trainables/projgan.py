@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -16,11 +17,9 @@ from trainables.dcgan import Dcgan
 
 
 class Projgan(Dcgan):
-    """A DCGAN whose D adds the inner product of its features with an embedding of the label, or
-    with the sum of those of several."""
+    """A DCGAN whose D adds the inner product of its features with an embedding of the label."""
 
     conditional: ClassVar[bool] = True
-    multilabel: ClassVar[bool] = True
     D: Discriminator
 
     def build(self) -> dict[str, Player]:
@@ -34,7 +33,7 @@ class Projgan(Dcgan):
 
     def discriminate(self, x: Tensor, y: Tensor) -> Tensor:
         features = self.D.features(x)
-        own = self.V(self.condition(y).to(features.dtype))
+        own = self.V(F.one_hot(y, self.images.classes).to(features.dtype))
         out: Tensor = self.D.linear(features) + (own * features).sum(dim=1, keepdim=True)
         return out.float()
 
