@@ -21,13 +21,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 KIMG = 10
 PAST = """
 import datetime, runpy, time
+from types import SimpleNamespace
+from study import environment, lock, schedule
 now, year = time.time, 365 * 86400
 time.time = lambda: now() - year
 class Past(datetime.datetime):
     @classmethod
     def now(cls, tz=None):
         return super().now(tz) - datetime.timedelta(seconds=year)
-datetime.datetime = Past
+for module in (environment, lock, schedule):
+    module.datetime = SimpleNamespace(datetime=Past, UTC=datetime.UTC)
 runpy.run_module("study.run", run_name="__main__")
 """
 

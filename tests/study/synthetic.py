@@ -80,6 +80,7 @@ def study_json(**changes: Any) -> dict[str, Any]:
     names = ["classes=5", "classes=10", "classes=49"]
     value = {
         "study": "made_up",
+        "folder": "f1",
         "title": "ACGAN on Kuzushiji characters: how many classes does it bear?",
         "command": "python -m study.run made_up --scale quick",
         "claims": CLAIMS,

@@ -150,7 +150,10 @@ def test_mlflow_itself_serves_the_store_and_finds_the_runs(made_up: Records, por
     storage = made_up.folder.parent
     client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
     number = client.create_experiment("made_up")
-    runs = {c: client.create_run(number, tags={"cell": c}) for c in ui.best_cells(made_up)}
+    runs = {
+        c: client.create_run(number, tags={"cell": c, "folder": "f1"})
+        for c in ui.best_cells(made_up)
+    }
     command = [sys.executable, "-m", "study.ui", "made_up", "--storage", str(storage)]
     running = subprocess.Popen(
         [*command, "--port", str(port)],
