@@ -11,7 +11,7 @@ def measure(view: View) -> dict[str, float]: ...
 and, where it wants to,
 
 ```
-WHEN = "end"                   # it is slow: at the end of confirm cells only
+WHEN = "end"                      # it is slow: at the end of confirm cells only
 REAL = {"recall": "recall_real"}  # measured once of real images too, as the column named here
 ```
 """

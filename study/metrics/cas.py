@@ -30,9 +30,10 @@ def measure(view: View) -> dict[str, float]:
     counts = allocate(reference.marginal.numpy(), IMAGES)
     y = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
     fakes = view.gan.sample(y, len(y), view.rng).cpu()
+    _, channels, height, width = fakes.shape
     seed = int(torch.randint(2**31, (), generator=view.rng))
     with repeatable(device, seed):
-        network = label_network(tuple(fakes.shape[1:]), reference.classes).to(device)
+        network = label_network((channels, height, width), reference.classes).to(device)
         for _ in train(network, fakes.numpy(), y.numpy(), Recipe(), DRAWS, seed):
             pass
     right = batched(network, reference.x).argmax(1) == reference.y

@@ -128,7 +128,7 @@ def balanced(y: NDArray[np.int64], images: int, rng: np.random.Generator) -> NDA
 def batched(network: nn.Module, x: Tensor) -> Tensor:
     """A network's outputs for uint8 NCHW images, batch by batch; on the CPU."""
     device = next(network.parameters()).device
-    return torch.cat([network(normalise(part.to(device))).cpu() for part in x.split(BATCH)])
+    return torch.cat([network(normalise(part.to(device))).cpu() for part in torch.split(x, BATCH)])
 
 
 def normalise(x: Tensor) -> Tensor:

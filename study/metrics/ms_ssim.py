@@ -35,7 +35,7 @@ def measure(view: View) -> dict[str, float]:
             seconds.append(rows[1:])
             lengths.append(len(rows) - 1)
     values = ms_ssim(view.fakes[torch.cat(firsts)], view.fakes[torch.cat(seconds)])
-    means = torch.stack([part.mean() for part in values.split(lengths)])
+    means = torch.stack([part.mean() for part in torch.split(values, lengths)])
     return {"ms_ssim_within": float(means.mean())}
 
 
@@ -59,6 +59,6 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
             data_range=255.0,
             betas=betas,
         )
-        for x, y in zip(a.split(BATCH), b.split(BATCH), strict=True)
+        for x, y in zip(torch.split(a, BATCH), torch.split(b, BATCH), strict=True)
     ]
     return torch.cat(parts).double().cpu()

@@ -23,7 +23,7 @@ COLUMNS = {
 REAL = {column: f"{column}_real" for column in COLUMNS}
 COLUMNS |= {REAL[column]: f"{column} of other real images in place of fakes" for column in REAL}
 K_PR, K_DC = 3, 5  # of the papers
-ROWS = 1_000  # real images at a time: distances to all fakes must fit into memory
+ROWS = 200  # real images at a time: distances to all fakes must fit into memory
 
 
 def measure(view: View) -> dict[str, float]:
@@ -47,7 +47,7 @@ def prdc(real: Tensor, fakes: Tensor) -> dict[str, float]:
     real_radii, fake_radii = radii(real), radii(fakes)
     precise = torch.zeros(len(fakes), dtype=torch.bool)
     recalled = covered = inside = 0
-    for part, own in zip(real.split(ROWS), real_radii.split(ROWS), strict=True):
+    for part, own in zip(torch.split(real, ROWS), torch.split(real_radii, ROWS), strict=True):
         distances = torch.cdist(part, fakes)  # [real, fakes]
         precise |= (distances <= own[:, K_PR, None]).any(0)
         recalled += int((distances <= fake_radii[:, K_PR]).any(1).sum())
@@ -67,5 +67,7 @@ def radii(x: Tensor) -> Tensor:
 
     Column 0 is the point itself.
     """
-    parts = [torch.cdist(part, x).topk(K_DC + 1, largest=False).values for part in x.split(ROWS)]
+    parts = [
+        torch.cdist(part, x).topk(K_DC + 1, largest=False).values for part in torch.split(x, ROWS)
+    ]
     return torch.cat(parts)

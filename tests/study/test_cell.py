@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from study.cell import CellRun, Shared, checkpoints, load_tensors, save_tensors
-from study.metrics import cas
+from study.metrics import cas, fid
 from study.metrics.classifier import Recipe
 from study.metrics.judge import Judges, train_judges
 from study.metrics.reference import Reference
@@ -366,6 +366,17 @@ class TestRecorded:
         for row in to_end(begin(cell, slow, judges)):
             assert not columns & row.keys()
             assert "kcd" in row
+
+    def test_fid_gets_no_network(
+        self, shared: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is loaded when FID is due, and never before: it takes 130 MB and seconds."""
+        monkeypatch.setattr(fid.Inception, "from_state", lambda state, device: state["network"])
+        monkeypatch.setattr(fid, "measure", lambda view: {"fid": view.inception})
+        given = {name: {"network": 7.0} for name in plan.conditions}
+        wanted = dataclasses.replace(shared, metrics=("fcd", "fid"), inceptions=given)
+        rows = to_end(begin(cell_of(plan), wanted, judges))
+        assert [row.get("fid") for row in rows] == [None, None, None, 7.0]
 
     def test_only_its_classes_are_shown(self, shared: Shared, judges: Judges, plan: Plan) -> None:
         run = begin(cell_of(plan, "classes=2"), shared, judges)

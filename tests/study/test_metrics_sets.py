@@ -26,13 +26,13 @@ EVERY = ["fcd", "kcd", "prdc", "intra_fcd", "ms_ssim"]
 
 
 class PixelJudges:
-    """The 64 features are the pixels, of about unit variance over all classes."""
+    """The 64 features are the pixels, centred, of about unit variance."""
 
     classes = CLASSES
     device = torch.device("cpu")
 
     def features(self, x: Any) -> np.ndarray:
-        return torch.as_tensor(x).flatten(1).double().numpy() / 30
+        return (torch.as_tensor(x).flatten(1).double().numpy() - 110) / 35
 
     def logits(self, x: Any) -> np.ndarray:
         return np.zeros((len(x), CLASSES))
@@ -41,12 +41,12 @@ class PixelJudges:
 JUDGES = cast(Judges, PixelJudges())
 
 
-def images(y: np.ndarray, rng: np.random.Generator, spread: float = 15) -> np.ndarray:
+def images(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Class k: bright in rows 2k to 2k+2; half of the noise is common to all pixels."""
     x = np.full((len(y), 1, SIDE, SIDE), 90.0)
     for image, label in zip(x, y, strict=True):
         image[:, 2 * label : 2 * label + 3] += 60
-    x += spread * (rng.normal(size=x.shape) + rng.normal(size=(len(y), 1, 1, 1)))
+    x += 15 * (rng.normal(size=x.shape) + rng.normal(size=(len(y), 1, 1, 1)))
     return x.round().clip(0, 255).astype(np.uint8)
 
 
@@ -100,9 +100,9 @@ def test_a_perfect_generator_looks_bad(good: dict[str, float]) -> None:
     assert good["density"] == pytest.approx(1, abs=0.1)
     for column in ("coverage", "coverage_within"):  # 1 - 1/2^5, whatever the number of samples
         assert good[column] == pytest.approx(1 - 1 / 32, abs=0.03), column
-    assert abs(good["kcd"]) < 0.01
-    assert abs(good["kcd_floor"]) < 0.01
-    assert good["intra_fcd"] == pytest.approx(good["intra_fcd_floor"], rel=0.3)
+    assert abs(good["kcd"]) < 0.05
+    assert abs(good["kcd_floor"]) < 0.05
+    assert good["intra_fcd"] < 2 * good["intra_fcd_floor"]
 
 
 def test_permuted_labels_pass_for_good(reference: Reference, good: dict[str, float]) -> None:
@@ -110,22 +110,22 @@ def test_permuted_labels_pass_for_good(reference: Reference, good: dict[str, flo
     row = measure(reference, lambda y, rng: images((y + 1) % CLASSES, rng))
     for column in ("fcd", "precision", "recall", "density", "coverage", "ms_ssim_within"):
         assert row[column] == pytest.approx(good[column], rel=0.1, abs=0.05), column
-    assert abs(row["kcd"]) < 0.01
+    assert abs(row["kcd"]) < 0.05
     assert row["intra_fcd"] > 20 * good["intra_fcd"]
     assert row["coverage_within"] < 0.1
 
 
 def test_one_image_per_class_passes_for_good(reference: Reference, good: dict[str, float]) -> None:
-    typical = images(np.arange(CLASSES), np.random.default_rng(5), spread=5)
-    row = measure(reference, lambda y, rng: typical[y])
+    one = images(np.arange(CLASSES), np.random.default_rng(0))
+    row = measure(reference, lambda y, rng: one[y])
     assert row["precision"] == 1
-    assert row["recall"] == 0
     assert row["density"] > 1
-    assert row["coverage_within"] < 0.5 * good["coverage_within"]
+    assert row["recall"] == 0
+    assert max(row["coverage"], row["coverage_within"]) < 0.1
     assert row["ms_ssim_within"] == pytest.approx(1)
-    assert row["ms_ssim_within"] > row["ms_ssim_within_real"] + 0.1
-    assert row["kcd"] > 10 * abs(good["kcd"])
-    assert row["intra_fcd"] > 3 * good["intra_fcd"]
+    assert row["ms_ssim_within_real"] < 0.6
+    assert row["kcd"] > 0.5
+    assert row["intra_fcd"] > 20 * good["intra_fcd"]
 
 
 def test_foreign_images_pass_for_good(reference: Reference, good: dict[str, float]) -> None:
@@ -144,37 +144,51 @@ def test_a_lost_class_passes_for_good(reference: Reference, good: dict[str, floa
         assert row[column] == pytest.approx(2 / 3 * good[column], abs=0.07), column
 
 
-def test_kernel_distance_depends_on_the_number_of_samples(reference: Reference) -> None:
-    """A biased one is positive throughout, and larger with fewer fakes."""
-    x = images(np.arange(4_000) % CLASSES, np.random.default_rng(3))
-    features = JUDGES.features(np.random.default_rng(4).permutation(x)).reshape(20, 2, 100, 64)
-    values = [
-        kcd.measure(as_view(fakes, SimpleNamespace(real=torch.from_numpy(real))))["kcd"]
-        for real, fakes in features
-    ]
+@pytest.mark.parametrize("labelled", [True, False])
+def test_kernel_distance_of_real_images_is_biased(labelled: bool) -> None:
+    """Then few fakes would look worse, or, as the classes' counts are fixed, all too good."""
+    rng = np.random.default_rng(3)
+    values = []
+    for _ in range(40):
+        y = np.arange(60) % CLASSES
+        drawn = y if labelled else rng.integers(CLASSES, size=60)
+        real, fakes = (JUDGES.features(images(labels, rng)) for labels in (y, drawn))
+        reference = SimpleNamespace(real=torch.from_numpy(real), real_y=torch.from_numpy(y))
+        gan = SimpleNamespace(conditional=labelled)
+        view = as_view(fakes, reference, y=torch.from_numpy(y), gan=gan)
+        values.append(kcd.measure(view)["kcd"])
     assert min(values) < 0 < max(values)
     assert abs(np.mean(values)) < 3 * np.std(values) / math.sqrt(len(values))
 
 
-def test_kernel_distance_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the definition, pair by pair; and in blocks, of which the last is smaller."""
+@pytest.mark.parametrize("rows", [2, 1_000])
+def test_kernel_distance_is_another(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the definition, pair by pair."""
+    monkeypatch.setattr(kcd, "ROWS", rows)
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(2, 5, 64))
+    x, z = rng.normal(size=(7, 64)), rng.normal(size=(5, 64))
 
     def kernel(a: np.ndarray, b: np.ndarray) -> float:
         return float((a @ b / 64 + 1) ** 3)
 
-    def expected(x: np.ndarray, y: np.ndarray) -> float:
-        n = len(x)
-        off = [(i, j) for i in range(n) for j in range(n) if i != j]
-        within = sum(kernel(s[i], s[j]) for s in (x, y) for i, j in off) / (n * (n - 1))
-        return within - 2 * sum(kernel(a, b) for a in x for b in y) / n**2
+    def mean(s: np.ndarray, weight: Callable[[int, int], float]) -> float:
+        n = len(s)
+        found = [(i, j) for i in range(n) for j in range(n) if i != j]
+        return sum(weight(i, j) * kernel(s[i], s[j]) for i, j in found)
 
-    view = as_view(y, SimpleNamespace(real=torch.from_numpy(x)))
-    assert kcd.measure(view)["kcd"] == pytest.approx(expected(x, y))
-    monkeypatch.setattr(kcd, "BLOCK", 3)
-    blocks = (expected(x[:3], y[:3]) + expected(x[3:], y[3:])) / 2
-    assert kcd.measure(view)["kcd"] == pytest.approx(blocks)
+    between = sum(kernel(a, b) for a in x for b in z) / 35
+    reference = SimpleNamespace(real=torch.from_numpy(x), real_y=torch.zeros(7, dtype=torch.int64))
+    view = as_view(
+        z, reference, y=torch.tensor([0, 1, 0, 1, 0]), gan=SimpleNamespace(conditional=False)
+    )
+    plain = mean(x, lambda i, j: 1 / 42) + mean(z, lambda i, j: 1 / 20) - 2 * between
+    assert kcd.measure(view)["kcd"] == pytest.approx(plain)
+    view.gan.conditional = True  # type: ignore[misc]
+    share = {(0, 0): 0.6**2 / 6, (1, 1): 0.4**2 / 2, (0, 1): 1 / 25, (1, 0): 1 / 25}
+    strata = mean(z, lambda i, j: share[i % 2, j % 2])
+    assert kcd.measure(view)["kcd"] == pytest.approx(
+        mean(x, lambda i, j: 1 / 42) + strata - 2 * between
+    )
 
 
 def as_view(features: np.ndarray, reference: Any, **rest: Any) -> View:

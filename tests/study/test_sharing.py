@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from search_spaces.core import Group, Study
 from study import sharing
 from study.cell import Shared, load_tensors, save_tensors
 from study.declared import check_study
-from study.metrics import cas
+from study.metrics import cas, fid
 from study.metrics.classifier import Recipe
 from study.plan import Plan
 from study.prepare import BadInputError
@@ -60,6 +61,21 @@ def test_real_images_are_measured_in_each_run(make: Make, monkeypatch: pytest.Mo
     assert [r["on_real"] for r in again.references.values()] == [
         r["on_real"] for r in first.references.values()
     ]
+
+
+def test_fid_is_not_measured_where_its_weights_are(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or is, where they are not: each confirm cell would fail at its end."""
+    plan = tiny.plan(tiny.study(metrics=("fcd", "labels")))
+    monkeypatch.setattr(fid, "find_weights", lambda path: None)
+    assert make(plan).metrics == ("fcd", "labels")
+    monkeypatch.setattr(fid, "find_weights", lambda path: Path("weights"))
+    network = SimpleNamespace(state=lambda: {"samples": 30})
+    monkeypatch.setattr(fid.Inception, "build", lambda *_: network)
+    shared = make(plan)
+    assert shared.metrics == ("fcd", "labels", "fid")
+    assert shared.inceptions.keys() == plan.conditions.keys()
 
 
 def test_study_with_an_older_yardstick_cannot_go_on(make: Make, tmp_path: Path) -> None:
