@@ -105,5 +105,5 @@ def test_every_hyperparameter_is_refused_when_unknown(name: str) -> None:
 
 
 def test_an_unknown_variant_names_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match=r"'stylegan'.*acgan, .*dcgan"):
+    with pytest.raises(ValueError, match=r"'stylegan'.*acgan, .*cgan, .*dcgan"):
         trainables.load("stylegan")

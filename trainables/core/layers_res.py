@@ -63,8 +63,9 @@ class SelfAttention(nn.Module):
         key = F.max_pool2d(self.key(x), 2).flatten(2)  # [N, C/8, HW/4]
         value = F.max_pool2d(self.value(x), 2).flatten(2)  # [N, C/2, HW/4]
         weights = torch.bmm(query.transpose(1, 2), key).softmax(-1)  # [N, HW, HW/4]
-        seen = torch.bmm(value, weights.transpose(1, 2)).unflatten(2, x.shape[2:])
-        return x + self.gamma * self.out(seen)
+        seen = torch.bmm(value, weights.transpose(1, 2)).view(len(x), -1, *x.shape[2:])
+        out: Tensor = x + self.gamma * self.out(seen)
+        return out
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -170,7 +171,7 @@ class ResGenerator(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """z [N, z_dim], labels y [N] -> images [N, C, H, W] in [-1, 1]."""
-        label, (first, *parts) = self.shared(y), z.split(self.parts, dim=1)
+        label, (first, *parts) = self.shared(y), torch.split(z, self.parts, dim=1)
         x = self.stem(first if self.cbn else torch.cat([first, label], dim=1))
         shared = label if self.cbn else label[:, :0]
         for i, block in enumerate(self.blocks):
