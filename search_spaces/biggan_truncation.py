@@ -16,7 +16,7 @@ ALL = "all changes"
 WITHOUT: dict[str, tuple[str, dict[str, Any]]] = {
     "non-saturating": ("hinge loss", {"adversarial": "non_saturating"}),
     "no attention": ("self-attention", {"attention": False}),
-    "concatenation": ("class-conditional BN", {"condition": "concat"}),
+    "concatenation": ("class-conditional BN", {"g_condition": "concat"}),
     "no SN": ("spectral norm", {"sn": False}),
     "n_dis 1": ("more turns of D", {"n_dis": 1}),
     "no EMA": ("averaging G's weights", {"ema": 0.0}),

@@ -176,7 +176,7 @@ class Study:
     # The reference in the space's terms, as far as they are not hyperparameters themselves.
     start: Mapping[str, Any] = field(default_factory=dict)
     searched: tuple[str, ...] | None = None  # the conditions to search in; None: all
-    metrics: tuple[str, ...]  # files of study/metrics/, measured at every tick
+    metrics: tuple[str, ...]  # files of study/metrics/: at each tick, if not WHEN = "end"
     claims: tuple[Claim, ...]
     scales: Mapping[Scale, Budget]
     objective: str = "fcd"  # lower is better

@@ -239,7 +239,7 @@ def test_projection_is_not_linear_in_the_embedding() -> None:
 
 def test_bad_switch_is_accepted() -> None:
     config = trainables.load("biggan").config_type
-    bad_values = ({"n_dis": 0}, {"sn": "yes"}, {"condition": "add"}, {"z_dim": 8}, {"init": "he"})
+    bad_values = ({"n_dis": 0}, {"sn": "yes"}, {"g_condition": "add"}, {"z_dim": 8}, {"init": "he"})
     for bad in bad_values:
         with pytest.raises(ValueError, match=f"bad value {next(iter(bad))}="):
             config.parse(bad)
