@@ -131,6 +131,7 @@ def test_spectral_norms_leave_one() -> None:
         for m in layers:
             norm = torch.linalg.matrix_norm(m.weight.detach().flatten(1), 2)
             assert float(norm) == pytest.approx(1, abs=0.1)
+    assert "shared.weight" in dict(loop.gan.G.named_parameters()), "G's embedding is like z"
     plain = make(sn=False).gan
     assert not any("parametrizations" in name for name, _ in plain.named_parameters())
 
