@@ -17,7 +17,7 @@ Space = Callable[["optuna.Trial"], dict[str, Any]]
 Scale = Literal["smoke", "quick", "full"]
 IMPORTANCE = "importance/"  # see `Claim`
 Config = Literal["reference", "best"]
-Moment = Literal["start", "early", "best", "last"]
+Moment = Literal["start", "early", "best", "last", "setback"]
 
 
 def check_text(what: str, value: object) -> None:
@@ -105,7 +105,8 @@ class Group:
     """Which confirm cells a claim looks at, and at which moment of each.
 
     `at`: "start" is 0 kimg, "early" the first tick after it, "best" the tick with the best
-    objective, "last" the end.
+    objective, "last" the end; "setback" is no moment but all of training: the largest factor by
+    which the metric rose above its lowest value so far, 1 where it never did.
     """
 
     condition: str

@@ -7,7 +7,7 @@ import hashlib
 import io
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,20 @@ from torchvision.utils import make_grid
 
 import trainables
 from study import metrics
-from study.metrics.fid import Inception, native_bf16
-from study.metrics.judge import Judges
+from study.metrics.fid import Inception
+from study.metrics.judge import Judges, native_bf16
 from study.metrics.reference import Reference
 from study.plan import Cell
 from study.records import Records, Row, write_atomically, write_json
 from trainables.core.gan import Gan, Images
 from trainables.core.loop import Loop, StoppedError, never
+from trainables.data import Dataset
 
 EVALUATION_SEED = 20_000_003  # latents and labels of evaluations: the same in every cell and tick
 STATE = ("rows", "trained", "training", "ticked", "seconds")  # of a CellRun, in its checkpoints
 ORPHANS = 60  # seconds that a worker may outlive its driver: another then waits for its cell
 GRID_ROWS = 8  # images per class in a sample grid
+GRID_SETS = 10  # columns of one, where images have several labels
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ class CellRun:
         torch.manual_seed(cell.seed)
         variant = trainables.load(cell.variant)
         x, y = self._images()
-        looks = Images(self.reference.classes, x.shape[1], (x.shape[2], x.shape[3]))
+        looks = Images(
+            self.reference.classes, x.shape[1], (x.shape[2], x.shape[3]), self.judges.labels
+        )
         self.gan: Gan = variant(
             variant.config_type.parse(cell.hyperparameters), looks, device, shared.bf16
         )
@@ -129,8 +133,7 @@ class CellRun:
 
     def _images(self) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = self.shared.x, self.shared.y
-        keep = y < self.reference.classes
-        if not keep.all():
+        if y.ndim == 1 and not (keep := y < self.reference.classes).all():
             x, y = x[keep], y[keep]
         with warnings.catch_warnings():  # Ray hands out read-only arrays; we never write to them
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -181,7 +184,7 @@ class CellRun:
         their ticks."""
         end = mark == self.marks[-1] or self.device.type == "cuda"
         slow = end and self.cell.phase == "confirm"
-        wanted = metrics.suited(self.shared.metrics, type(self.gan))
+        wanted = metrics.suited(self.shared.metrics, type(self.gan), self.judges.labels)
         return [name for name in wanted if slow or not metrics.at_end(name)]
 
     def _measure(self, due: list[str]) -> dict[str, float]:
@@ -194,14 +197,20 @@ class CellRun:
         return metrics.measure(view, due)
 
     def _grid(self) -> bytes:
-        """PNG: one column per class (eight where there are none), the same z along each row."""
-        columns = self.reference.classes if self.gan.conditional else 8
+        """PNG: one column per class, or for a few of the data's label sets (eight where G takes
+        no labels), the same z along each row."""
         rng = torch.Generator().manual_seed(EVALUATION_SEED)
-        y = torch.arange(columns).repeat(GRID_ROWS)
-        z = self.gan.noise(GRID_ROWS if self.gan.conditional else len(y), rng)
         if self.gan.conditional:
-            z = z.repeat_interleave(columns, 0)
-        images = self.gan.sample(y if self.gan.conditional else None, len(y), rng, z)
+            labels = torch.arange(self.reference.classes)
+            if self.reference.conditions:
+                labels = grid_sets([*self.reference.conditions.values()])
+            columns, y = len(labels), torch.cat([labels] * GRID_ROWS)
+            z = self.gan.noise(GRID_ROWS, rng).repeat_interleave(columns, 0)
+            images = self.gan.sample(y, len(y), rng, z)
+        else:
+            columns = 8
+            n = columns * GRID_ROWS
+            images = self.gan.sample(None, n, rng, self.gan.noise(n, rng))
         grid = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=255)
         buffer = io.BytesIO()
         Image.fromarray(grid.permute(1, 2, 0).numpy()).save(buffer, "PNG")
@@ -239,6 +248,20 @@ class CellRun:
             # Else it would pass for the newest, and the next ones be deleted as older.
             path.rename(path.with_suffix(".damaged"))
         write_json(self.folder / "ticks.json", self.rows)
+
+
+def grid_sets(conditions: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The label sets that a sample grid shows, evenly spread over all: [GRID_SETS, classes]."""
+    every = torch.cat([*conditions])
+    return every[torch.linspace(0, len(every) - 1, GRID_SETS).round().long()]
+
+
+def grid_columns(dataset: Dataset) -> list[str]:
+    """What the columns of a conditional G's sample grid show: classes, or label sets."""
+    if not dataset.conditions:
+        return list(dataset.classes)
+    sets = grid_sets([torch.from_numpy(y) for y in dataset.conditions.values()])
+    return [" + ".join(dataset.classes[i] for i in row.nonzero().flatten()) for row in sets]
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -14,7 +14,8 @@ from rich.table import Table
 from study.plan import Cell, Plan
 from study.records import Records, Row
 
-SHOWN = ("label_accuracy", "variance_ratio", "class_loss_ratio")  # beside the objective
+# Beside the objective.
+SHOWN = ("label_accuracy", "topk_accuracy", "variance_ratio", "class_loss_ratio")
 COLOURS = {"supported": "green", "not supported": "red", "undecided": "yellow"}
 
 

@@ -19,6 +19,7 @@ from study import metrics
 from study.plan import Plan
 from study.search import Fixed
 from trainables import data
+from trainables.core.gan import Config
 
 PROBES = 100  # times that a space is run at random
 
@@ -47,9 +48,12 @@ def check_study(study: Study) -> None:
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
 
 
-def check_metrics(study: Study) -> None:
+def check_metrics(study: Study, labels: int = 1) -> None:
     """Refuse a metric that no condition's variant can serve, and a condition that lacks the
     objective or the column of a claim on it.
+
+    Args:
+        labels: of one image of the data, at most.
 
     Raises:
         ValueError: one line.
@@ -59,11 +63,11 @@ def check_metrics(study: Study) -> None:
         for name, condition in study.conditions.items()
     }
     for metric in study.metrics:
-        if not any(metrics.suited([metric], variant) for variant in variants.values()):
-            metrics.check([metric], next(iter(variants.values())))
+        if not any(metrics.suited([metric], variant, labels) for variant in variants.values()):
+            metrics.check([metric], next(iter(variants.values())), labels)
     fid = metrics.load("fid").COLUMNS if study.fid else {}
     columns = {
-        name: [c for m in metrics.suited(study.metrics, v) for c in metrics.load(m).COLUMNS]
+        name: [c for m in metrics.suited(study.metrics, v, labels) for c in metrics.load(m).COLUMNS]
         for name, v in variants.items()
     }
     wanted = [("objective", study.objective, name) for name in variants]
@@ -83,6 +87,21 @@ def check_metrics(study: Study) -> None:
                 f"{what}: {column} is not measured in condition {name}: "
                 f"choose from {', '.join(columns[name])}"
             )
+
+
+def check_labels(plan: Plan, condition: str, config: Config) -> None:
+    """Refuse data of several labels per image where a condition can do with one only.
+
+    Raises:
+        ValueError: one line.
+    """
+    if plan.labels == 1:
+        return
+    variant = trainables.load(plan.variant(condition))
+    if variant.conditional and not variant.multilabel:
+        raise ValueError(f"{plan.data} has several labels per image: {condition} takes one")
+    if config.balanced:
+        raise ValueError(f"balanced=True: {plan.data} has several labels per image")
 
 
 def check_space(plan: Plan) -> None:
@@ -107,6 +126,10 @@ def check_space(plan: Plan) -> None:
         if "classes" in distributions:
             _check_classes(plan, distributions["classes"])
         for name in plan.searched:
+            if plan.labels > 1 and plan.class_counts(name)[0] < plan.classes:
+                raise ValueError(
+                    f"the space suggests classes: images of {plan.data} have several labels"
+                )
             _check_suggestions(plan, name)
             _check_start(plan, name, distributions)
 
@@ -162,7 +185,8 @@ def _check_suggestions(plan: Plan, condition: str) -> None:
         if (n := values.get("classes", counts[0])) not in counts:
             raise ValueError(f"the space returns classes={n!r}: suggest them by that name")
         try:
-            config.parse(plan.hyperparameters(condition, values))
+            parsed = config.parse(plan.hyperparameters(condition, values))
+            check_labels(plan, condition, parsed)
         except ValueError as error:
             advice = "fix it with --set too, or give --trials 0" if plan.overrides else ""
             line = f"{error}; the search suggests that: {advice}".rstrip(": ")

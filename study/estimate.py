@@ -36,17 +36,17 @@ def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, flo
     variant = trainables.load(plan.variant(condition))
     config = variant.config_type.parse(plan.hyperparameters(condition))
     classes = plan.conditions[condition].get("classes", plan.classes)
-    looks = Images(classes, plan.channels, plan.size)
+    looks = Images(classes, plan.channels, plan.size, plan.labels)
     gan = variant(config, looks, device)
     n = 4 * config.batch
     x = torch.zeros(n, plan.channels, *plan.size, dtype=torch.uint8, device=device)
-    loop = Loop(gan, x, torch.arange(n, device=device) % classes, 0)
+    loop = Loop(gan, x, gan.random_labels(n), 0)
     gan.pretrain_images = lambda: 0  # type: ignore[method-assign]
     loop.run(config.batch)
     start = time.monotonic()
     loop.run(4 * config.batch)
     trained = (time.monotonic() - start) / (3 * config.batch)
     start = time.monotonic()
-    y = torch.arange(100) % classes
+    y = gan.random_labels(100)
     gan.sample(y if gan.conditional else None, 100, torch.Generator().manual_seed(0))
     return trained, (time.monotonic() - start) / 100

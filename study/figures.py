@@ -23,11 +23,13 @@ LABELS = {  # column -> axis label: meaning and unit
     "fcd": "FCD (judge features)\nlower is better",
     "fid": "FID (Inception)\nlower is better",
     "label_accuracy": "label accuracy\n(judge, share of fakes)",
+    "topk_accuracy": "top-k accuracy\n(judge, share of labels)",
     "variance_ratio": "variance within a class\nfake / real",
     "class_loss_ratio": "class loss ratio\nreal / fake",
 }
 FLOOR = "floor: real/real"
 SHARES = {"label_accuracy", "classes_working", "label_accuracy_matched", "label_accuracy_real"}
+SHARES |= {"topk_accuracy", "exact_set"}
 AMOUNTS = {"variance_ratio"}  # shown from zero
 MOST_PANELS_ACROSS = 4
 MOST_COLUMNS = 10  # classes shown of a sample grid

@@ -104,6 +104,9 @@ def _at(group: Group, metric: str, cell: pd.Series[Any], ticks: pd.DataFrame) ->
         mine = mine[mine["kimg"].gt(0)]
     elif group.at == "best":
         mine = mine[mine["kimg"].eq(cell["best_kimg"])]
+    elif group.at == "setback":
+        values = mine[metric][mine["kimg"].gt(0)].dropna()
+        return float((values / values.cummin()).max())
     if mine.empty:
         return float("nan")
     return float(mine[metric].iloc[-1 if group.at == "last" else 0])

@@ -26,6 +26,7 @@ GRID_TICKS = 4  # sample grids per condition and configuration
 PLOT_WIDTH, PLOT_MARGIN = 150, 12  # of a claim's interval, in pixels
 SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?", "not run": "–"}
 WHEN = {"start": "before training", "early": "first tick", "best": "best tick", "last": "last tick"}
+WHEN |= {"setback": "largest setback"}
 
 
 def render(records: Records, frames: Frames, judged: list[Judged]) -> str:
@@ -188,7 +189,9 @@ def _figures(
 
 def _samples(records: Records, frames: Frames, ticks: pd.DataFrame) -> list[dict[str, Any]]:
     """Per condition the sample grids of its first seed at a few moments."""
-    rows, classes = [], frames.study["definition"].get("classes", [])
+    definition = frames.study["definition"]
+    classes = definition.get("columns") or definition.get("classes", [])
+    rows = []
     for condition in sorted(set(ticks["condition"]), key=natural):
         mine = ticks[ticks["condition"].eq(condition)].sort_values("seed", kind="stable")
         for cell_id in dict.fromkeys(mine["id"]):

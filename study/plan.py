@@ -70,6 +70,7 @@ class Plan:
     classes: int  # of the data, as are the next two
     channels: int
     size: tuple[int, int]
+    labels: int = 1  # of one image, at most
     only: str | None = None
 
     @property
@@ -89,11 +90,14 @@ class Plan:
     @property
     def left_out(self) -> dict[str, str]:
         """Conditions that the data cannot hold, with the reason."""
-        return {
-            name: f"{self.data} has {self.classes} classes"
-            for name, condition in self.study.conditions.items()
-            if condition.get("classes", 0) > self.classes
-        }
+        reasons = {}
+        for name, condition in self.study.conditions.items():
+            classes = condition.get("classes", self.classes)
+            if classes > self.classes:
+                reasons[name] = f"{self.data} has {self.classes} classes"
+            elif classes < self.classes and self.labels > 1:
+                reasons[name] = f"images of {self.data} have several labels"
+        return reasons
 
     def class_counts(self, condition: str) -> list[int]:
         """How many classes the cells of a condition have: several where the space suggests it."""

@@ -80,11 +80,12 @@ def check(plan: Plan) -> Plan:
             raise BadInputError(f"--set {key}: the conditions of {plan.name} differ in it")
     typed: dict[str, Any] = {}
     try:
-        declared.check_metrics(plan.study)
+        declared.check_metrics(plan.study, plan.labels)
         for name in plan.study.conditions:
             config = trainables.load(plan.variant(name)).config_type.parse(
                 plan.hyperparameters(name)
             )
+            declared.check_labels(plan, name, config)
             dumped = config.model_dump(mode="json")
             typed = {key: dumped[key] for key in plan.overrides}
     except ValueError as error:
@@ -99,7 +100,7 @@ def check(plan: Plan) -> Plan:
         raise BadInputError(str(error)) from None
     for name in plan.conditions:
         classes = plan.class_counts(name)[-1]
-        if plan.budget.samples < 2 * classes:
+        if plan.labels == 1 and plan.budget.samples < 2 * classes:
             least = f"{name} needs at least {2 * classes}, two of each class"
             raise BadInputError(f"samples={plan.budget.samples}: {least}")
     return plan
@@ -156,7 +157,7 @@ def check_batches(plan: Plan, dataset: Dataset) -> None:
     """Refuse a batch larger than what a condition has to train on."""
     for name in plan.conditions:
         config = trainables.load(plan.variant(name)).config_type.parse(plan.hyperparameters(name))
-        images = int((dataset.train.y < plan.class_counts(name)[0]).sum())
+        images = len(dataset.keep(plan.class_counts(name)[0]).train.y)
         if config.batch > images:
             raise BadInputError(f"batch={config.batch}: {name} has {images} images of {plan.data}")
 
@@ -191,7 +192,7 @@ def write_study(
     """
     import torch
 
-    from study.cell import bf16_pays
+    from study.cell import bf16_pays, grid_columns
 
     value = recorded(records)
     here = environment.environment()
@@ -199,6 +200,7 @@ def write_study(
         definition = plan.definition() | {
             "digest": dataset.digest,
             "classes": list(dataset.classes),
+            "columns": grid_columns(dataset),
             "data_source": data_line,
             "stand_in": plan.data == plan.study.standin != plan.study.data,
             "scale": scale,

@@ -154,6 +154,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
             classes=look.classes,
             channels=look.channels,
             size=look.size,
+            labels=look.labels,
             only=args.only,
         )
     )

@@ -44,7 +44,8 @@ def make_shared(
     report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")
     judges = Judges.from_state(kept["judges"], device) if kept else None
     judges = judges or train_judges(dataset, cache, device=device)
-    report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} (labels)")
+    kind = "labels" if judges.labels == 1 else "top-k labels, ResNet18"
+    report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} ({kind})")
     references: dict[str, Any] = dict(kept["references"]) if kept else {}
     counts = sorted({n for name in plan.conditions for n in plan.class_counts(name)})
     for n in counts:
@@ -54,10 +55,11 @@ def make_shared(
             built = Reference.build(judges, part, plan.budget.samples, 0, plan.study.metrics)
             references[task] = built.state()
     _check_objective(plan, references)
-    measured_by = {name: digest(judges.state(), references[name]) for name in references}
+    judged = kept["judges"] if kept else judges.state()
+    measured_by = {name: digest(judged, references[name]) for name in references}
     _keep_for_life(records, measured_by)
     if not kept or kept["references"].keys() != references.keys():
-        save_tensors(own, {"judges": judges.state(), "references": references})
+        save_tensors(own, {"judges": judged, "references": references})
     weights = fid.find_weights(fid_weights) if plan.study.fid else None
     if plan.study.fid and weights is None:
         report("fid: left out, its Inception weights are neither here nor downloadable")

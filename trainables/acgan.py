@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from trainables.core.gan import Batch, Config, Terms
+from trainables.core import losses
+from trainables.core.gan import Batch, Config, Positive, Terms
 from trainables.dcgan import Dcgan, DcganConfig, Weight
 
 Kimg = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]
@@ -24,11 +24,13 @@ class AcganConfig(DcganConfig, frozen=True):
     class_warmup_kimg: Kimg = 0.0  # over which G's weight rises from 0
     class_fake_from_kimg: Kimg = 0.0  # before it the fakes' weight in D is 0
     class_cosine: bool = False  # class logits are scaled cosines of features and class weights
+    label_loss: Literal["sum", "mean"] = "sum"  # over the labels, where an image has several
+    pos_weight: Positive = 1.0  # there, of a label that is present against one that is not
     pretrain_kimg: Kimg = 0.0  # D by its class loss alone, on real images, before the game
 
 
 class Acgan(Dcgan):
-    """D's outputs are the adversarial logit and K class logits.
+    """Labels enter G as one- or multi-hot; D's outputs are the adversarial and K class logits.
 
     Other class losses override `class_outputs`, `class_logits` and `class_loss`.
     """
@@ -36,6 +38,7 @@ class Acgan(Dcgan):
     config_type: ClassVar[type[Config]] = AcganConfig
     config: AcganConfig
     conditional: ClassVar[bool] = True
+    multilabel: ClassVar[bool] = True
     classifies: ClassVar[bool] = True
     seen = 0  # images
 
@@ -48,8 +51,9 @@ class Acgan(Dcgan):
         return out[:, 1:]
 
     def class_loss(self, out: Tensor, y: Tensor) -> Tensor:
-        """The class loss of D's outputs for labels y [N]."""
-        return F.cross_entropy(self.class_logits(out), y)
+        """The class loss of D's outputs for labels y, int64 [N] or multi-hot [N, K]."""
+        c = self.config
+        return losses.class_loss(self.class_logits(out), y, c.label_loss, c.pos_weight)
 
     def d_outputs(self) -> tuple[int, int]:
         n = self.class_outputs()

@@ -26,6 +26,7 @@ class RecipeCConfig(DcganConfig, frozen=True):
     bn_eps: Positive = 1e-5  # of every BatchNorm but G's first; the slip was 0.8
     d_norm: Literal["bn", "sn", "none"] = "bn"
     g_condition: Literal["concat"] = "concat"  # no choice: the label's embedding multiplies z
+    d_dropout: Annotated[float, Field(ge=0, le=0, strict=True)] = 0.0  # no choice: D's is .25
 
 
 class AcganMnistConfig(RecipeCConfig, AcganConfig, frozen=True):
@@ -115,6 +116,7 @@ class RecipeC(Dcgan):
 
     config_type: ClassVar[type[Config]] = RecipeCConfig
     config: RecipeCConfig
+    multilabel: ClassVar[bool] = False  # G looks up one label's embedding
     D: DropoutDiscriminator
 
     def build(self) -> dict[str, Player]:

@@ -5,6 +5,8 @@ It has 2K classes, real and fake ones of each label; G seeks the real and shuns 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,6 +16,8 @@ from trainables.core.gan import Batch, Terms
 
 class Adcgan(Acgan):
     """D's outputs are the adversarial logit, and for each class a real and a fake logit."""
+
+    multilabel: ClassVar[bool] = False
 
     def class_outputs(self) -> int:
         return 2 * self.images.classes

@@ -81,7 +81,7 @@ class Biggan(Gan):
 
     def draw(self, x: Tensor, y: Tensor) -> Batch:
         """Fakes of uniform labels."""
-        y_fake = torch.randint(self.images.classes, y.shape, device=self.device)
+        y_fake = self.random_labels(len(y))
         return Batch(x, y, y_fake, self.generate(self.G, self.noise(len(x)), y_fake))
 
     def step(self, x: Tensor, y: Tensor) -> Terms:

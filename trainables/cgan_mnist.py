@@ -1,7 +1,7 @@
 """Conditional GAN (Mirza and Osindero 2014, arXiv:1411.1784) with the networks of `acgan_mnist`:
 what that one is compared with."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from trainables.acgan_mnist import RecipeC, RecipeCConfig
 from trainables.cgan import Cgan, CganConfig
@@ -10,6 +10,8 @@ from trainables.core.gan import Config
 
 class CganMnistConfig(RecipeCConfig, CganConfig, frozen=True):
     """Both's."""
+
+    d_planes: Literal["constant"] = "constant"  # of the networks of `acgan_mnist` none paints
 
 
 class CganMnist(RecipeC, Cgan):

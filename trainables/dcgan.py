@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal, Self
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.gan import Batch, Config, Gan, Player, Terms
+from trainables.core.gan import Batch, Config, Fraction, Gan, Player, Terms
 from trainables.core.layers import Discriminator, Generator, Norm
 
 Low = Annotated[float, Field(ge=-1, le=2, strict=True)]
@@ -27,6 +26,7 @@ class DcganConfig(Config, frozen=True):
     label_noise: Literal["none", "one_sided", "two_sided"] = "none"  # of D's targets
     noise_real: tuple[Low, Low] = (0.7, 1.2)  # targets of real images: U[low, high]
     noise_fake: tuple[Low, Low] = (0.0, 0.3)  # of fakes, when two-sided
+    d_dropout: Fraction = 0.0  # rate of whole channels after each convolution of D
     fake_labels: Literal["uniform", "batch"] = "uniform"  # drawn anew, or those of the real batch
 
     @model_validator(mode="after")
@@ -54,7 +54,9 @@ class Dcgan(Gan):
         labels = images.classes if self.conditional else 0
         beside, within = (labels, 0) if c.g_condition == "concat" else (0, labels)
         self.G = Generator(c.z_dim + beside, c.f, images.size, images.channels, within)
-        self.D = Discriminator(self.d_channels(), c.f, images.size, c.d_norm, *self.d_outputs())
+        self.D = Discriminator(
+            self.d_channels(), c.f, images.size, c.d_norm, *self.d_outputs(), dropout=c.d_dropout
+        )
         return {
             "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),
             "g": Player([self.G], self.losses_g, c.lr, self.weights("g")),
@@ -80,7 +82,7 @@ class Dcgan(Gan):
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
         inputs = [z]
         if y is not None and self.conditional:
-            inputs.append(F.one_hot(y, self.images.classes).to(z.dtype))
+            inputs.append(self.condition(y).to(z.dtype))
         if self.config.g_condition == "concat":
             inputs = [torch.cat(inputs, dim=1)]
         images: Tensor = G(*inputs)
@@ -90,7 +92,7 @@ class Dcgan(Gan):
         """One generator pass serves both turns: D's on detached fakes, then G's own."""
         y_fake = y
         if self.config.fake_labels == "uniform":
-            y_fake = torch.randint(self.images.classes, y.shape, device=self.device)
+            y_fake = self.random_labels(len(y))
         return Batch(x, y, y_fake, self.generate(self.G, self.noise(len(x)), y_fake))
 
     def losses_d(self, b: Batch) -> Terms:

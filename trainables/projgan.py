@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -17,9 +16,11 @@ from trainables.dcgan import Dcgan
 
 
 class Projgan(Dcgan):
-    """A DCGAN whose D adds the inner product of its features with an embedding of the label."""
+    """A DCGAN whose D adds the inner product of its features with an embedding of the label, or
+    with the sum of those of several."""
 
     conditional: ClassVar[bool] = True
+    multilabel: ClassVar[bool] = True
     D: Discriminator
 
     def build(self) -> dict[str, Player]:
@@ -33,7 +34,7 @@ class Projgan(Dcgan):
 
     def discriminate(self, x: Tensor, y: Tensor) -> Tensor:
         features = self.D.features(x)
-        own = self.V(F.one_hot(y, self.images.classes).to(features.dtype))
+        own = self.V(self.condition(y).to(features.dtype))
         out: Tensor = self.D.linear(features) + (own * features).sum(dim=1, keepdim=True)
         return out.float()
 

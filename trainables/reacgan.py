@@ -32,6 +32,7 @@ class Reacgan(Acgan):
 
     config_type = ReacganConfig
     config: ReacganConfig
+    multilabel: ClassVar[bool] = False
 
     def build(self) -> dict[str, Player]:
         players = super().build()

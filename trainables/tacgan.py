@@ -6,6 +6,8 @@ twin, trained on fakes alone, estimates that term, and G is paid back for it.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -22,6 +24,7 @@ class Tacgan(Acgan):
     """D's outputs are the adversarial logit, K class logits and the twin's K."""
 
     config_type = TacganConfig
+    multilabel: ClassVar[bool] = False
 
     def class_outputs(self) -> int:
         return 2 * self.images.classes

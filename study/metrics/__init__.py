@@ -3,7 +3,7 @@
 A metric file defines `NEEDS`, `COLUMNS` and `measure`; other files here are helpers:
 
 ```
-NEEDS = frozenset({"labels"})                       # what a variant must offer: see `Need`
+NEEDS = frozenset({"labels"})           # what variant and data must offer: see `Need`
 COLUMNS = {"label_accuracy": "judge's ...; higher is better"}  # protocol of each column
 def measure(view: View) -> dict[str, float]: ...
 ```
@@ -44,8 +44,9 @@ __all__ = [
     "suited",
 ]
 
-# G takes labels; D has a class head; z is normal and all of G's randomness.
-Need = Literal["labels", "classifies", "truncates"]
+# G takes labels; D has a class head; z is normal and all of G's randomness; an image has one label;
+# it may have several.
+Need = Literal["labels", "classifies", "truncates", "one_label", "several_labels"]
 
 
 class Metric(Protocol):
@@ -79,39 +80,45 @@ def at_end(name: str) -> bool:
     return getattr(load(name), "WHEN", "tick") == "end"
 
 
-def check(wanted: Sequence[str], variant: type[Gan]) -> None:
-    """Refuse a metric that needs what a variant lacks, before anything starts.
+def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1) -> None:
+    """Refuse a metric that needs what a variant or the data lack, before anything starts.
+
+    Args:
+        labels: of one image of the data, at most.
 
     Raises:
-        ValueError: unknown metric, or one that the variant cannot serve; one line.
+        ValueError: unknown metric, or one that cannot be served; one line.
     """
-    offers = _offers(variant)
-    words = {
-        "labels": "a generator that takes labels",
-        "classifies": "a class head in D",
-        "truncates": "a normal z that can be cut",
+    offers = _offers(variant, labels)
+    lacks = {
+        "labels": f"a generator that takes labels, which {variant.__name__} has not",
+        "classifies": f"a class head in D, which {variant.__name__} has not",
+        "truncates": f"a normal z that can be cut, which {variant.__name__} has not",
+        "one_label": "one label per image, and these data have several",
+        "several_labels": "several labels per image, and these data have one",
     }
     for name in wanted:
         for need in sorted(load(name).NEEDS):
             if not offers[need]:
                 able = [n for n in names() if all(offers[x] for x in load(n).NEEDS)]
                 raise ValueError(
-                    f"metric {name!r} needs {words[need]}, which {variant.__name__} has not: "
-                    f"choose from {', '.join(able)}"
+                    f"metric {name!r} needs {lacks[need]}: choose from {', '.join(able)}"
                 )
 
 
-def suited(wanted: Sequence[str], variant: type[Gan]) -> list[str]:
-    """Those metrics that a variant can serve."""
-    offers = _offers(variant)
+def suited(wanted: Sequence[str], variant: type[Gan], labels: int = 1) -> list[str]:
+    """Those metrics that a variant can serve on data of so many labels per image."""
+    offers = _offers(variant, labels)
     return [name for name in wanted if all(offers[need] for need in load(name).NEEDS)]
 
 
-def _offers(variant: type[Gan]) -> dict[Need, bool]:
+def _offers(variant: type[Gan], labels: int) -> dict[Need, bool]:
     return {
         "labels": variant.conditional,
         "classifies": variant.classifies,
         "truncates": variant.truncates,
+        "one_label": labels == 1,
+        "several_labels": labels > 1,
     }
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from study.metrics.classifier import Recipe, batched, label_network, repeatable, train
+from study.metrics.classifier import Recipe, batched, repeatable, train
+from study.metrics.networks import label_network
 from study.metrics.view import View, allocate
 
-NEEDS = frozenset({"labels"})
+NEEDS = frozenset({"labels", "one_label"})
 WHEN = "end"
 IMAGES = 10_000  # with the class shares of the real images
 DRAWS = 20_000  # of these that the CNN sees, all classes equally likely
@@ -33,8 +34,9 @@ def measure(view: View) -> dict[str, float]:
     _, channels, height, width = fakes.shape
     seed = int(torch.randint(2**31, (), generator=view.rng))
     with repeatable(device, seed):
-        network = label_network((channels, height, width), reference.classes).to(device)
-        for _ in train(network, fakes.numpy(), y.numpy(), Recipe(), DRAWS, seed):
+        recipe = Recipe()
+        network = label_network((channels, height, width), reference.classes, 1).to(device)
+        for _ in train(network, fakes.numpy(), y.numpy(), recipe, DRAWS, recipe.label_lr, seed):
             pass
     right = batched(network, reference.x).argmax(1) == reference.y
     accuracy = float(right.double().mean())

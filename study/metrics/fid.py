@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from study.metrics.frechet import Moments, frechet_distance, moments
-from study.metrics.judge import Images, Progress
+from study.metrics.judge import Images, Progress, native_bf16
 from study.metrics.view import View
 from study.records import write_atomically
 from trainables.data import Dataset
@@ -179,12 +179,6 @@ def inception_features(network: nn.Module, x: Images) -> NDArray[np.float64]:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             parts.append(network(images)[0].flatten(1).double().cpu())
     return np.asarray(torch.cat(parts).numpy())
-
-
-def native_bf16() -> bool:
-    """Whether this processor has instructions for bfloat16; emulated, it is slower than float."""
-    has = torch.cpu.get_capabilities()
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def _network(weights: dict[str, Tensor]) -> nn.Module:

@@ -14,7 +14,7 @@ import numpy as np
 
 from study.metrics.view import View
 
-NEEDS = frozenset({"labels"})
+NEEDS = frozenset({"labels", "one_label"})
 COLUMNS = {
     "intra_fcd": "Frechet distance of each class's fakes to its real training images in judge "
     "features, covariances diagonal, mean over the classes that have ten fakes; lower is better",

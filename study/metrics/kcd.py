@@ -12,7 +12,7 @@ from torch import Tensor
 
 from study.metrics.view import View
 
-NEEDS: frozenset[str] = frozenset()
+NEEDS = frozenset({"one_label"})  # for `likeness`
 COLUMNS = {
     "kcd": "kernel distance of fakes to as many real training images in judge features, unbiased; "
     "lower is better, 0 is right",

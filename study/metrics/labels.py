@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 
 from study.metrics.view import View
 
-NEEDS = frozenset({"labels"})
+NEEDS = frozenset({"labels", "one_label"})
 COLUMNS = {
     "label_accuracy": "share of fakes whose label the judge reads as asked; higher is better",
     "label_accuracy_matched": "the same under the permutation of labels that suits G best "

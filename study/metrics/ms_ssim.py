@@ -13,7 +13,7 @@ from torchmetrics.functional.image import multiscale_structural_similarity_index
 
 from study.metrics.view import View
 
-NEEDS = frozenset({"labels"})
+NEEDS = frozenset({"labels", "one_label"})
 COLUMNS = {
     "ms_ssim_within": "MS-SSIM (7-pixel window, at most 3 scales) of pairs of fakes of one class, "
     "mean over classes; as on real images is right, 1 is mode collapse",

@@ -18,7 +18,7 @@ COLUMNS = {
     "density": "real balls that a fake lies in, over k=5, mean over fakes; about 1 is right",
     "coverage": "share of real balls that hold a fake (k=5); higher is better, .97 is right",
     "coverage_within": "coverage among the images of one class, mean over the classes that have "
-    "ten fakes; higher is better, .97 is right",
+    "ten fakes, where images have one label; higher is better, .97 is right",
 }
 REAL = {column: f"{column}_real" for column in COLUMNS}
 COLUMNS |= {REAL[column]: f"{column} of other real images in place of fakes" for column in REAL}

@@ -22,7 +22,7 @@ from study.metrics.view import ENOUGH, View
 THRESHOLDS = (math.inf, 2.0, 1.0, 0.5, 0.25)  # ever tighter
 QUALITIES = ("precision", "recall", "fcd", "label_accuracy")
 
-NEEDS = frozenset({"labels", "truncates"})
+NEEDS = frozenset({"labels", "one_label", "truncates"})
 WHEN = "end"
 COLUMNS = {
     f"truncation/{quality}/{threshold:g}": f"{quality} of fakes with z cut at {threshold:g}"

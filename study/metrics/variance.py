@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from study.metrics.reference import kinds, spread
 from study.metrics.view import View
 
 NEEDS = frozenset({"labels"})
 COLUMNS = {
-    "variance_ratio": "tr Cov of judge features within a class, fakes / real, mean over classes; "
+    "variance_ratio": "tr Cov of judge features within a class, fakes / real, mean over classes "
+    "(within a label set, mean over the numbers of labels, where images have several); "
     "1 is right, near 0 is mode collapse",
 }
 
 
 def measure(view: View) -> dict[str, float]:
     y, real = view.y.numpy(), view.reference.class_traces.numpy()
-    present = [label for label in range(len(real)) if (y == label).sum() >= 2]
-    ratios = [view.features[y == label].var(0, ddof=1).sum() / real[label] for label in present]
-    return {"variance_ratio": float(np.mean(ratios))}
+    of = kinds(y)
+    ratios = [spread(view.features[of == k], y[of == k]) / real[k] for k in np.unique(of)]
+    return {"variance_ratio": float(np.nanmean(ratios))}  # NaN: a class of one fake has none

@@ -30,7 +30,7 @@ class View:
     reference: Reference
     judges: Judges
     fakes: Tensor  # uint8 [N, C, H, W]
-    y: Tensor  # int64 [N]: the labels asked for
+    y: Tensor  # the labels asked for: int64 [N], or uint8 [N, K] where images have several
     rng: torch.Generator  # on the CPU
     inception: Inception | None = None  # what `fid` needs
 
@@ -43,15 +43,19 @@ class View:
         rng: torch.Generator,
         inception: Inception | None = None,
     ) -> View:
-        """Draw `reference.samples` fakes with the class shares of the real images, shuffled.
+        """Draw `reference.samples` fakes with the class shares, or the label sets, of the real
+        images, shuffled.
 
         Args:
             rng: on the CPU; seed it alike to see the same latents and labels at every tick.
         """
         import torch
 
-        counts = allocate(reference.marginal.numpy(), reference.samples)
-        y = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
+        if reference.asked is None:
+            counts = allocate(reference.marginal.numpy(), reference.samples)
+            y = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
+        else:
+            y = reference.asked
         y = y[torch.randperm(len(y), generator=rng)]  # D sees batches of mixed classes
         fakes = gan.sample(y if gan.conditional else None, len(y), rng)
         return cls(gan, reference, judges, fakes, y, rng, inception)
@@ -66,14 +70,21 @@ class View:
         return self.judges.features(self.fakes)
 
     @cached_property
+    def logits(self) -> NDArray[np.float32]:
+        """The label judge's logits for the fakes, of the condition's K classes, [N, K]."""
+        return self.judges.logits(self.fakes)[:, : self.reference.classes]
+
+    @property
     def predicted(self) -> NDArray[np.int64]:
-        """The label judge's choice for each fake, among the condition's classes, [N]."""
-        logits = self.judges.logits(self.fakes)[:, : self.reference.classes]
-        return np.asarray(logits.argmax(1), dtype=np.int64)
+        """The label judge's choice for each fake, where images have one label, [N]."""
+        return np.asarray(self.logits.argmax(1), dtype=np.int64)
 
     @cached_property
     def ample(self) -> list[int]:
-        """The classes that have enough fakes and real images to be measured alone."""
+        """The classes that have enough fakes and real images to be measured alone: none where
+        images have several labels."""
+        if self.y.ndim > 1:
+            return []
         classes = self.reference.classes
         counts = [np.bincount(y, minlength=classes) for y in (self.y, self.reference.real_y)]
         return np.flatnonzero(np.minimum(*counts) >= ENOUGH).tolist()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.acgan_kmnist_classes import RECIPE_A
-from study.metrics.fid import native_bf16
+from study.metrics.judge import native_bf16
 from trainables.acgan import Acgan
 from trainables.core.gan import Images
 

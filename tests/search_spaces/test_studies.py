@@ -33,6 +33,7 @@ def plan(study: Study, budget: Budget, name: str = "study", data_name: str | Non
         classes=look.classes,
         channels=look.channels,
         size=look.size,
+        labels=look.labels,
     )
 
 

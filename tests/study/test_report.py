@@ -95,14 +95,14 @@ class TestClaims:
         frame = report.claims_frame(made_up).set_index("id")
         assert frame.loc["A1", "effect"] == pytest.approx(of.mean() - against.mean())
 
-    def test_moments_are_the_start_the_first_tick_the_best_tick_and_the_end(
+    def test_moments_are_the_start_the_first_tick_the_best_tick_the_end_and_setbacks(
         self, made_up: Records
     ) -> None:
         at = {
             moment: synthetic.claim(
                 moment, f"classes=49 reference {moment}", None, metric="fcd", region=[0, None]
             )
-            for moment in ("start", "early", "best", "last")
+            for moment in ("start", "early", "best", "last", "setback")
         }
         effects = claims(made_up, *at.values())["effect"]
         rows = [made_up.rows(f"r49{seed}") for seed in range(3)]
@@ -111,7 +111,14 @@ class TestClaims:
             "early": np.mean([r[1]["fcd"] for r in rows]),
             "best": np.mean([min(t["fcd"] for t in r) for r in rows]),
             "last": np.mean([r[-1]["fcd"] for r in rows]),
+            "setback": np.mean(
+                [
+                    max(r[i]["fcd"] / min(t["fcd"] for t in r[1 : i + 1]) for i in range(1, len(r)))
+                    for r in rows
+                ]
+            ),
         }
+        assert expected["setback"] > 1, "the made-up cells never rise: nothing is tested"
         assert effects.to_dict() == pytest.approx(expected)
 
     def test_only_finished_confirm_cells_count_and_the_rest_is_named(

@@ -79,7 +79,7 @@ def test_fid_is_not_measured_where_its_weights_are(
 
 
 def test_study_with_an_older_yardstick_cannot_go_on(make: Make, tmp_path: Path) -> None:
-    """Folders begun before the references knew single real images."""
+    """Folders begun before the references knew single real images, or the judges several labels."""
     plan = tiny.plan(study("fcd", "variance"))
     folder = tmp_path / "tiny"
     make(plan)
@@ -88,6 +88,7 @@ def test_study_with_an_older_yardstick_cannot_go_on(make: Make, tmp_path: Path) 
     for reference in kept["references"].values():
         for name in NEW:
             del reference[name]
+    del kept["judges"]["labels"]
     save_tensors(folder / "yardstick.pt", kept)
     digests = {n: sharing.digest(kept["judges"], r) for n, r in kept["references"].items()}
     write_json(folder / "study.json", Records(folder).study() | {"measured_by": digests})

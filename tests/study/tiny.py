@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from search_spaces.core import Budget, Claim, Group, Study, crossed
 from study.plan import Cell, Plan
@@ -12,6 +14,7 @@ from study.records import Records, Row, write_json
 from trainables.data.base import Dataset, Split
 
 SIZE = 16
+SQUARES = 6  # labels of `several_labels`
 REFERENCE = {"lr": 2e-4, "adversarial": "saturating", "label_noise": "two_sided"}
 BUDGET = Budget(
     kimg=3, search_kimg=3, tick_kimg=1, trials=4, seeds=2, samples=30, fixed={"f": 2, "batch": 100}
@@ -86,6 +89,33 @@ def bars(n: int, seed: int) -> Split:
 
 def dataset() -> Dataset:
     return Dataset("bars", bars(600, 1), bars(150, 2), ("a", "b", "c"), "rendered")
+
+
+def squares(y: Tensor, rng: torch.Generator, noise: int = 60) -> Tensor:
+    """uint8 [N, 3, 16, 16]: label i is a bright square at one of six places, on noise."""
+    x = torch.randint(0, noise, (len(y), 3, SIZE, SIZE), generator=rng)
+    for label in range(SQUARES):
+        row, column = divmod(label, 3)
+        place = x[:, :, 8 * row + 1 : 8 * row + 6, 5 * column + 1 : 5 * column + 5]
+        place += 150 * y[:, label, None, None, None]
+    return x.to(torch.uint8)
+
+
+def label_sets(n: int, seed: int) -> Tensor:
+    """One to three of six labels, uint8 [n, 6]."""
+    rng = torch.Generator().manual_seed(seed)
+    ranks = torch.rand(n, SQUARES, generator=rng).argsort(1)
+    return (ranks < torch.randint(1, 4, (n, 1), generator=rng)).to(torch.uint8)
+
+
+def several_labels() -> Dataset:
+    splits = []
+    for n, seed in ((900, 1), (300, 2)):
+        y = label_sets(n, seed)
+        x = squares(y, torch.Generator().manual_seed(seed))
+        splits.append(Split(x.numpy(), y.numpy()))
+    sets = {name: label_sets(8, seed).numpy() for name, seed in (("test", 3), ("new_test", 4))}
+    return Dataset("squares", *splits, tuple("abcdef"), "rendered", sets)
 
 
 def begin(records: Records, plan: Plan) -> Records:

@@ -116,3 +116,12 @@ def test_label_does_not_reach_the_cgans_d() -> None:
     gan.D.eval()
     assert not torch.equal(gan.discriminate(x, y), gan.discriminate(x, (y + 1) % 10))
     assert gan.discriminate(x, y).shape == (16, 1)
+
+
+def test_a_switch_of_other_networks_is_taken_and_ignored() -> None:
+    """Recipe C's D has its own dropout and paints no labels."""
+    for name in ("acgan_mnist", "cgan_mnist"):
+        with pytest.raises(ValueError, match=r"bad value d_dropout=0\.5"):
+            make(name, d_dropout=0.5)
+    with pytest.raises(ValueError, match="bad value d_planes='learned'"):
+        make("cgan_mnist", d_planes="learned")

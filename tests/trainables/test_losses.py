@@ -109,3 +109,19 @@ def test_pretraining_moves_the_class_head_and_not_g() -> None:
     assert F.cross_entropy(gan.classify(x), y) < losses_before
     assert all(torch.equal(a, b) for a, b in zip(before, gan.G.parameters(), strict=True))
     assert gan.pretrain_images() == 20
+
+
+@pytest.mark.parametrize("weight", [1.0, 11.0])
+def test_class_loss_of_label_sets_is_torchs_binary_one(weight: float) -> None:
+    logits = torch.linspace(-5, 5, 12).reshape(3, 4)
+    y = torch.tensor([[1, 0, 0, 1], [0, 0, 1, 0], [0, 1, 1, 1]], dtype=torch.uint8)
+    each = F.binary_cross_entropy_with_logits(
+        logits, y.float(), pos_weight=torch.full((4,), weight), reduction="none"
+    )
+    summed = losses.class_loss(logits, y, "sum", weight)
+    torch.testing.assert_close(summed, each.sum(1).mean())
+    torch.testing.assert_close(losses.class_loss(logits, y, "mean", weight), each.mean())
+    assert torch.equal(
+        losses.class_loss(logits, y.argmax(1), "mean", weight),
+        F.cross_entropy(logits, y.argmax(1)),
+    ), "options of label sets change the loss of single labels"

@@ -201,6 +201,12 @@ class TestNetworks:
         assert 0.2 < float(agree) < 0.5
 
 
+def test_balanced_sampling_begins_on_images_of_several_labels() -> None:
+    x = torch.zeros(40, 1, 28, 28, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="balanced=True: images have several labels"):
+        Loop(gan("acgan", balanced=True), x, torch.ones(40, K, dtype=torch.uint8), 0)
+
+
 def test_balanced_sampling_follows_the_counts() -> None:
     y = torch.cat([torch.zeros(360, dtype=torch.int64), torch.ones(40, dtype=torch.int64)])
     x = torch.zeros(400, 1, 28, 28, dtype=torch.uint8)

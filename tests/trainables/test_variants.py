@@ -1,6 +1,7 @@
 """Contract of every variant in the folder: a new file is tested by being there."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,15 @@ from trainables.core.gan import Gan, Images
 from trainables.core.loop import Loop
 
 SHAPES = [Images(3, 1, (28, 28)), Images(4, 3, (32, 32))]
+SEVERAL = Images(5, 3, (32, 32), labels=3)
 every_variant = pytest.mark.parametrize("name", trainables.names())
-every_shape = pytest.mark.parametrize("images", SHAPES, ids=["28x28x1", "32x32x3"])
+CASES = [
+    pytest.param(name, images, id=f"{name}-{images.size[0]}px-{images.labels}")
+    for name in trainables.names()
+    for images in (*SHAPES, SEVERAL)
+    if images.labels == 1 or trainables.load(name).multilabel
+]
+every_shape = pytest.mark.parametrize(("name", "images"), CASES)
 
 
 def make(name: str, images: Images, seed: int = 0) -> Loop:
@@ -20,14 +28,25 @@ def make(name: str, images: Images, seed: int = 0) -> Loop:
     gan = variant(variant.config_type.parse({"f": 4, "batch": 8}), images, torch.device("cpu"))
     rng = torch.Generator().manual_seed(1)
     x = torch.randint(0, 256, (40, images.channels, *images.size), generator=rng)
-    return Loop(gan, x.to(torch.uint8), torch.arange(40) % images.classes, seed)
+    return Loop(gan, x.to(torch.uint8), labels(images, 40), seed)
+
+
+def labels(images: Images, n: int) -> torch.Tensor:
+    """y for n images, every class among them; one, two... labels where there are several."""
+    first = torch.arange(n) % images.classes
+    if images.labels == 1:
+        return first
+    sets = torch.zeros(n, images.classes, dtype=torch.uint8)
+    for shift in range(images.labels):
+        rows = torch.arange(n) % images.labels >= shift
+        sets[rows, (first[rows] + shift) % images.classes] = 1
+    return sets
 
 
 def weights(gan: Gan, player: str) -> list[torch.Tensor]:
     return [p.detach().clone() for n in gan.players[player].networks for p in n.parameters()]
 
 
-@every_variant
 @every_shape
 def test_losses_are_finite_and_repeat_with_the_seed(name: str, images: Images) -> None:
     first, again = (make(name, images).run(80) for _ in range(2))
@@ -36,7 +55,6 @@ def test_losses_are_finite_and_repeat_with_the_seed(name: str, images: Images) -
     assert make(name, images, seed=1).run(80) != first, "the seed changes nothing"
 
 
-@every_variant
 @every_shape
 def test_a_player_changes_its_own_networks_only(name: str, images: Images) -> None:
     loop = make(name, images)
@@ -66,11 +84,10 @@ def test_a_restored_checkpoint_takes_the_same_next_steps(name: str) -> None:
         assert torch.equal(a, b), "weights differ after the same steps"
 
 
-@every_variant
 @every_shape
 def test_samples_are_images_like_the_real_ones(name: str, images: Images) -> None:
     gan = make(name, images).gan
-    y = torch.arange(10) % images.classes
+    y = labels(images, 10)
     x = gan.sample(y if gan.conditional else None, 10, torch.Generator().manual_seed(0))
     assert x.shape == (10, images.channels, *images.size)
     assert x.dtype == torch.uint8
@@ -107,3 +124,87 @@ def test_every_hyperparameter_is_refused_when_unknown(name: str) -> None:
 def test_an_unknown_variant_names_the_valid_ones() -> None:
     with pytest.raises(ValueError, match=r"'stylegan'.*acgan, .*cgan, .*dcgan"):
         trainables.load("stylegan")
+
+
+class TestSeveralLabels:
+    """Images of one to three labels: y is multi-hot."""
+
+    @pytest.mark.parametrize("name", ["acgan", "cgan"])
+    def test_g_ignores_a_label(self, name: str) -> None:
+        """Each label alone, and each pair, must lead to other images for the same z."""
+        gan = make(name, SEVERAL).gan
+        sets = torch.eye(5, dtype=torch.uint8)
+        sets = torch.cat([sets, sets | sets.roll(1, 0)])
+        z = gan.noise(1).expand(10, -1)
+        x = gan.sample(sets, 10, torch.Generator(), z).flatten(1)
+        assert len(x.unique(dim=0)) == 10
+
+    @pytest.mark.parametrize("planes", ["constant", "learned"])
+    def test_d_judges_the_image_alone(self, planes: str) -> None:
+        torch.manual_seed(0)
+        variant = trainables.load("cgan")
+        config = variant.config_type.parse({"f": 4, "batch": 8, "d_planes": planes})
+        gan = variant(config, SEVERAL, torch.device("cpu"))
+        x = torch.rand(1, 3, 32, 32).expand(5, -1, -1, -1)
+        out = gan.discriminate(x, torch.eye(5, dtype=torch.uint8))  # type: ignore[operator]
+        assert len(out.unique(dim=0)) == 5
+
+    def test_learned_plane_is_not_trained(self) -> None:
+        torch.manual_seed(0)
+        variant = trainables.load("cgan")
+        config = variant.config_type.parse({"f": 4, "batch": 8, "d_planes": "learned"})
+        gan = variant(config, SEVERAL, torch.device("cpu"))
+        before = weights(gan, "d")
+        rng = torch.Generator().manual_seed(1)
+        x = torch.randint(0, 256, (40, 3, 32, 32), generator=rng).to(torch.uint8)
+        Loop(gan, x, labels(SEVERAL, 40), 0).run(8)
+        assert len(before) == len(weights(gan, "d"))
+        assert all(not torch.equal(a, b) for a, b in zip(before, weights(gan, "d"), strict=True))
+
+    def test_random_label_sets_are_of_one_size_or_one_label(self) -> None:
+        """Label sets never asked for in training would be asked for in evaluation."""
+        torch.manual_seed(0)
+        sets = make("cgan", SEVERAL).gan.random_labels(6_000)
+        assert sets.dtype == torch.uint8
+        sizes = sets.sum(1).bincount()
+        assert sizes[0] == 0
+        assert (sizes[1:] - 2_000).abs().max() < 200
+        assert (sets.sum(0) - 2_400).abs().max() < 200
+        assert len(sets.unique(dim=0)) == 5 + 10 + 10
+
+    @pytest.mark.parametrize(
+        ("name", "values"),
+        [
+            ("acgan", {"g_condition": "cbn", "class_cosine": True, "d_norm": "bn_joint"}),
+            ("cgan", {"g_condition": "cbn", "d_planes": "learned", "shuffled": True, "r1": 1.0}),
+            ("projgan", {"g_condition": "cbn", "d_norm": "sn", "d_dropout": 0.5}),
+        ],
+    )
+    def test_a_remedy_takes_one_label_only(self, name: str, values: dict[str, Any]) -> None:
+        """Sets that differ in one label must lead to other images, and losses stay finite."""
+        torch.manual_seed(0)
+        variant = trainables.load(name)
+        gan = variant(
+            variant.config_type.parse({"f": 4, "batch": 8, **values}), SEVERAL, torch.device("cpu")
+        )
+        y = labels(SEVERAL, 8)
+        for _ in range(3):  # conditional gains start at the same for every label
+            report = gan.step(torch.rand(8, 3, 32, 32) * 2 - 1, y)
+        assert all(value.isfinite() for value in report.values())
+        sets = torch.eye(5, dtype=torch.uint8)
+        sets = torch.cat([sets, sets | sets.roll(1, 0)])
+        with torch.no_grad():
+            images = gan.generate(gan.G.eval(), gan.noise(1).expand(10, -1), sets)
+        assert len(images.flatten(1).unique(dim=0)) == 10
+
+    def test_dropout_in_d_is_off(self) -> None:
+        """The same images twice: with dropout D's outputs differ, without they do not."""
+        for rate, differs in ((0.0, False), (0.5, True)):
+            torch.manual_seed(0)
+            variant = trainables.load("acgan")
+            config = variant.config_type.parse({"f": 4, "batch": 8, "d_dropout": rate})
+            gan = variant(config, SEVERAL, torch.device("cpu"))
+            x = torch.rand(8, 3, 32, 32)
+            y = labels(SEVERAL, 8)
+            assert torch.equal(gan.discriminate(x, y), gan.discriminate(x, y)) != differs
+            assert torch.equal(gan.classify(x), gan.classify(x)), "dropout while measuring"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
@@ -31,7 +32,7 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     beta1: Fraction = 0.5
     beta2: Fraction = 0.999
     ema: Fraction = 0.999  # decay of the averaged G that is evaluated
-    balanced: bool = False  # draw real images so that every class is equally likely
+    balanced: bool = False  # draw real images so that every class is equally likely; one label each
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Config:
@@ -61,6 +62,7 @@ class Images:
     classes: int
     channels: int
     size: tuple[int, int]  # H, W
+    labels: int = 1  # of one image, at most; with more than one, y is multi-hot [N, classes]
 
 
 @dataclass
@@ -68,8 +70,8 @@ class Batch:
     """What one step works on; a variant with other networks makes a richer one."""
 
     x: Tensor  # [N, C, H, W] real, in [-1, 1]
-    y: Tensor  # [N] labels of x
-    y_fake: Tensor  # [N] labels asked of G
+    y: Tensor  # labels of x: int64 [N], or uint8 [N, classes] where images have several
+    y_fake: Tensor  # labels asked of G
     fake: Tensor  # [N, C, H, W] G's images, with their graph: D's turn detaches them
 
 
@@ -96,6 +98,7 @@ class Gan(nn.Module, ABC):
 
     config_type: ClassVar[type[Config]] = Config
     conditional: ClassVar[bool] = True  # G takes labels
+    multilabel: ClassVar[bool] = False  # it takes multi-hot labels too: see `condition`
     classifies: ClassVar[bool] = False  # D has a class head
     truncates: ClassVar[bool] = False  # z is normal and all of G's randomness
     G: nn.Module
@@ -125,11 +128,11 @@ class Gan(nn.Module, ABC):
 
     @abstractmethod
     def draw(self, x: Tensor, y: Tensor) -> Any:
-        """What the players of one step share: x [N, C, H, W] in [-1, 1] and y [N] -> a Batch."""
+        """What the players of one step share: x [N, C, H, W] in [-1, 1] and y -> a Batch."""
 
     @abstractmethod
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
-        """z [N, z_dim], labels y [N] -> images [N, C, H, W] in [-1, 1]."""
+        """z [N, z_dim], labels y -> images [N, C, H, W] in [-1, 1]."""
 
     def on_images(self, seen: int) -> None:
         """Called before each step with the number of images seen so far."""
@@ -200,12 +203,26 @@ class Gan(nn.Module, ABC):
         z = torch.randn(n, c.z_dim, device=where, generator=rng)
         return z.to(self.device) * c.z_std + c.z_mean
 
+    def condition(self, y: Tensor) -> Tensor:
+        """Labels as networks take them, [N, classes]: one-hot, or multi-hot as they are."""
+        return y if self.images.labels > 1 else F.one_hot(y, self.images.classes)
+
+    def random_labels(self, n: int) -> Tensor:
+        """Labels that G may be asked for: int64 [n], each class as often; where images have
+        several, uint8 [n, classes]: any set of one label or more, every number as often."""
+        i = self.images
+        if i.labels == 1:
+            return torch.randint(i.classes, (n,), device=self.device)
+        ranks = torch.rand(n, i.classes, device=self.device).argsort(1)
+        sizes = torch.randint(1, i.labels + 1, (n, 1), device=self.device)
+        return (ranks < sizes).to(torch.uint8)
+
     @torch.no_grad()
     def sample(
         self, y: Tensor | None, n: int, rng: torch.Generator, z: Tensor | None = None
     ) -> Tensor:
         """n images uint8 [n, C, H, W] of the averaged G in eval mode, quantised as the real
-        ones are; y int64 [n] where it is conditional; z [n, z_dim] where not drawn from `rng`.
+        ones are; y as in training where it is conditional; z [n, z_dim] where not drawn from `rng`.
 
         Raises:
             FloatingPointError: G's images are not finite, which quantising would hide.

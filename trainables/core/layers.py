@@ -109,6 +109,7 @@ class Discriminator(nn.Module):
     of the Kuzushiji write-up. It uses the statistics of the batch at hand: real and generated
     images come in batches of their own, and running averages over both would describe neither;
     "bn_joint" is for batches of both, and keeps averages. SN is on every layer (Miyato 2018).
+    Dropout of whole channels comes between LReLU and BN, as in recipe B of the i-CLEVR lab.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Discriminator(nn.Module):
         norm: Norm,
         outputs: int,
         cosine: int = 0,
+        dropout: float = 0.0,
     ) -> None:
         """`outputs` are linear in the features, `cosine` more are `CosineLinear`."""
         super().__init__()
@@ -128,6 +130,8 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         for i, (narrow, wide) in enumerate(itertools.pairwise(widths)):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+            if dropout:
+                layers.append(nn.Dropout2d(dropout))
             if batch_norm and i > 0:
                 layers.append(nn.BatchNorm2d(wide, track_running_stats=joint))
             h, w = h // 2, w // 2

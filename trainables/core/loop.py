@@ -29,11 +29,13 @@ class Loop:
     """
 
     def __init__(self, gan: Gan, x: Tensor, y: Tensor, seed: int) -> None:
-        """x uint8 [N, C, H, W] and y int64 [N], both on the GAN's device.
+        """x uint8 [N, C, H, W] and labels y [N, ...], both on the GAN's device.
 
         Raises:
-            ValueError: fewer images than one batch.
+            ValueError: fewer images than one batch, or balanced draws of images of several labels.
         """
+        if gan.config.balanced and y.ndim > 1:
+            raise ValueError("balanced=True: images have several labels")
         if len(x) < gan.config.batch:
             raise ValueError(f"batch={gan.config.batch} is more than the {len(x)} images")
         self.gan, self.x, self.y, self.seed = gan, x, y, seed
@@ -44,7 +46,7 @@ class Loop:
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
-        """x [batch, C, H, W] in [-1, 1] and y [batch]."""
+        """x [batch, C, H, W] in [-1, 1] and y [batch, ...]."""
         size = self.gan.config.batch
         epoch, i = divmod(self.batches, len(self.x) // size)
         if epoch != self._epoch:

@@ -37,6 +37,25 @@ def g_fake(kind: Adversarial, logits: Tensor) -> Tensor:
     return -logits.mean()
 
 
+def class_loss(
+    logits: Tensor,
+    y: Tensor,
+    labels: Literal["sum", "mean"] = "sum",
+    pos_weight: float = 1.0,
+) -> Tensor:
+    """Cross-entropy of class logits [N, K], mean over the batch.
+
+    Labels int64 [N] take softmax's; multi-hot ones [N, K] a binary one per label. Their `sum` is
+    the label set's, their `mean` K times less; `pos_weight` counts labels that are there for more.
+    """
+    if y.ndim == 1:
+        return F.cross_entropy(logits, y)
+    target = y.to(logits.dtype)
+    terms = F.softplus(logits) - target * logits
+    weighted = terms * (1 + (pos_weight - 1) * target)
+    return (weighted.sum(1) if labels == "sum" else weighted.mean(1)).mean()
+
+
 def uniform_like(logits: Tensor, low: float, high: float) -> Tensor:
     """Targets U[low, high], one per sample."""
     return torch.empty_like(logits).uniform_(low, high)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -39,6 +40,7 @@ class Look:
     classes: int
     channels: int
     size: tuple[int, int]  # H, W
+    labels: int = 1  # of one image, at most; with more than one, y is multi-hot
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Split:
     """Images and labels, in the same order."""
 
     x: NDArray[np.uint8]  # [N, C, H, W]
-    y: NDArray[np.int64]  # [N]
+    y: NDArray[np.int64] | NDArray[np.uint8]  # int64 [N]; multi-hot uint8 [N, classes]
 
     def of(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Split:
         return Split(self.x[rows], self.y[rows])
@@ -67,6 +69,8 @@ class Dataset:
     test: Split
     classes: tuple[str, ...]  # printable names, index = label
     source: str  # "rendered", "read from KMNIST", "downloaded"
+    # Label sets to ask a generator for, by name, multi-hot [C, classes]: with several labels only.
+    conditions: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -79,13 +83,16 @@ class Dataset:
 
     @property
     def look(self) -> Look:
-        return Look(len(self.classes), self.channels, self.size)
+        y = self.train.y
+        labels = 1 if y.ndim == 1 else int(y.sum(1).max())
+        return Look(len(self.classes), self.channels, self.size, labels)
 
     @cached_property
     def digest(self) -> str:
         """16 hex digits of SHA-256 over images, labels and class names: names the content."""
         sha = hashlib.sha256("\n".join(self.classes).encode())
-        for array in (self.train.x, self.train.y, self.test.x, self.test.y):
+        arrays = (self.train.x, self.train.y, self.test.x, self.test.y, *self.conditions.values())
+        for array in arrays:
             sha.update(str(array.shape).encode())
             sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()[:16]
@@ -94,12 +101,14 @@ class Dataset:
         """The first n classes.
 
         Raises:
-            DataError: n is not in 1..K.
+            DataError: n is not in 1..K, or images have several labels and n is not K.
         """
         if not 1 <= n <= len(self.classes):
             raise DataError(f"classes={n}: {self.name} has {len(self.classes)} classes")
         if n == len(self.classes):
             return self
+        if self.look.labels > 1:
+            raise DataError(f"classes={n}: images of {self.name} have several labels: keep all")
         parts = [split.of(split.y < n) for split in (self.train, self.test)]
         return dataclasses.replace(self, train=parts[0], test=parts[1], classes=self.classes[:n])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,7 @@ def _check_variety(path: Path, train: Split, classes: tuple[str, ...]) -> None:
             raise DataError(f"{path}: the training images of class {name} are all the same")
 
 
-def _count_classes(path: Path, y: NDArray[np.int64], least: int) -> int:
+def _count_classes(path: Path, y: NDArray[Any], least: int) -> int:
     """K, where the labels are 0..K-1 and each has at least that many images."""
     labels, counts = np.unique(y, return_counts=True)
     if not len(labels):
@@ -146,7 +147,7 @@ def _read_folder(root: Path) -> Dataset:
                 f"at least {LEAST_IMAGES} are needed"
             )
         for path in paths:
-            image = _read_image(path)
+            image = read_image(path)
             if not x:
                 first = path
                 _check_shape(f"{path}", image.shape)
@@ -162,8 +163,12 @@ def _read_folder(root: Path) -> Dataset:
     return Dataset(str(root), train, test, classes, f"read from {root.name}")
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
-    """uint8 CHW; one channel where the file is greyscale."""
+def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """uint8 CHW, resized to H, W where asked for; one channel where the file is greyscale.
+
+    Raises:
+        DataError: no readable image of 8 bits per channel.
+    """
     from PIL import Image  # 50 ms, only for those who need it
 
     if not path.is_file():  # a pipe would keep us waiting
@@ -172,7 +177,10 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
         with Image.open(path, formats=("BMP", "JPEG", "PNG")) as image:
             mode = image.mode
             grey = mode in ("1", "L", "LA")
-            pixels = np.array(image.convert("L" if grey else "RGB"), dtype=np.uint8)
+            plain = image.convert("L" if grey else "RGB")
+            if size is not None:
+                plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
+            pixels = np.array(plain, dtype=np.uint8)
     except MemoryError:
         raise
     except Exception as error:  # a damaged image makes Pillow raise all kinds

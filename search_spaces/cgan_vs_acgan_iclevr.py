@@ -1,0 +1,116 @@
+"""cGAN against ACGAN on images of several objects (claims B1, B3), and an ACGAN that works.
+
+The i-CLEVR lab's recipe B: DCGAN networks at 64x64, 24 labels, one to three of them per image, and
+top-k accuracy by a ResNet18. ACGAN's class loss there is the mean over the 24 labels, on real
+images and on fakes: small beside the adversarial loss, as most labels are absent. The remedy sums
+it, weighs the labels that are present, and leaves the fakes out of D's.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from search_spaces.core import Budget, Claim, Group, Study
+
+ORIGINAL = {"variant": "acgan", "label_loss": "mean"}
+CONDITIONS: dict[str, dict[str, Any]] = {
+    "cgan": {"variant": "cgan", "d_planes": "learned"},
+    "acgan": ORIGINAL,
+    "acgan smoothed": {**ORIGINAL, "label_noise": "one_sided", "noise_real": [0.9, 0.9]},
+    "acgan dropout": {**ORIGINAL, "d_dropout": 0.5},
+    "acgan repaired": {
+        "variant": "acgan",
+        "label_loss": "sum",
+        "pos_weight": 4.0,
+        "class_fake": 0.0,
+        "d_norm": "sn",
+    },
+}
+ACCURACY = "topk_accuracy"
+
+STUDY = Study(
+    title="cGAN against ACGAN on scenes of several objects",
+    variant="acgan",
+    data="iclevr",
+    standin="shapes",
+    conditions=CONDITIONS,
+    reference={"lr": 4e-4, "lr_ratio": 0.25, "fake_labels": "batch"},
+    space=None,
+    metrics=("fcd", "multilabel", "variance"),
+    claims=(
+        Claim(
+            id="B1a",
+            text="cGAN's accuracy is far above ACGAN's: by at least .25",
+            metric=ACCURACY,
+            of=Group("cgan"),
+            against=Group("acgan"),
+            region=(0.25, inf),
+        ),
+        Claim(
+            id="B1b",
+            text="cGAN reaches an accuracy of about .60: at least .50",
+            metric=ACCURACY,
+            of=Group("cgan"),
+            region=(0.5, inf),
+        ),
+        Claim(
+            id="B1c",
+            text="ACGAN stays at .12 to .20: below .25",
+            metric=ACCURACY,
+            of=Group("acgan"),
+            region=(0.0, 0.25),
+        ),
+        Claim(
+            id="B3a",
+            text="label smoothing in D does not rescue ACGAN: below .25",
+            metric=ACCURACY,
+            of=Group("acgan smoothed"),
+            region=(0.0, 0.25),
+        ),
+        Claim(
+            id="B3b",
+            text="dropout in D does not rescue ACGAN: below .25",
+            metric=ACCURACY,
+            of=Group("acgan dropout"),
+            region=(0.0, 0.25),
+        ),
+        Claim(
+            id="R1",
+            text="the repaired ACGAN is at least .20 above the original",
+            metric=ACCURACY,
+            of=Group("acgan repaired"),
+            against=Group("acgan"),
+            region=(0.2, inf),
+        ),
+    ),
+    scales={
+        "smoke": Budget(
+            kimg=1,
+            search_kimg=1,
+            tick_kimg=1,
+            trials=0,
+            seeds=2,
+            samples=100,
+            fixed={"f": 2},
+        ),
+        "quick": Budget(
+            kimg=40,
+            search_kimg=40,
+            tick_kimg=10,
+            trials=0,
+            seeds=4,
+            samples=400,
+            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+        ),
+        "full": Budget(  # the lab's 300 epochs of 18,009 images
+            kimg=5_400,
+            search_kimg=5_400,
+            tick_kimg=200,
+            trials=0,
+            seeds=5,
+            samples=5_000,
+            fixed={"f": 64},
+        ),
+    },
+)

@@ -1,0 +1,45 @@
+"""Does an independent judge see the objects that were asked for, where images have several labels?
+
+The i-CLEVR lab's accuracy: an image with k labels counts the hits among the judge's k highest
+outputs. The label sets are the data's own, such as `test` and `new_test`, each asked for EACH times
+with other noise; the label sets of training images are for other metrics.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from study.metrics.judge import accuracy
+from study.metrics.view import View
+
+NEEDS = frozenset({"labels", "several_labels"})
+COLUMNS = {
+    "topk_accuracy": "share of the labels asked for that are among the judge's k highest outputs, "
+    "k labels asked for, over all test label sets; higher is better",
+    "topk_accuracy/test": "the same over the label sets of test.json",
+    "topk_accuracy/new_test": "the same over the label sets of new_test.json",
+    "topk_accuracy_real": "the same on held-out real images: the ceiling",
+    "topk_random": "the same of a judge that guesses: the floor",
+    "exact_set": "share of fakes in which the judge sees (output > 1/2) the labels asked for and "
+    "no other; higher is better",
+}
+EACH = 4  # fakes per label set and evaluation
+
+
+def measure(view: View) -> dict[str, float]:
+    reference, gan = view.reference, view.gan
+    series = {name: y.repeat(EACH, 1) for name, y in reference.conditions.items()}
+    y = torch.cat([*series.values()])
+    seed = torch.Generator().manual_seed(view.rng.initial_seed())  # whatever else was measured
+    logits = view.judges.logits(gan.sample(y, len(y), seed))
+    row = {
+        "topk_accuracy": accuracy(logits, y.numpy()),
+        "topk_accuracy_real": reference.label_accuracy_real,
+        "topk_random": float(y.sum(1).double().square().sum() / y.sum() / reference.classes),
+        "exact_set": float(((logits > 0) == y.numpy().astype(bool)).all(1).mean()),
+    }
+    ends = np.cumsum([len(asked) for asked in series.values()])
+    for (name, asked), part in zip(series.items(), np.split(logits, ends[:-1]), strict=True):
+        row[f"topk_accuracy/{name}"] = accuracy(part, asked.numpy())
+    return row

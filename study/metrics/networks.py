@@ -1,0 +1,53 @@
+"""The judges' networks, from float NCHW images to logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+FEATURES = 64  # dimensions of the feature judge's penultimate layer
+
+
+def label_network(shape: tuple[int, int, int], classes: int, labels: int) -> nn.Module:
+    """Strided convolutions to at most 8x8, one hidden layer; a ResNet18 for several labels."""
+    channels, *size = shape
+    if labels > 1:
+        from torchvision.models import resnet18  # imports for seconds
+
+        network: nn.Module = resnet18(num_classes=classes)
+        if channels != 3:
+            network.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+        return network.to(memory_format=torch.channels_last)
+    layers: list[nn.Module] = []
+    width, kernel = 24, 5
+    while True:
+        layers += [nn.Conv2d(channels, width, kernel, 2, kernel // 2, bias=False)]
+        layers += [nn.BatchNorm2d(width), nn.ReLU()]
+        size = [(s + 1) // 2 for s in size]
+        channels, width, kernel = width, 2 * width, 3
+        if max(size) <= 8:
+            break
+    layers += [nn.Flatten(), nn.Linear(channels * size[0] * size[1], 128, bias=False)]
+    layers += [nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, classes)]
+    return nn.Sequential(*layers)
+
+
+def feature_network(shape: tuple[int, int, int], classes: int) -> nn.Sequential:
+    """Narrower kernels to at most 4x4, then the 64 features, then one linear layer.
+
+    The features are normalised without scale or shift: over the training data each has mean 0 and
+    variance 1, so distances of different data sets are of one order.
+    """
+    channels, *size = shape
+    layers: list[nn.Module] = []
+    for width, kernel in zip((32, 64, 64, 64, 64, 64), (6, 3, 3, 3, 3, 3), strict=True):
+        pad = kernel // 2 - (kernel == 6)
+        layers += [nn.Conv2d(channels, width, kernel, 2, pad, bias=False)]
+        layers += [nn.BatchNorm2d(width), nn.LeakyReLU(0.1)]
+        size = [(s + 2 * pad - kernel) // 2 + 1 for s in size]
+        channels = width
+        if max(size) <= 4:
+            break
+    layers += [nn.Flatten(), nn.Linear(channels * size[0] * size[1], FEATURES, bias=False)]
+    layers += [nn.BatchNorm1d(FEATURES, affine=False), nn.Linear(FEATURES, classes)]
+    return nn.Sequential(*layers)

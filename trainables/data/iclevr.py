@@ -1,0 +1,171 @@
+"""i-CLEVR with the json files of the conditional-generation lab, from `iclevr/` in the data folder.
+
+`objects.json` maps 24 labels ("red cube") to their numbers, `train.json` file names to one to three
+labels, `test.json` and `new_test.json` list label sets to ask a generator for. The images lie
+beside them or in `images/`. They come in scenes that grow by one object: NAME_0.png, NAME_1.png...
+A tenth of the scenes is for testing: no object of theirs is seen in training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.base import SPLIT_SEED, DataError, Dataset, Look, Split
+from trainables.data.download import scratch
+from trainables.data.files import read_image
+
+CLASSES, MOST = 24, 3  # labels in all, of an image
+SIDE = 64  # pixels: whole images are resized, as a crop would cut objects
+TEST_SHARE = 0.1  # of the scenes
+VERSION = 1  # raise it when the images come out differently
+SETS = {"iclevr": Look(CLASSES, 3, (SIDE, SIDE), labels=MOST)}
+CONDITIONS = ("test", "new_test")
+FILES = ("objects", "train", *CONDITIONS)
+
+
+def where(name: str, data_dir: Path) -> str | None:
+    """Where the json files and every image that they name are on disk, else None.
+
+    Raises:
+        DataError: train.json is damaged.
+    """
+    folder = data_dir / name
+    if not all((folder / f"{file}.json").is_file() for file in FILES):
+        return None
+    names = _mapping(folder / "train.json")
+    return f"read from {name} in {data_dir}" if _images(folder, names) else None
+
+
+def fetchable(name: str, data_dir: Path) -> str:
+    """Why it cannot be downloaded: it is handed from person to person."""
+    return f"has no address to download it from ({name}/ needs its images and json files)"
+
+
+def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Dataset:
+    """Read all images, or what an earlier run read into `cache`.
+
+    Raises:
+        DataError: a file is missing or damaged, or its labels are not those of such a set.
+    """
+    folder = data_dir / name
+    classes = _classes(folder / "objects.json")
+    labels = _mapping(folder / "train.json")
+    images = _images(folder, labels)
+    if images is None:
+        raise DataError(f"{folder}: images of train.json are missing")
+    numbers = {label: i for i, label in enumerate(classes)}
+    y = _many_hot(folder / "train.json", labels.items(), numbers)
+    conditions = {}
+    for file in CONDITIONS:
+        path = folder / f"{file}.json"
+        conditions[file] = _many_hot(path, enumerate(_read(path, list)), numbers)
+    test = _held_out(list(labels))
+    counts = y[~test].sum(0)
+    if counts.min() == 0:
+        bare = classes[int(counts.argmin())]
+        raise DataError(f"{folder}: no image for training has the label {bare!r}")
+    whole = Split(_pixels([images / file for file in labels], cache, progress), y)
+    parts = whole.of(~test), whole.of(test)
+    return Dataset(name, *parts, classes, f"read from {name}", conditions)
+
+
+def _read(path: Path, kind: type) -> Any:
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a json file ({error})") from error
+    if not isinstance(value, kind) or not value:
+        raise DataError(f"{path}: a {kind.__name__} with entries is needed")
+    return value
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = _read(path, dict)
+    return value
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+    """Labels in the order of their numbers."""
+    numbers = _mapping(path)
+    if sorted(map(repr, numbers.values())) != sorted(map(repr, range(CLASSES))):
+        raise DataError(f"{path}: {CLASSES} labels numbered 0 to {CLASSES - 1} are needed")
+    return tuple(sorted(numbers, key=lambda label: int(numbers[label])))
+
+
+def _many_hot(
+    path: Path, items: Iterable[tuple[object, Any]], numbers: dict[str, int]
+) -> NDArray[np.uint8]:
+    """[N, 24] from pairs of an entry's name and its list of labels."""
+    rows = []
+    for entry, labels in items:
+        if not isinstance(labels, list) or not 1 <= len(labels) <= MOST:
+            raise DataError(f"{path}: {entry}: {labels!r}: a list of 1 to {MOST} labels is needed")
+        if unknown := [one for one in labels if not isinstance(one, str) or one not in numbers]:
+            raise DataError(f"{path}: {entry}: unknown label {unknown[0]!r}")
+        row = np.zeros(CLASSES, dtype=np.uint8)
+        row[[numbers[label] for label in labels]] = 1
+        rows.append(row)
+    return np.stack(rows)
+
+
+def _images(folder: Path, names: Iterable[str]) -> Path | None:
+    """The folder that holds all images, or None."""
+    wanted = set(names)
+    for place in (folder, folder / "images"):
+        if place.is_dir() and wanted <= {entry.name for entry in os.scandir(place)}:
+            return place
+    return None
+
+
+def _held_out(names: Sequence[str]) -> NDArray[np.bool_]:
+    """Which images are for testing, whole scenes by a fixed seed."""
+    scenes = [Path(name).stem.rpartition("_")[0] or name for name in names]
+    order = np.random.default_rng(SPLIT_SEED).permutation(sorted(set(scenes)))
+    chosen = set(order[: max(1, round(TEST_SHARE * len(order)))].tolist())
+    return np.array([scene in chosen for scene in scenes])
+
+
+def _pixels(paths: Sequence[Path], cache: Path | None, progress: bool) -> NDArray[np.uint8]:
+    """uint8 [N, 3, 64, 64]; the cache's file is named by the images' names, sizes and times."""
+    if cache is None:
+        return _read_all(paths, progress)
+    stats = [(path.name, (s := path.stat()).st_size, s.st_mtime_ns) for path in paths]
+    key = hashlib.sha256(json.dumps([VERSION, stats]).encode()).hexdigest()[:16]
+    kept = cache / "data" / f"iclevr-{key}.npy"
+    try:
+        x = np.load(kept, mmap_mode="c")
+        if x.shape == (len(paths), 3, SIDE, SIDE) and x.dtype == np.uint8:
+            return np.asarray(x)
+    except (OSError, ValueError, EOFError):
+        pass
+    x = _read_all(paths, progress)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with scratch(kept) as sink:
+            np.save(sink, x)
+    except OSError as error:
+        raise DataError(f"{kept}: cannot be written: {error.strerror or error}") from error
+    return x
+
+
+def _read_all(paths: Sequence[Path], progress: bool) -> NDArray[np.uint8]:
+    from tqdm import tqdm
+
+    def one(path: Path) -> NDArray[np.uint8]:
+        image = read_image(path, (SIDE, SIDE))
+        if len(image) != 3:
+            raise DataError(f"{path}: a colour image is needed")
+        return image
+
+    with ThreadPoolExecutor() as pool:  # Pillow works outside of Python's lock
+        read = tqdm(pool.map(one, paths), "i-CLEVR", len(paths), disable=not progress)
+        return np.stack(list(read))
