@@ -139,8 +139,8 @@ def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], fold
     old = {key: known["definition"].get(key) for key in definition}
     if lines := difference(old, definition):
         raise BadInputError(
-            f"{folder} holds another definition ({'; '.join(lines)}): "
-            "ask for that one, or begin anew with --fresh"
+            f"{folder}, begun at scale {known['definition'].get('scale')}, holds another "
+            f"definition ({'; '.join(lines)}): ask for that one, or begin anew with --fresh"
         )
 
 

@@ -210,7 +210,7 @@ def test_folder_of_another_definition_is_gone_on_with(
     begun(storage)
     capsys.readouterr()
     line = refused(capsys, NAME, "--scale", "smoke", *arguments)
-    assert f"runs/{NAME} holds another definition" in line
+    assert f"runs/{NAME}, begun at scale smoke, holds another definition" in line
     assert change in line
     assert "--fresh" in line
 

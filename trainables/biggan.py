@@ -34,7 +34,7 @@ class BigganConfig(Config, frozen=True):
     beta1: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.0  # .5 is for D without SN
     adversarial: losses.Adversarial = "hinge"
     attention: StrictBool = True  # in G and D, at half the images' resolution
-    condition: Literal["cbn", "concat"] = "cbn"  # where labels enter G
+    g_condition: Literal["cbn", "concat"] = "cbn"  # where labels enter G
     embedding: Annotated[int, Field(ge=1, le=1024, strict=True)] = 128  # of labels, in G
     sn: StrictBool = True  # in G and D
     n_dis: Annotated[int, Field(ge=1, le=100, strict=True)] = 2  # turns of D for one of G
@@ -60,7 +60,7 @@ class Biggan(Gan):
             images.size,
             images.channels,
             attention=c.attention,
-            cbn=c.condition == "cbn",
+            cbn=c.g_condition == "cbn",
             skip_z=c.skip_z,
         )
         self.D = ProjectionDiscriminator(

@@ -131,6 +131,7 @@ def test_spectral_norms_leave_one() -> None:
         for m in layers:
             norm = torch.linalg.matrix_norm(m.weight.detach().flatten(1), 2)
             assert float(norm) == pytest.approx(1, abs=0.1)
+    assert "shared.weight" in dict(loop.gan.G.named_parameters()), "G's embedding is like z"
     plain = make(sn=False).gan
     assert not any("parametrizations" in name for name, _ in plain.named_parameters())
 
@@ -239,7 +240,7 @@ def test_projection_is_not_linear_in_the_embedding() -> None:
 
 def test_bad_switch_is_accepted() -> None:
     config = trainables.load("biggan").config_type
-    bad_values = ({"n_dis": 0}, {"sn": "yes"}, {"condition": "add"}, {"z_dim": 8}, {"init": "he"})
+    bad_values = ({"n_dis": 0}, {"sn": "yes"}, {"g_condition": "add"}, {"z_dim": 8}, {"init": "he"})
     for bad in bad_values:
         with pytest.raises(ValueError, match=f"bad value {next(iter(bad))}="):
             config.parse(bad)

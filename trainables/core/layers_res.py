@@ -14,18 +14,18 @@ from torch.nn.utils.parametrizations import spectral_norm
 from trainables.core.layers import halvings
 
 Init = Literal["orthogonal", "normal"]
-WEIGHTED = (nn.Conv2d, nn.Linear, nn.Embedding)
 
 
 def finish(network: nn.Module, init: Init, sn: bool) -> None:
-    """Give every weight its value, orthogonal (Saxe 2014) or N(0, .02), biases 0; then SN on each
-    layer (Miyato 2018), whose vectors start from these values."""
-    for m in [m for m in network.modules() if isinstance(m, WEIGHTED)]:
+    """Give weights their values, orthogonal (Saxe 2014) or N(0, .02), and biases 0; then SN
+    (Miyato 2018), whose vectors start from these values. G's embedding is an input like z: it
+    stays N(0, 1)."""
+    for m in [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
         if init == "orthogonal":
             nn.init.orthogonal_(m.weight)
         else:
             nn.init.normal_(m.weight, 0.0, 0.02)
-        if isinstance(m, nn.Conv2d | nn.Linear) and m.bias is not None:
+        if m.bias is not None:
             nn.init.zeros_(m.bias)
         if sn:
             spectral_norm(m)
@@ -199,10 +199,11 @@ class ProjectionDiscriminator(nn.Module):
             DownBlock(widths[-1], widths[-1], down=False),
         )
         self.linear = nn.Linear(widths[-1], 1)
-        self.embedding = nn.Embedding(classes, widths[-1])
+        self.embedding = nn.Linear(classes, widths[-1], bias=False)  # of labels as one-hot
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """x [N, C, H, W], labels y [N] -> logits [N] float32."""
         h = F.relu(self.blocks(self.attention(self.first(x)))).sum(dim=(2, 3))
-        out: Tensor = self.linear(h)[:, 0] + (self.embedding(y) * h).sum(1)
+        V = self.embedding(F.one_hot(y, self.embedding.in_features).to(h.dtype))
+        out: Tensor = self.linear(h)[:, 0] + (V * h).sum(1)
         return out.float()

@@ -1,0 +1,145 @@
+"""ACGAN on MNIST: as good as a cGAN of the same networks, and what two slips cost (claims C).
+
+Recipe C of a public write-up: a label's embedding times z, an upsampling G, a D with dropout. The
+write-up resized MNIST to 32x32; here it keeps its 28x28, and so do the rendered digits. It looked
+at D's accuracy over real and generated images together, which a pair that agree on a code of
+their own passes; here an independent judge reads the fakes' labels, and D's accuracy is that on
+held-out real images. G is evaluated as its running average, which the write-up did not have.
+
+Pretraining is not on the clock: `pretrained` sees its 5 (full: 60) kimg of real images beforehand.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from search_spaces.core import Budget, Claim, Group, Study
+
+FLOOR = 1.461  # cross-entropy of the softmax of a one-hot vector of ten: log(1 + 9 / e)
+
+STUDY = Study(
+    title="ACGAN on MNIST: beside a cGAN, pretrained, and with its code's two slips",
+    variant="acgan_mnist",
+    data="mnist",
+    standin="kana_digits",
+    conditions={
+        "cgan": {"variant": "cgan_mnist"},
+        "acgan": {},
+        "pretrained": {"pretrain_kimg": 5.0},
+        "double_softmax": {"double_softmax": True},
+        "bn_eps": {"bn_eps": 0.8},
+    },
+    reference={"lr": 2e-4, "lr_ratio": 1.0, "adversarial": "non_saturating"},
+    space=None,
+    metrics=("fcd", "labels", "variance", "class_loss", "gradients"),
+    claims=(
+        Claim(
+            id="C1a",
+            text="ACGAN's pictures are about as good as cGAN's: FCD within a factor of 1.5",
+            metric="fcd",
+            of=Group("acgan"),
+            against=Group("cgan"),
+            region=(1 / 1.5, 1.5),
+            log=True,
+        ),
+        Claim(
+            id="C1b",
+            text="and their labels as right: accuracy within .05 of cGAN's",
+            metric="label_accuracy",
+            of=Group("acgan"),
+            against=Group("cgan"),
+            region=(-0.05, 0.05),
+        ),
+        Claim(
+            id="C1c",
+            text="its D also classifies: at least .95 of held-out real images",
+            metric="class_accuracy/real",
+            of=Group("acgan"),
+            region=(0.95, 1.0),
+        ),
+        Claim(
+            id="C2",
+            text="pretraining D's classifier makes training easier: FCD lower by a tenth early on",
+            metric="fcd",
+            of=Group("pretrained", at="early"),
+            against=Group("acgan", at="early"),
+            region=(0.0, 0.9),
+            log=True,
+        ),
+        Claim(
+            id="C2end",
+            text="and it still is at the end",
+            metric="fcd",
+            of=Group("pretrained"),
+            against=Group("acgan"),
+            region=(0.0, 0.9),
+            log=True,
+        ),
+        Claim(
+            id="C-labels",
+            text="with cross-entropy on logits label accuracy is at least .95",
+            metric="label_accuracy",
+            of=Group("acgan"),
+            region=(0.95, 1.0),
+        ),
+        Claim(
+            id="C-softmax-floor",
+            text="double softmax: D's class loss ends within .05 of its floor of 1.461",
+            metric="class_loss/fake",
+            of=Group("double_softmax"),
+            region=(FLOOR - 0.001, FLOOR + 0.05),
+        ),
+        Claim(
+            id="C-softmax-slower",
+            text="double softmax is slower: early on its label accuracy is .05 lower or more",
+            metric="label_accuracy",
+            of=Group("acgan", at="early"),
+            against=Group("double_softmax", at="early"),
+            region=(0.05, inf),
+        ),
+        Claim(
+            id="C-softmax-cost",
+            text="double softmax costs FCD: a tenth or more at the end",
+            metric="fcd",
+            of=Group("double_softmax"),
+            against=Group("acgan"),
+            region=(1.1, inf),
+            log=True,
+        ),
+        Claim(
+            id="C-eps-cost",
+            text="BatchNorm's eps of .8 costs FCD: a tenth or more at the end",
+            metric="fcd",
+            of=Group("bn_eps"),
+            against=Group("acgan"),
+            region=(1.1, inf),
+            log=True,
+        ),
+    ),
+    scales={
+        "smoke": Budget(
+            kimg=1, search_kimg=1, tick_kimg=1, trials=0, seeds=2, samples=200, fixed={"f": 4}
+        ),
+        "quick": Budget(
+            kimg=60,
+            search_kimg=60,
+            tick_kimg=20,
+            first_tick_kimg=10,
+            trials=0,
+            seeds=5,
+            samples=1000,
+            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+        ),
+        "full": Budget(  # the original's 200 epochs of 60,000 images
+            kimg=12_000,
+            search_kimg=12_000,
+            tick_kimg=1_000,
+            first_tick_kimg=60,
+            stretch=12,
+            trials=0,
+            seeds=5,
+            samples=10_000,
+            fixed={"f": 64},
+        ),
+    },
+)
