@@ -190,7 +190,8 @@ def begun(storage: Path) -> Records:
         patch.setattr("study.run.dry_run", keep)
         main([NAME, "--data", "kana", "--scale", "smoke", "--dry-run"])
     records = Records(storage / NAME)
-    definition = plan.definition() | {"data_source": "data: kana, rendered", "digest": "0" * 16}  # type: ignore[attr-defined]
+    more = {"data_source": "data: kana, rendered", "digest": "0" * 16, "scale": "smoke"}
+    definition = plan.definition() | more  # type: ignore[attr-defined]
     write_json(records.folder / "study.json", {"definition": definition, "runs": []})
     return records
 
