@@ -27,16 +27,17 @@ def space(trial: optuna.Trial) -> dict[str, Any]:
     return rates(trial.suggest_float("lr_ratio", 1 / 32, 4.0, log=True))
 
 
-EVEN, SLOW_D = "G 2e-4, D 2e-4", "G 4e-4, D 1e-4"
+EVEN, SLOW_D, OTHER = "G 2e-4, D 2e-4", "G 4e-4, D 1e-4", "same product, any ratio"
 
 STUDY = Study(
     title="Learning rates of G and D on scenes of several objects",
     variant="cgan",
     data="iclevr",
     standin="shapes",
-    conditions={EVEN: rates(1.0), SLOW_D: rates(0.25)},
+    conditions={EVEN: rates(1.0), SLOW_D: rates(0.25), OTHER: rates(0.5)},
     reference={"d_planes": "learned", "fake_labels": "batch"},
     space=space,
+    searched=(OTHER,),
     metrics=("fcd", "multilabel", "variance"),
     claims=(
         Claim(
@@ -45,7 +46,7 @@ STUDY = Study(
             metric="fcd",
             of=Group(SLOW_D, at="setback"),
             against=Group(EVEN, at="setback"),
-            region=(0.0, 1.0),
+            region=(0.0, 0.95),  # 1 is "never set back", in both
             log=True,
         ),
         Claim(

@@ -25,9 +25,10 @@ class RecipeDConfig(Config, frozen=True):
     z_std: Positive = 3**-0.5
     decay_g: NotNegative = 0.0  # Keras' decay: after n steps the rate is lr / (1 + decay * n)
     decay_d: NotNegative = 0.0
-    # The same schedule in so many times fewer steps: learning rates and decays are multiplied by
-    # it, half-lives divided.
+    # The same schedule in so many times fewer steps: decays are multiplied by it, half-lives
+    # divided; and what learning rates are multiplied by to make up for it.
     speed: Positive = 1.0
+    lr_scale: Positive = 1.0
 
 
 class UpsamplingGenerator(nn.Module):
@@ -108,7 +109,7 @@ class RecipeD(Gan):
         c, images = self.config, self.images
         self.G = UpsamplingGenerator(c.z_dim, c.f, images.size, images.channels)
         self.D = Critic(images.channels, c.f, images.size)
-        lr = c.lr * c.speed
+        lr = c.lr * c.lr_scale
         return {
             "d": Player([self.D], self.losses_d, lr * c.lr_ratio, self.weights_d),
             "g": Player([self.G], self.losses_g, lr),

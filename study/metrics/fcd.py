@@ -8,7 +8,8 @@ from study.metrics.view import View
 NEEDS: frozenset[str] = frozenset()
 COLUMNS = {
     "fcd": "Frechet distance of fakes to real training images in judge features; lower is better",
-    "fcd_floor": "the same distance of as many other real training images: the best possible",
+    "fcd_floor": "the same distance of as many other real training images: the best possible (out "
+    "of reach where images have several labels: fakes are asked for in pairs of one label set)",
     "samples": "number of fakes that were measured",
 }
 

@@ -20,6 +20,7 @@ from torchvision.models import resnet18
 
 import trainables
 from study import metrics
+from study.cell import load_tensors, save_tensors
 from study.metrics import View, networks
 from study.metrics.judge import Judges, Recipe, accuracy, train_judges
 from study.metrics.reference import Reference, spread
@@ -149,9 +150,14 @@ class TestReference:
         expected = tiny.several_labels().train.y.mean(0)
         assert np.allclose(reference.marginal.numpy(), expected)
 
-    def test_state_forgets_what_is_asked(self, reference: Reference) -> None:
-        again = Reference.from_state(reference.state())
-        assert again.asked is reference.asked
+    def test_state_forgets_what_is_asked(self, reference: Reference, tmp_path: Path) -> None:
+        save_tensors(tmp_path / "kept.pt", reference.state())
+        kept = load_tensors(tmp_path / "kept.pt")
+        assert kept is not None
+        again = Reference.from_state(kept)
+        assert again.asked is not None
+        assert reference.asked is not None
+        assert torch.equal(again.asked, reference.asked)
         assert [*again.conditions] == ["test", "new_test"]
         assert reference.class_traces.shape == (3,)
         assert (reference.class_traces > 0).all()

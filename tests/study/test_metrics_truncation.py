@@ -13,6 +13,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 import trainables
+from search_spaces.biggan_truncation import STUDY
 from study import metrics
 from study.metrics import View, truncation
 from study.metrics.frechet import moments
@@ -93,6 +94,8 @@ def test_generator_that_ignores_z_seems_to_gain() -> None:
     row = metrics.measure(view(FakeGan(0)), ["truncation"])
     for column in ("precision_gain", "recall_loss", "precision_tau", "recall_tau"):
         assert row[f"truncation/{column}"] == 0
+        (claim,) = [c for c in STUDY.claims if c.metric == f"truncation/{column}"]
+        assert claim.region[0] > 0, "a collapse would support the claim"
 
 
 @pytest.mark.parametrize("threshold", THRESHOLDS)

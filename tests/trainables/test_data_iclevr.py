@@ -157,7 +157,15 @@ BAD = {  # what is done to the folder, what the message says
     "a label nobody has": (
         rewrite("train", lambda v: {n: [x for x in o if x != "red cube"] or o for n, o in v.items()
                                     if o != ["red cube"]}),
-        "no image for training has the label 'red cube'",
+        "0 images for training have the label 'red cube'",
+    ),
+    "single objects": (
+        rewrite("train", lambda v: {n: o for n, o in v.items() if len(o) == 1}),
+        "no two images for training share 2 labels and all",
+    ),
+    "a few scenes": (
+        rewrite("train", lambda v: dict(list(v.items())[:90])),
+        "no two images for training share 3 labels and all|images for training have the label",
     ),
     "damaged image": (lambda f: (f / FIRST).write_bytes(b"PNG"), "not a readable image"),
     "grey image": (lambda f: Image.new("L", (9, 9)).save(f / FIRST), "a colour image is needed"),
