@@ -147,12 +147,8 @@ class TestSchedules:
 
     def test_speed_is_another_schedule(self) -> None:
         """Ten times faster, each step stands for ten: the same rates, times three, at a tenth."""
-        published, fast = (
-            make(
-                lr=1e-4, decay_d=1e-2, decay_g=1e-3, eps_half_life=50.0, speed=speed, lr_scale=scale
-            )
-            for speed, scale in ((1.0, 1.0), (10.0, 3.0))
-        )
+        schedule = {"lr": 1e-4, "decay_d": 1e-2, "decay_g": 1e-3, "eps_half_life": 50.0}
+        published, fast = make(**schedule), make(**schedule, speed=10.0, lr_scale=3.0)
         published.on_images(1000 * 8)
         fast.on_images(100 * 8)
         assert self.rates(fast) == pytest.approx([3 * rate for rate in self.rates(published)])
