@@ -7,7 +7,8 @@ with cross-entropy on logits, as it was meant.
 
 At scale quick the whole published schedule is run in fewer steps (`speed`) at rates multiplied by
 one number for all rows (`lr_scale`), so that they keep their ratios: see
-trainables/standard_gan.py. Rows are not searched; `tuned` is, from scaled distances on. FCD is the objective everywhere; FID comes with it where its weights are to be had.
+trainables/standard_gan.py. Rows are not searched; `tuned` is, from scaled distances on. FCD is the
+objective everywhere; FID comes with it where its weights are to be had.
 """
 
 from __future__ import annotations
