@@ -1,7 +1,11 @@
 """What makes 49 classes work: a ladder from recipe A to an ACGAN that does, one change a rung.
 
-The rungs are cumulative. Beside the last one stand the other published remedies, each a single
-change of it, and two of its own changes taken back. Optuna then searches around the last rung.
+The rungs are cumulative. Beside them stand the other published remedies, each a single change of
+the last rung but one (as the last rung is, too), and two of its own changes taken back. Optuna then
+searches around the last rung.
+
+The order of the rungs, the last one and the quick budget were chosen on pilots of one seed, and on
+a run of three that had D2D-CE among the others; regions of claims were not.
 """
 
 from __future__ import annotations
@@ -26,13 +30,14 @@ RUNGS: dict[str, Condition] = {  # each adds to those before it
     "+ uniform fake labels": {"fake_labels": "uniform"},
     "+ hinge": {"adversarial": "hinge"},
     "+ conditional BN in G": {"g_condition": "cbn"},
+    "+ D2D-CE (ReACGAN)": {"variant": "reacgan"},
 }
 names = list(RUNGS)
 LADDER: dict[str, Condition] = {}
 for rung in names:
     LADDER[rung] = {**LADDER.get(names[len(LADDER) - 1], {}), **RUNGS[rung]}
-FIRST, REPAIRED = names[0], names[-1]
-OTHERS: dict[str, Condition] = {  # each changes the repaired one
+FIRST, BASE, REPAIRED = names[0], names[-2], names[-1]
+OTHERS: dict[str, Condition] = {  # each changes the last rung but one
     "balanced sampling": {"balanced": True},
     "class weight .3 in G": {"class_g": 0.3},
     "class warm-up": {"class_warmup_kimg": 20.0},
@@ -42,24 +47,24 @@ OTHERS: dict[str, Condition] = {  # each changes the repaired one
     "joint BN in D": {"d_norm": "bn_joint"},
     "BN in D again": {"d_norm": "bn"},
     "class loss on fakes again": {"class_fake": 1.0},
-    "D2D-CE (ReACGAN)": {"variant": "reacgan"},
     "twin head (TAC-GAN)": {"variant": "tacgan"},
     "2K classes (ADC-GAN)": {"variant": "adcgan", "class_fake": 1.0},
 }
 PROJECTION: Condition = {  # has no class loss
-    **{k: v for k, v in LADDER[REPAIRED].items() if k != "class_fake"},
+    **{k: v for k, v in LADDER[BASE].items() if k != "class_fake"},
     "variant": "projgan",
 }
+SPECTRAL = "+ spectral norm in D"
 ACCURACY, RELATIVE = "label_accuracy", "label_accuracy_relative"
 
 
 def space(trial: optuna.Trial) -> dict[str, Any]:
-    """What is left to tune once it works: learning rates, the class loss's weight in G."""
+    """What is left to tune once it works: learning rates, class loss's weight in G, D's norm."""
     return {
-        "lr": trial.suggest_float("lr", 5e-5, 5e-3, log=True),
+        "lr": trial.suggest_float("lr", 1e-4, 5e-3, log=True),
         "lr_ratio": trial.suggest_float("lr_ratio", 0.5, 2.0, log=True),
         "class_g": trial.suggest_float("class_g", 0.1, 1.0, log=True),
-        "balanced": trial.suggest_categorical("balanced", [False, True]),
+        "d_norm": trial.suggest_categorical("d_norm", ["sn", "bn_joint", "none"]),
     }
 
 
@@ -81,14 +86,14 @@ STUDY = Study(
     standin="kana",
     conditions={
         **LADDER,
-        REPAIRED: {**LADDER[REPAIRED], "class_g": 1.0, "balanced": False},  # as it is searched
-        **{name: {**LADDER[REPAIRED], **change} for name, change in OTHERS.items()},
+        REPAIRED: {**LADDER[REPAIRED], "class_g": 1.0},  # as it is searched
+        **{name: {**LADDER[BASE], **change} for name, change in OTHERS.items()},
         "projection, no class loss": PROJECTION,
     },
     reference=RECIPE,
     space=space,
     searched=(REPAIRED,),
-    metrics=("fcd", "labels", "variance", "prdc", "gradients"),
+    metrics=("fcd", "labels", "variance", "prdc", "class_loss", "gradients"),
     claims=(
         Claim(
             id="works",
@@ -130,11 +135,19 @@ STUDY = Study(
             log=True,
         ),
         Claim(
+            id="symptom",
+            text="the class-loss ratio is no cause: on reals it stays 3x that on fakes, labels are right",
+            metric="class_loss_ratio",
+            of=Group(SPECTRAL),
+            region=(3.0, inf),
+            log=True,
+        ),
+        Claim(
             id="bn",
             text="with BN in D again it fails: label accuracy falls by at least .30",
             metric=ACCURACY,
             of=Group("BN in D again"),
-            against=Group(REPAIRED),
+            against=Group(BASE),
             region=(-inf, -0.3),
         ),
         Claim(
@@ -142,7 +155,7 @@ STUDY = Study(
             text="with the class loss on fakes again label accuracy falls by at least .10",
             metric=ACCURACY,
             of=Group("class loss on fakes again"),
-            against=Group(REPAIRED),
+            against=Group(BASE),
             region=(-inf, -0.1),
         ),
         Claim(
@@ -150,7 +163,7 @@ STUDY = Study(
             text="a twin head keeps more variety: its variance ratio is higher",
             metric="variance_ratio",
             of=Group("twin head (TAC-GAN)"),
-            against=Group(REPAIRED),
+            against=Group(BASE),
             region=(0.0, inf),
         ),
         Claim(

@@ -25,7 +25,7 @@ STUDY = Study(
         "cgan, 49 classes": {"classes": 49},
         "acgan, 10 classes": {"classes": 10, "variant": "acgan"},
         "acgan, 49 classes": {"classes": 49, "variant": "acgan"},
-        WORKING: {"classes": 49, "variant": "acgan", **LADDER[REPAIRED]},
+        WORKING: {"classes": 49, **LADDER[REPAIRED]},
         "projection, 49 classes": {"classes": 49, "variant": "projgan"},
         "projection repaired, 49 classes": {"classes": 49, **PROJECTION},
         "cgan, 10 classes, labels shuffled in D": {"classes": 10, "shuffled": True},
