@@ -136,7 +136,7 @@ STUDY = Study(
         ),
         Claim(
             id="symptom",
-            text="the class-loss ratio is no cause: on reals it stays 3x that on fakes, labels are right",
+            text="the class-loss ratio is no cause: labels are right at 3 or more, real over fake",
             metric="class_loss_ratio",
             of=Group(SPECTRAL),
             region=(3.0, inf),
