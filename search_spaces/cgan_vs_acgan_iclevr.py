@@ -1,7 +1,7 @@
 """cGAN against ACGAN on images of several objects (claims B1, B3), and an ACGAN that works.
 
 The i-CLEVR lab's recipe B: DCGAN networks at 64x64, 24 labels, one to three of them per image, and
-top-k accuracy by a ResNet18. ACGAN's class loss there is the mean over the 24 labels, on real
+top-k accuracy by a judge. ACGAN's class loss there is the mean over the 24 labels, on real
 images and on fakes: small beside the adversarial loss, as most labels are absent. The remedy sums
 it, weighs the labels that are present, and leaves the fakes out of D's.
 """

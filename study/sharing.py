@@ -44,7 +44,7 @@ def make_shared(
     report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")
     judges = Judges.from_state(kept["judges"], device) if kept else None
     judges = judges or train_judges(dataset, cache, device=device)
-    kind = "labels" if judges.labels == 1 else "top-k labels, ResNet18"
+    kind = "labels" if judges.labels == 1 else "top-k labels"
     report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} ({kind})")
     references: dict[str, Any] = dict(kept["references"]) if kept else {}
     counts = sorted({n for name in plan.conditions for n in plan.class_counts(name)})

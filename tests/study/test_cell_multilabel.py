@@ -37,9 +37,9 @@ def plan(**changes: Any) -> Plan:
 
 @pytest.fixture(scope="module")
 def judges(tmp_path_factory: pytest.TempPathFactory) -> Judges:
-    with pytest.MonkeyPatch.context() as patch:  # a small network in ResNet18's place
+    with pytest.MonkeyPatch.context() as patch:  # a small network in its place
         small = networks.label_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES, 1)
-        patch.setattr("torchvision.models.resnet18", lambda num_classes: small)
+        patch.setattr(networks, "SceneNetwork", lambda channels, classes: small)
         recipe = Recipe(label_images=640, feature_images=640)
         return train_judges(tiny.several_labels(), tmp_path_factory.mktemp("c"), recipe=recipe)
 

@@ -16,7 +16,6 @@ import pytest
 import tiny
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18
 
 import trainables
 from study import metrics
@@ -28,6 +27,7 @@ from trainables.data import Dataset, load
 
 pytestmark = pytest.mark.timeout(30)  # two networks are trained
 
+SCENE_NETWORK = networks.SceneNetwork
 RECIPE = Recipe(label_images=1_000, feature_images=1_000, batch=50)
 EVERY = ["class_loss", "fcd", "gradients", "multilabel", "prdc", "variance"]
 
@@ -39,10 +39,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
-    """A small network in ResNet18's place, which takes 10 s for 20 steps on a busy core."""
+    """A small network in its place, which takes seconds for 20 steps on a busy core."""
     with pytest.MonkeyPatch.context() as patch:
         network = networks.label_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES, 1)
-        patch.setattr("torchvision.models.resnet18", lambda num_classes: copy.deepcopy(network))
+        patch.setattr(networks, "SceneNetwork", lambda channels, classes: copy.deepcopy(network))
         yield
 
 
@@ -107,14 +107,23 @@ class TestJudges:
         assert judges.accuracy["feature"] > 0.9
 
     @pytest.mark.parametrize("channels", [1, 3])
-    def test_label_judge_is_no_resnet18(
-        self, channels: int, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("size", [64, 70])
+    def test_label_judge_mixes_up_places(
+        self, channels: int, size: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The lab's: 11 million weights, 24 outputs."""
-        monkeypatch.setattr("torchvision.models.resnet18", resnet18)
-        network = networks.label_network((channels, 64, 64), 24, 3)
-        assert 11e6 < sum(p.numel() for p in network.parameters()) < 12e6
-        assert network.eval()(torch.zeros(2, channels, 64, 64)).shape == (2, 24)
+        """What one place shows is in the image, however many places show nothing."""
+        monkeypatch.setattr(networks, "SceneNetwork", SCENE_NETWORK)
+        network = networks.label_network((channels, size, size), 24, 3).eval()
+        x = torch.zeros(2, channels, size, size)
+        assert isinstance(network, SCENE_NETWORK)
+        maps = network.places(x)
+        assert maps.shape[:2] == (2, 24)
+        assert maps.shape[2] >= 4
+        network.places = nn.Identity()
+        maps = torch.full((1, 24, 4, 4), -9.0)
+        maps[0, 5, 2, 1] = 9
+        assert network(maps)[0].argmax() == 5
+        assert (network(maps)[0] > 0).sum() == 1
 
     @pytest.mark.slow
     @pytest.mark.timeout(900)
@@ -122,7 +131,7 @@ class TestJudges:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Below .95 accuracies of fakes would say more of the judge than of the generator."""
-        monkeypatch.setattr("torchvision.models.resnet18", resnet18)
+        monkeypatch.setattr(networks, "SceneNetwork", SCENE_NETWORK)
         judges = train_judges(load("shapes", cache=tmp_path), tmp_path)
         assert judges.accuracy["label"] >= 0.95
         assert judges.accuracy["feature"] >= 0.7
