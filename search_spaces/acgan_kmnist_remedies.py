@@ -97,7 +97,7 @@ STUDY = Study(
     claims=(
         Claim(
             id="works",
-            text="the last rung works: label accuracy at least .90 of the judge's own on real images",
+            text="it works: label accuracy at least .90 of the judge's own on real images",
             metric=RELATIVE,
             of=Group(REPAIRED),
             region=(0.9, inf),
