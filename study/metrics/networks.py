@@ -23,17 +23,10 @@ class SceneNetwork(nn.Module):
         r = resnet18()
         if channels != 3:
             r.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
-        self.places = nn.Sequential(
-            r.conv1,
-            r.bn1,
-            r.relu,
-            r.maxpool,
-            r.layer1,
-            r.layer2,
-            r.layer3,
-            nn.Conv2d(256, classes, 1),
-        )
-        nn.init.constant_(self.places[-1].bias, -5.0)  # most labels are absent from most places
+        head = nn.Conv2d(256, classes, 1)
+        nn.init.constant_(head.bias, -5.0)  # type: ignore[arg-type]  # absent from most places
+        stages = (r.conv1, r.bn1, r.relu, r.maxpool, r.layer1, r.layer2, r.layer3)
+        self.places = nn.Sequential(*stages, head)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, C, H, W] -> logits [N, classes] float32."""
