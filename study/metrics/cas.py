@@ -36,8 +36,7 @@ def measure(view: View) -> dict[str, float]:
     with repeatable(device, seed):
         recipe = Recipe()
         network = label_network((channels, height, width), reference.classes, 1).to(device)
-        for _ in train(network, fakes.numpy(), y.numpy(), recipe, DRAWS, recipe.label_lr, seed):
-            pass
+        train(network, fakes.numpy(), y.numpy(), recipe, DRAWS, recipe.label_lr, seed)
     right = batched(network, reference.x).argmax(1) == reference.y
     accuracy = float(right.double().mean())
     # Where real images are in G's place, they are measured against themselves.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from trainables.core.losses import class_loss
 
@@ -51,10 +52,11 @@ def train(
     seed: int,
     *,
     bf16: bool = False,
-) -> Iterator[int]:
+    bar: tqdm[Any] | None = None,
+) -> None:
     """Train in place on `images` draws of x [N, C, H, W] and y, [N] or multi-hot [N, K].
 
-    All classes are equally likely. Yields the number of images seen now and then.
+    All classes are equally likely. A progress bar counts images.
     """
     device = next(network.parameters()).device
     draws = balanced(y, images, np.random.default_rng(seed))
@@ -64,7 +66,7 @@ def train(
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps + 1)
     network.train()
-    for step, rows in enumerate(draws[: steps * recipe.batch].reshape(steps, recipe.batch)):
+    for rows in draws[: steps * recipe.batch].reshape(steps, recipe.batch):
         target = torch.from_numpy(y[rows]).to(device)
         images_ = normalise(torch.from_numpy(x[rows]).to(device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):  # anew: it keeps weights
@@ -74,8 +76,8 @@ def train(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        if step % 20 == 0 or step == steps - 1:
-            yield (step + 1) * recipe.batch
+        if bar is not None:
+            bar.update(recipe.batch)
     network.eval()
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from study.metrics.frechet import Moments, frechet_distance, moments
-from study.metrics.judge import Images, Progress, native_bf16
+from study.metrics.judge import Images, native_bf16
 from study.metrics.view import View
 from study.records import write_atomically
 from trainables.data import Dataset
@@ -107,7 +107,6 @@ class Inception:
         seed: int,
         cache: Path,
         device: torch.device | str = "cpu",
-        progress: Progress | None = None,
     ) -> Inception:
         """Measure 2 x `samples` real training images, or read that from `<cache>/fid/<hash>.pt`.
 
@@ -125,11 +124,9 @@ class Inception:
             rng = np.random.default_rng(seed)
             halves = np.array_split(rng.permutation(len(dataset.train.y)), 2)
             sets = []
-            for i, half in enumerate(halves):
+            for half in halves:
                 rows = half[:samples] if len(half) >= samples else rng.choice(half, samples)
                 sets.append(moments(inception_features(network, dataset.train.x[rows])))
-                if progress:
-                    progress((i + 1) * samples, 2 * samples)
             kept = {
                 "mean": torch.from_numpy(sets[0].mean),
                 "cov": torch.from_numpy(sets[0].cov),

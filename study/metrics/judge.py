@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from study.metrics.classifier import Recipe, batched, repeatable, train
 from study.metrics.networks import feature_network, label_network
@@ -30,9 +30,6 @@ VERSION = 1  # raise it when an architecture or the training changes
 HELD_OUT = 10_000  # test images that the reported accuracies rest on, at most
 
 Images = Tensor | NDArray[np.uint8]  # uint8 NCHW
-Progress = Callable[[int, int], None]  # images seen so far, images in all
-
-
 # Where images have several labels.
 SCENES = Recipe(
     label_images=24_000, feature_images=60_000, batch=32, label_lr=1e-3, feature_lr=3e-3
@@ -141,7 +138,6 @@ def train_judges(
     dataset: Dataset,
     cache: Path,
     seed: int = 0,
-    progress: Progress | None = None,
     device: torch.device | str = "cpu",
     recipe: Recipe | None = None,
 ) -> Judges:
@@ -151,7 +147,6 @@ def train_judges(
         dataset: with all its classes: conditions that keep fewer share these judges.
         cache: the file is `<cache>/judges/<hash>.pt`, written atomically.
         seed: of the weights and of the draws; the global random state is left as it was.
-        progress: called with images seen and images in all.
         device: where to train; the judges stay there.
         recipe: how to train; the default takes 15 to 30 s on two cores, for .95 on 49 kana; with
             several labels 2 minutes, for .98 on `shapes`.
@@ -164,22 +159,21 @@ def train_judges(
     if (kept := read_judges(path, device)) is not None:
         return kept
 
-    report = progress or (lambda done, total: None)
     total = recipe.label_images + recipe.feature_images
     shape = (dataset.channels, *dataset.size)
     classes = len(dataset.classes)
     x, y = dataset.train.x, dataset.train.y
-    with repeatable(device, 2 * seed):
-        label = label_network(shape, classes, labels).to(device)
-        bf16 = _bf16(torch.device(device), labels)
-        draws = recipe.label_images, recipe.label_lr
-        for done in train(label, x, y, recipe, *draws, 2 * seed, bf16=bf16):
-            report(done, total)
-    with repeatable(device, 2 * seed + 1):
-        feature = feature_network(shape, classes).to(device)
-        draws = recipe.feature_images, recipe.feature_lr
-        for done in train(feature, x, y, recipe, *draws, 2 * seed + 1):
-            report(recipe.label_images + done, total)
+    # Shown on a terminal alone.
+    with tqdm(total=total, desc="judges", unit="image", disable=None, leave=False) as bar:
+        with repeatable(device, 2 * seed):
+            label = label_network(shape, classes, labels).to(device)
+            bf16 = _bf16(torch.device(device), labels)
+            draws = recipe.label_images, recipe.label_lr
+            train(label, x, y, recipe, *draws, 2 * seed, bf16=bf16, bar=bar)
+        with repeatable(device, 2 * seed + 1):
+            feature = feature_network(shape, classes).to(device)
+            draws = recipe.feature_images, recipe.feature_lr
+            train(feature, x, y, recipe, *draws, 2 * seed + 1, bar=bar)
 
     judges = Judges(label, feature, shape, classes, labels, {})
     rows = np.random.default_rng(seed).permutation(len(dataset.test.y))[:HELD_OUT]

@@ -1,14 +1,18 @@
 """Judges and references: trained once, the same for the same seed, and kept whole."""
 
+from __future__ import annotations
+
+import io
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from study import metrics
-from study.metrics import View
+from study.metrics import View, judge
 from study.metrics.classifier import Recipe, balanced
 from study.metrics.frechet import frechet_distance, moments
 from study.metrics.judge import Judges, train_judges
@@ -56,11 +60,9 @@ def test_judges_are_the_same_network(judges: Judges) -> None:
 
 
 def test_second_call_trains_again(judges: Judges, cache: Path) -> None:
-    calls: list[int] = []
-    again = train_judges(
-        dataset(), cache, seed=0, recipe=RECIPE, progress=lambda done, total: calls.append(done)
-    )
-    assert not calls
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "train", None)
+        again = train_judges(dataset(), cache, seed=0, recipe=RECIPE)
     assert again.digest == judges.digest
     assert again.accuracy == judges.accuracy
 
@@ -99,13 +101,16 @@ def test_training_disturbs_the_global_random_state(tmp_path: Path) -> None:
     assert np.array_equal(np.random.rand(3), expected[1])
 
 
-def test_progress_does_not_reach_the_end(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    train_judges(
-        dataset(), tmp_path, recipe=Recipe(200, 100, batch=50), progress=lambda *a: seen.append(a)
-    )
-    assert seen[-1] == (300, 300)
-    assert seen == sorted(seen)
+def test_bar_does_not_reach_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: list[tqdm[Any]] = []
+
+    def bar(total: int, **_: object) -> tqdm[Any]:
+        bars.append(tqdm(total=total, file=io.StringIO()))
+        return bars[0]
+
+    monkeypatch.setattr(judge, "tqdm", bar)
+    train_judges(dataset(), tmp_path, recipe=Recipe(200, 100, batch=50))
+    assert (bars[0].n, bars[0].total) == (300, 300)
 
 
 def test_shipping_changes_a_judgement(judges: Judges) -> None:
