@@ -138,14 +138,14 @@ STUDY = Study(
             fixed={"f": 2, "batch": 50},
         ),
         "quick": Budget(
-            kimg=40,
-            search_kimg=40,
+            kimg=60,  # 938 steps for the original's 46,900
+            search_kimg=60,
             tick_kimg=20,
-            first_tick_kimg=6,  # 15 %
-            trials=8,
-            seeds=5,
+            first_tick_kimg=9,  # 15 %
+            trials=6,
+            seeds=3,
             samples=1000,
-            fixed={"f": 16, "batch": 64, "speed": 10.0},
+            fixed={"f": 16, "batch": 64, "speed": 50.0, "lr_scale": 5.0},
         ),
         "full": Budget(  # the original's 100 epochs of 60,000 images
             kimg=6_000,
