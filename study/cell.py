@@ -20,7 +20,7 @@ from torchvision.utils import make_grid
 import trainables
 from study import metrics
 from study.metrics.fid import Inception
-from study.metrics.judge import Judges, native_bf16
+from study.metrics.judge import Judges
 from study.metrics.reference import Reference
 from study.plan import Cell
 from study.records import Records, Row, write_atomically, write_json
@@ -284,10 +284,3 @@ def load_tensors(path: Path) -> Any | None:
     if hashlib.sha256(payload).digest() != digest:
         return None
     return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-
-
-def bf16_pays(device: torch.device) -> bool:
-    """Whether the processor computes bfloat16 natively: elsewhere it is emulated, and slow."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return native_bf16()

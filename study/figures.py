@@ -28,8 +28,14 @@ LABELS = {  # column -> axis label: meaning and unit
     "class_loss_ratio": "class loss ratio\nreal / fake",
 }
 FLOOR = "floor: real/real"
-SHARES = {"label_accuracy", "classes_working", "label_accuracy_matched", "label_accuracy_real"}
-SHARES |= {"topk_accuracy", "exact_set"}
+SHARES = {
+    "label_accuracy",
+    "classes_working",
+    "label_accuracy_matched",
+    "label_accuracy_real",
+    "topk_accuracy",
+    "exact_set",
+}
 AMOUNTS = {"variance_ratio"}  # shown from zero
 MOST_PANELS_ACROSS = 4
 MOST_COLUMNS = 10  # classes shown of a sample grid

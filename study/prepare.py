@@ -192,7 +192,8 @@ def write_study(
     """
     import torch
 
-    from study.cell import bf16_pays, grid_columns
+    from study.cell import grid_columns
+    from study.metrics.judge import bf16_pays
 
     value = recorded(records)
     here = environment.environment()

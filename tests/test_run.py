@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,7 +180,7 @@ def test_fid_weights_are_something_else(storage: Path, capsys: pytest.CaptureFix
 
 def begun(storage: Path) -> Records:
     """A folder that holds the smoke study on kana, begun."""
-    plan = None
+    plan: Any = None
 
     def keep(asked: object, *_: object) -> int:
         nonlocal plan
@@ -191,7 +192,7 @@ def begun(storage: Path) -> Records:
         main([NAME, "--data", "kana", "--scale", "smoke", "--dry-run"])
     records = Records(storage / NAME)
     more = {"data_source": "data: kana, rendered", "digest": "0" * 16, "scale": "smoke"}
-    definition = plan.definition() | more  # type: ignore[attr-defined]
+    definition = plan.definition() | more
     write_json(records.folder / "study.json", {"definition": definition, "runs": []})
     return records
 

@@ -68,9 +68,9 @@ def train(
     network.train()
     for rows in draws[: steps * recipe.batch].reshape(steps, recipe.batch):
         target = torch.from_numpy(y[rows]).to(device)
-        images_ = normalise(torch.from_numpy(x[rows]).to(device))
+        shown = normalise(torch.from_numpy(x[rows]).to(device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):  # anew: it keeps weights
-            logits = network(images_)
+            logits = network(shown)
         loss = class_loss(logits.float(), target)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -83,9 +83,9 @@ class Judges:
     def logits(self, x: Images) -> NDArray[np.float32]:
         """Label logits [N, classes] of uint8 NCHW images.
 
-        A `SceneNetwork`'s are computed in bfloat16 where the processor has it.
+        A `SceneNetwork`'s are computed in bfloat16 where that pays; what costs seconds is not.
         """
-        bf16 = _bf16(self.device, self.labels)
+        bf16 = self.labels > 1 and bf16_pays(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             return np.asarray(self._batched(self.label, x).numpy(), dtype=np.float32)
 
@@ -167,7 +167,7 @@ def train_judges(
     with tqdm(total=total, desc="judges", unit="image", disable=None, leave=False) as bar:
         with repeatable(device, 2 * seed):
             label = label_network(shape, classes, labels).to(device)
-            bf16 = _bf16(torch.device(device), labels)
+            bf16 = labels > 1 and bf16_pays(torch.device(device))
             draws = recipe.label_images, recipe.label_lr
             train(label, x, y, recipe, *draws, 2 * seed, bf16=bf16, bar=bar)
         with repeatable(device, 2 * seed + 1):
@@ -199,9 +199,11 @@ def native_bf16() -> bool:
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
-def _bf16(device: torch.device, labels: int) -> bool:
-    """bfloat16 for a `SceneNetwork` where it is native; what costs seconds stays as it is."""
-    return labels > 1 and (device.type == "cuda" or native_bf16())
+def bf16_pays(device: torch.device) -> bool:
+    """Whether the processor computes bfloat16 natively: elsewhere it is emulated, and slow."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return native_bf16()
 
 
 def write_judges(path: Path, judges: Judges) -> None:
