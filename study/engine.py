@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import os
@@ -12,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from unittest import mock
 
 # Before Ray is imported. The trials write their own records, in absolute paths; Tune's own result
 # files cost most of its throughput.
@@ -28,6 +30,7 @@ os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 import psutil
 import ray
 from ray import tune
+from ray._private import services
 
 from study.cell import Shared
 from study.plan import Plan, Resources, is_finished
@@ -196,16 +199,21 @@ def _runs(process: psutil.Process) -> bool:
 def start_ray(cpus: int) -> None:
     """A local Ray, with token authentication as Ray has it by default, no dashboard, no noise.
 
+    Its processes get a group of their own: timeout(1), systemd and batch systems signal the whole
+    group, and a raylet that hears SIGTERM itself takes cells and driver with it.
+
     Args:
         cpus: what its trials take together: Ray's own count may differ from ours.
     """
     if not ray.is_initialized():
         handler = signal.getsignal(signal.SIGTERM)
-        ray.init(
-            address="local",  # whatever else runs on this machine
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        popen = functools.partial(services.ConsolePopen, process_group=0)
+        with mock.patch.object(services, "ConsolePopen", popen):  # Ray has no option for it
+            ray.init(
+                address="local",  # whatever else runs on this machine
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
         signal.signal(signal.SIGTERM, handler)  # Ray puts its own in its place
