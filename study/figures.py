@@ -1,4 +1,4 @@
-"""The report's pictures: curves as SVG, sample grids as PNG, each as a data URI."""
+"""The report's curves: SVG, each as a data URI."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,10 +37,6 @@ SHARES = {
 }
 AMOUNTS = {"variance_ratio"}  # shown from zero
 MOST_PANELS_ACROSS = 4
-MOST_COLUMNS = 10  # classes shown of a sample grid
-GRID_ROWS = 8  # images per class in a recorded grid
-SHOWN_ROWS = 5
-WIDEST = 300  # pixels of a sample grid in the page
 
 
 def band(ticks: pd.DataFrame, column: str, log: bool) -> pd.DataFrame:
@@ -142,40 +137,6 @@ def style(i: int) -> tuple[str, str]:
     return COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
 
 
-def sample_grid(path: Path) -> tuple[str, list[int]] | None:
-    """A recorded grid at page size, and which of its columns (classes) are kept.
-
-    A grid of more than ten columns is thinned, not squeezed: characters must stay readable.
-    None where the file is not an image.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            grid = image.convert("RGB")
-    except OSError:
-        return None
-    columns: list[int] = []
-    tile, rest = divmod(grid.height - 1, GRID_ROWS)  # each image has a border of one pixel
-    if not rest and tile > 1 and (grid.width - 1) % tile == 0:
-        n = (grid.width - 1) // tile
-        kept = min(n, MOST_COLUMNS)
-        columns = [round(i * (n - 1) / max(kept - 1, 1)) for i in range(kept)]
-        thin = Image.new("RGB", (kept * tile + 1, SHOWN_ROWS * tile + 1), "white")
-        for i, column in enumerate(columns):
-            box = (column * tile, 0, (column + 1) * tile + 1, SHOWN_ROWS * tile + 1)
-            thin.paste(grid.crop(box), (i * tile, 0))
-        grid = thin
-    if grid.width > WIDEST:
-        height = round(grid.height * WIDEST / grid.width)
-        grid = grid.resize((WIDEST, max(1, height)), Image.Resampling.LANCZOS)
-    red, green, blue = grid.split()
-    plain = red if red.tobytes() == green.tobytes() == blue.tobytes() else grid
-    buffer = io.BytesIO()
-    plain.save(buffer, "PNG", optimize=True)
-    return _uri("image/png", buffer.getvalue()), columns
-
-
 def _curve(
     ax: Axes, ticks: pd.DataFrame, column: str, colour: str, dash: str, label: str, log: bool
 ) -> None:
@@ -243,8 +204,9 @@ def _svg(figure: Figure) -> str:
     # Fixed salt and no date: the same records give the same bytes.
     with matplotlib.rc_context({"svg.hashsalt": "study"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return _uri("image/svg+xml", buffer.getvalue())
+    return data_uri("image/svg+xml", buffer.getvalue())
 
 
-def _uri(kind: str, content: bytes) -> str:
+def data_uri(kind: str, content: bytes) -> str:
+    """Content for a page that loads nothing."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

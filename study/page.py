@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from study import figures
+from study import figures, samples
 from study.findings import Judged, collapse_kimg
 from study.frames import FLAGS, Frames, natural
 from study.importances import importances
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from search_spaces.core import Claim, Group
 
 CLASS_LOSSES = ("class_loss/real", "class_loss/fake", "class_loss_ratio")
-GRID_TICKS = 4  # sample grids per condition and configuration
 PLOT_WIDTH, PLOT_MARGIN = 150, 12  # of a claim's interval, in pixels
 SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?", "not run": "–"}
 WHEN = {"start": "before training", "early": "first tick", "best": "best tick", "last": "last tick"}
@@ -51,7 +50,7 @@ def render(records: Records, frames: Frames, judged: list[Judged]) -> str:
         signs=SIGNS,
         objective=frames.objective,
         figures=_figures(frames, shown, judged),
-        samples={config: _samples(records, frames, ticks) for config, ticks in shown.items()},
+        samples={config: samples.rows(records, frames, ticks) for config, ticks in shown.items()},
         one_configuration=definition.get("space") and "best" not in shown,
         classes=definition.get("classes", []),
         cells=_cells(frames),
@@ -185,46 +184,6 @@ def _figures(
         "others": figures.curves(by_config, others, conditions),
         "other_names": others,
     }
-
-
-def _samples(records: Records, frames: Frames, ticks: pd.DataFrame) -> list[dict[str, Any]]:
-    """Per condition the sample grids of its first seed at a few moments."""
-    definition = frames.study["definition"]
-    classes = definition.get("columns") or definition.get("classes", [])
-    rows = []
-    for condition in sorted(set(ticks["condition"]), key=natural):
-        mine = ticks[ticks["condition"].eq(condition)].sort_values("seed", kind="stable")
-        for cell_id in dict.fromkeys(mine["id"]):
-            paths = sorted((records.cell_folder(cell_id) / "samples").glob("*.png"))
-            if paths:
-                seed = mine[mine["id"].eq(cell_id)]["seed"].iloc[0]
-                found = [_grid(path, records.folder) for path in _spread(paths)]
-                grids = [grid for grid in found if grid]
-                kept = grids[0]["columns"] if grids else []
-                count = records.cell(cell_id)["condition"].get("classes", len(classes))
-                # A G without labels has columns too: then they are no classes.
-                names = [classes[c] for c in kept] if kept and kept[-1] + 1 == count else []
-                row = {"condition": condition, "seed": seed, "id": cell_id}
-                rows.append(row | {"grids": grids, "names": names})
-                break
-    return rows
-
-
-def _spread(paths: list[Path]) -> list[Path]:
-    """A few moments evenly spread, the last among them; noise before training only if room."""
-    trained = [path for path in paths if path.stem.isdigit() and int(path.stem)] or paths
-    if len(trained) < GRID_TICKS:
-        return paths[-GRID_TICKS:]
-    last = len(trained) - 1
-    return [trained[round(i * last / (GRID_TICKS - 1))] for i in range(GRID_TICKS)]
-
-
-def _grid(path: Path, folder: Path) -> dict[str, Any] | None:
-    found = figures.sample_grid(path)
-    if found is None:
-        return None
-    kimg = int(path.stem) if path.stem.isdigit() else path.stem
-    return {"kimg": kimg, "uri": found[0], "columns": found[1], "file": path.relative_to(folder)}
 
 
 def _cells(frames: Frames) -> list[dict[str, Any]]:

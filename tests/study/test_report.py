@@ -6,6 +6,7 @@ or a traceback where a study is young or odd.
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -21,8 +22,9 @@ import optuna.importance  # noqa: F401
 import pandas as pd
 import pytest
 import synthetic
+from PIL import Image
 
-from study import figures, report
+from study import figures, report, samples
 from study.findings import claim_from_json, collapse_kimg
 from study.frames import Frames, natural
 from study.importances import importances
@@ -202,7 +204,8 @@ class TestPage:
 
     def test_it_holds_every_figure_and_table(self, made_up: Records, html: str) -> None:
         assert html.count("data:image/svg+xml") == 5  # losses of two configurations, 3 more
-        assert html.count("data:image/png") == 3 * 4 * 2  # conditions x moments x configurations
+        # conditions x moments x configurations, and the columns of 49 classes
+        assert html.count("data:image/png") == 3 * 4 * 2 + 49 * 2
         confirm = made_up.cells()["phase"].eq("confirm").sum()
         assert html.count('<td class="mono">') == confirm
         for text in ("PED-ANOVA", "0123456789abcdef", "abc123", "--scale quick", "torch 2.14"):
@@ -305,7 +308,7 @@ class TestFigures:
 
     def test_a_wide_grid_is_thinned_to_ten_whole_columns(self, made_up: Records) -> None:
         path = made_up.cell_folder("r490") / "samples" / "000100.png"
-        found = figures.sample_grid(path)
+        found = samples.small(path)
         assert found is not None
         uri, columns = found
         assert len(columns) == 10
@@ -314,6 +317,19 @@ class TestFigures:
             base64.b64decode(uri.partition(",")[2])[16:24], dtype=">u4"
         )  # of the PNG's header
         assert (width, height) == (10 * 29 + 1, 5 * 29 + 1)
+
+    def test_every_class_of_a_wide_grid_has_its_column(self, made_up: Records) -> None:
+        path = made_up.cell_folder("r490") / "samples" / "000100.png"
+        found = samples.strips(path)
+        assert len(found) == 49
+        with Image.open(path) as image:
+            grid = image.convert("RGB")
+        for column in (0, 48):
+            with Image.open(io.BytesIO(base64.b64decode(found[column].partition(",")[2]))) as strip:
+                box = (column * 29, 0, column * 29 + 30, 5 * 29 + 1)
+                assert strip.convert("RGB").tobytes() == grid.crop(box).tobytes()
+        narrow = made_up.cell_folder("r50") / "samples" / "000100.png"
+        assert samples.strips(narrow) == []
 
     def test_conditions_are_told_apart(self) -> None:
         assert len({figures.style(i) for i in range(28)}) == 28
