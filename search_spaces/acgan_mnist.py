@@ -121,14 +121,14 @@ STUDY = Study(
             kimg=1, search_kimg=1, tick_kimg=1, trials=0, seeds=2, samples=200, fixed={"f": 4}
         ),
         "quick": Budget(
-            kimg=60,
-            search_kimg=60,
-            tick_kimg=20,
+            kimg=90,
+            search_kimg=90,
+            tick_kimg=30,
             first_tick_kimg=10,
             trials=0,
-            seeds=5,
+            seeds=4,
             samples=1000,
-            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+            fixed={"f": 16, "batch": 32, "lr": 2e-3},  # at f=8 D's first layer has two maps
         ),
         "full": Budget(  # the original's 200 epochs of 60,000 images
             kimg=12_000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.core import IMPORTANCE, Claim, Group
 from study.frames import FLAGS, Frames
-from study.importances import importance_lead
+from study.importances import importance_leads
 from study.stats import Effect, Verdict, effect
 
 if TYPE_CHECKING:
@@ -39,16 +40,28 @@ def claim_from_json(value: Mapping[str, Any]) -> Claim:
 
 def judge(frames: Frames) -> list[Judged]:
     """The study's claims, as stored with the records, each with its verdict."""
-    return [_judge(claim_from_json(value), frames) for value in frames.study.get("claims", [])]
+    claims = [claim_from_json(value) for value in frames.study.get("claims", [])]
+    leads = functools.cache(functools.partial(importance_leads, frames))  # slow, and of all claims
+    return [
+        _lead(claim, leads(claim.of.condition))
+        if claim.metric.startswith(IMPORTANCE)
+        else _judge(claim, frames)
+        for claim in claims
+    ]
+
+
+def _lead(claim: Claim, leads: dict[str, Effect] | str) -> Judged:
+    parameter, condition = claim.metric.removeprefix(IMPORTANCE), claim.of.condition
+    if isinstance(leads, str):
+        return Judged(claim, None, "not run", leads)
+    if (lead := leads.get(parameter)) is None:
+        return Judged(
+            claim, None, "not run", f"{parameter} did not vary in the search of {condition}"
+        )
+    return Judged(claim, lead, lead.verdict(claim.region), "")
 
 
 def _judge(claim: Claim, frames: Frames) -> Judged:
-    if claim.metric.startswith(IMPORTANCE):
-        parameter = claim.metric.removeprefix(IMPORTANCE)
-        lead = importance_lead(frames, claim.of.condition, parameter)
-        if isinstance(lead, str):
-            return Judged(claim, None, "not run", lead)
-        return Judged(claim, lead, lead.verdict(claim.region), "")
     groups = [claim.of] if claim.against is None else [claim.of, claim.against]
     found = [_values(group, claim.metric, frames) for group in groups]
     if lacking := dict.fromkeys(note for values, note in found if not values):

@@ -12,6 +12,12 @@ from study.findings import Judged, judge
 from study.frames import Frames
 from study.records import Records, read_json, write_json
 
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.importances.RESAMPLES", 30)
+
+
 UNIT = {"low": 0.0, "high": 1.0, "log": False, "step": None}
 SPACE = {name: {"name": "FloatDistribution", "attributes": UNIT} for name in "ab"}
 

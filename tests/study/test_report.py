@@ -208,7 +208,7 @@ class TestPage:
         assert html.count("data:image/png") == 3 * 4 * 2 + 49 * 2
         confirm = made_up.cells()["phase"].eq("confirm").sum()
         assert html.count('<td class="mono">') == confirm
-        for text in ("PED-ANOVA", "0123456789abcdef", "abc123", "--scale quick", "torch 2.14"):
+        for text in ("fANOVA", "0123456789abcdef", "abc123", "--scale quick", "torch 2.14"):
             assert text in html
 
     @pytest.mark.usefixtures("html")
