@@ -108,11 +108,11 @@ STUDY = Study(
         "quick": Budget(
             kimg=40,
             search_kimg=40,
-            tick_kimg=8,
+            tick_kimg=10,
             trials=0,
-            seeds=3,
+            seeds=4,
             samples=1000,
-            fixed={"f": 8, "batch": 32, "z_dim": 64, "lr": 2e-3, "stage_kimg": 16.0},
+            fixed={"f": 8, "batch": 32, "z_dim": 64, "lr": 5e-3, "stage_kimg": 16.0},
         ),
         "full": Budget(
             kimg=3_000,
