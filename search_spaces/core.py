@@ -128,8 +128,10 @@ class Claim:
     inside `region`, not supported where it lies outside, else undecided. A difference, a
     threshold and an equivalence are all regions.
 
-    The metric "importance/NAME" is the share of the search parameter NAME in the objective, over
-    the search cells of `of`'s condition, minus the largest other share.
+    The metric is a column of the study's metrics or of a cell's clock: `training_seconds` since its
+    start, `seconds` with what measuring took, `images_per_second` since the last tick.
+    "importance/NAME" is the share of the search parameter NAME in the objective, over the search
+    cells of `of`'s condition, minus the largest other share.
     """
 
     id: str

@@ -175,6 +175,9 @@ class CellRun:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.training += time.monotonic() - start
+        before = self.rows[-1].get("training_seconds") if self.rows else 0.0
+        if before is not None:  # else the cell was begun before there was this column
+            row["training_seconds"] = before + self.training
         if self.loop.seen > self.ticked:
             row["images_per_second"] = (self.loop.seen - self.ticked) / self.training
         return row

@@ -17,6 +17,7 @@ import trainables
 from search_spaces.core import IMPORTANCE, Study, check_plain
 from study import metrics
 from study.plan import Plan
+from study.records import CLOCK
 from study.search import Fixed
 from trainables import data
 from trainables.core.gan import Config
@@ -43,8 +44,8 @@ def check_study(study: Study) -> None:
     if study.fid:
         columns += metrics.load("fid").COLUMNS
     for claim in study.claims:
-        if claim.metric not in columns and not claim.metric.startswith(IMPORTANCE):
-            valid = ", ".join(columns)
+        if claim.metric not in (*columns, *CLOCK) and not claim.metric.startswith(IMPORTANCE):
+            valid = ", ".join([*columns, *CLOCK])
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
 
 
@@ -82,7 +83,7 @@ def check_metrics(study: Study, labels: int = 1) -> None:
         groups = [group for group in (claim.of, claim.against) if group is not None]
         wanted += [(f"claim {claim.id}", claim.metric, group.condition) for group in groups]
     for what, column, name in wanted:
-        if column not in (*columns[name], *fid):
+        if column not in (*columns[name], *fid, *CLOCK):
             raise ValueError(
                 f"{what}: {column} is not measured in condition {name}: "
                 f"choose from {', '.join(columns[name])}"

@@ -11,6 +11,8 @@ from study.plan import Plan, Resources
 from trainables.core.gan import Images
 from trainables.core.loop import Loop
 
+MOMENTS = 4
+
 
 def estimate(plan: Plan, resources: Resources) -> float:
     """Seconds for all cells of the plan, judges and start-up left out."""
@@ -32,7 +34,10 @@ def estimate(plan: Plan, resources: Resources) -> float:
 
 
 def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, float]:
-    """Seconds per image trained and per image sampled, one trial alone."""
+    """Seconds per image trained and per image sampled, one trial alone.
+
+    Steps are timed at four moments of training: networks may grow.
+    """
     variant = trainables.load(plan.variant(condition))
     config = variant.config_type.parse(plan.hyperparameters(condition))
     classes = plan.conditions[condition].get("classes", plan.classes)
@@ -42,10 +47,14 @@ def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, flo
     x = torch.zeros(n, plan.channels, *plan.size, dtype=torch.uint8, device=device)
     loop = Loop(gan, x, gan.random_labels(n), 0)
     gan.pretrain_images = lambda: 0  # type: ignore[method-assign]
-    loop.run(config.batch)
-    start = time.monotonic()
-    loop.run(4 * config.batch)
-    trained = (time.monotonic() - start) / (3 * config.batch)
+    seconds = 0.0
+    for moment in range(MOMENTS):
+        loop.seen = round((moment + 0.5) / MOMENTS * plan.budget.kimg * 1000)
+        loop.run(loop.seen + config.batch)
+        start = time.monotonic()
+        loop.run(loop.seen + config.batch)
+        seconds += time.monotonic() - start
+    trained = seconds / (MOMENTS * config.batch)
     start = time.monotonic()
     y = gan.random_labels(100)
     gan.sample(y if gan.conditional else None, 100, torch.Generator().manual_seed(0))

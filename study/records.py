@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-CLOCK = ("seconds", "images_per_second")  # of a row: what two runs of one cell do not share
+# Of a row: what two runs of one cell do not share. `seconds` and `training_seconds` are from the
+# cell's start on, the former with what measuring took.
+CLOCK = ("seconds", "training_seconds", "images_per_second")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

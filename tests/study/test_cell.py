@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,24 @@ class TestContinuing:
         assert again.rows == rows
         assert again.seconds == pytest.approx(rows[-1]["seconds"])
 
+    def test_continued_cell_forgets_how_long_it_trained(
+        self, shared: Shared, judges: Judges, plan: Plan
+    ) -> None:
+        """A claim on seconds would favour cells that were interrupted."""
+        run = begin(cell_of(plan), shared, judges)
+        for _ in range(3):
+            before = run.advance()["training_seconds"]
+        again = begin(cell_of(plan), shared, judges)
+        assert before < again.advance()["training_seconds"] < before + 9
+
+    def test_cell_of_an_older_version_gets_half_of_its_time(
+        self, shared: Shared, judges: Judges, plan: Plan
+    ) -> None:
+        run = begin(cell_of(plan), shared, judges)
+        run.advance()
+        del run.rows[0]["training_seconds"]
+        assert "training_seconds" not in run.advance()
+
     def test_checkpoints_fill_the_disk(self, shared: Shared, judges: Judges, plan: Plan) -> None:
         run = begin(cell_of(plan), shared, judges)
         to_end(run)
@@ -318,6 +337,9 @@ class TestRecorded:
         assert all(isinstance(v, float | int) for row in rows for v in row.values())
         seconds = [row["seconds"] for row in rows]
         assert seconds == sorted(seconds)
+        training = [row["training_seconds"] for row in rows]
+        assert all(later - before > 1e-3 for before, later in itertools.pairwise(training))
+        assert all(0 <= a < b for a, b in zip(training, seconds, strict=True)), "measuring counts"
         json.dumps(rows, allow_nan=False)
 
     def test_slow_metric_is_measured_at_each_tick(

@@ -1,5 +1,6 @@
 """Adversarial losses on logits, as pure functions. N logits in, a scalar out."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -68,3 +69,14 @@ def r1(logits: Tensor, x: Tensor) -> Tensor:
     """
     (grad,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return grad.flatten(1).square().sum(dim=1).mean() / 2
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    """E (||d D(x) / d x|| - 1)^2 at points x, each at random between a real image and a fake
+    (WGAN-GP; Gulrajani 2017, eq. 3). real, fake [N, ...]; `critic` maps them to values [N].
+    """
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    x = real.lerp(fake, share).requires_grad_()
+    (grad,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    penalty: Tensor = (grad.flatten(1).norm(dim=1) - 1).square().mean()
+    return penalty

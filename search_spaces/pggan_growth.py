@@ -1,0 +1,127 @@
+"""PGGAN in small: does a GAN that grows reach as far in less time? (claim E9)
+
+Karras, Aila, Laine, Lehtinen 2018 (arXiv:1710.10196): growth 7 -> 14 -> 28 pixels, against the same
+networks at full size from the first image on, after as many images; and growth without its fade-in,
+or without D's minibatch standard deviation. Quality is by FCD and by the paper's own measures,
+sliced Wasserstein distance and MS-SSIM; seconds are those of training, measuring left out.
+
+Each size has as many images as each fade, as in the authors' schedule: five equal parts.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from search_spaces.core import Budget, Claim, Group, Study
+
+GROWN, WHOLE = Group("grown"), Group("not grown")
+ABRUPT, NO_STDDEV = Group("no fade-in"), Group("no minibatch stddev")
+NOT_WORSE = (0.0, 1.1)  # a ratio
+
+STUDY = Study(
+    title="PGGAN in small: growth in quality and in seconds, minibatch stddev",
+    variant="pggan",
+    data="mnist",
+    standin="kana_digits",
+    conditions={
+        "grown": {},
+        "not grown": {"grow": False},
+        "no fade-in": {"fade": 0.0},
+        "no minibatch stddev": {"minibatch_stddev": False},
+    },
+    reference={},
+    space=None,
+    metrics=("fcd", "prdc", "swd", "ms_ssim_pooled"),
+    claims=(
+        Claim(
+            id="E9-fcd",
+            text="growth costs no quality: FCD after as many images is at most a tenth higher",
+            metric="fcd",
+            of=GROWN,
+            against=WHOLE,
+            region=NOT_WORSE,
+            log=True,
+        ),
+        Claim(
+            id="E9-swd",
+            text="nor is the sliced Wasserstein distance more than a tenth higher",
+            metric="swd",
+            of=GROWN,
+            against=WHOLE,
+            region=NOT_WORSE,
+            log=True,
+        ),
+        Claim(
+            id="E9-seconds",
+            text="growth is faster: without it as many images take 1.3 times the seconds or more",
+            metric="training_seconds",
+            of=WHOLE,
+            against=GROWN,
+            region=(1.3, inf),
+            log=True,
+        ),
+        Claim(
+            id="E9-stable",
+            text="growth is more stable: FCD never rises as far above its lowest value so far",
+            metric="fcd",
+            of=Group("grown", at="setback"),
+            against=Group("not grown", at="setback"),
+            region=(0.0, 1.0),
+            log=True,
+        ),
+        Claim(
+            id="E9-fade",
+            text="fade-in helps: FCD is higher where layers come at once",
+            metric="fcd",
+            of=ABRUPT,
+            against=GROWN,
+            region=(1.0, inf),
+            log=True,
+        ),
+        Claim(
+            id="E9-stddev",
+            text="minibatch stddev brings variety: recall is higher than without",
+            metric="recall",
+            of=GROWN,
+            against=NO_STDDEV,
+            region=(0.0, inf),
+        ),
+        Claim(
+            id="E9-alike",
+            text="without minibatch stddev images are more alike: MS-SSIM is higher",
+            metric="ms_ssim",
+            of=NO_STDDEV,
+            against=GROWN,
+            region=(0.0, inf),
+        ),
+    ),
+    scales={
+        "smoke": Budget(
+            kimg=1,
+            search_kimg=1,
+            tick_kimg=1,
+            trials=0,
+            seeds=2,
+            samples=100,
+            fixed={"f": 2, "z_dim": 16, "stage_kimg": 0.4},
+        ),
+        "quick": Budget(
+            kimg=40,
+            search_kimg=40,
+            tick_kimg=10,
+            trials=0,
+            seeds=4,
+            samples=1000,
+            fixed={"f": 8, "batch": 32, "z_dim": 64, "lr": 5e-3, "stage_kimg": 16.0},
+        ),
+        "full": Budget(
+            kimg=3_000,
+            search_kimg=3_000,
+            tick_kimg=250,
+            trials=0,
+            seeds=5,
+            samples=10_000,
+            fixed={"f": 128},
+        ),
+    },
+)

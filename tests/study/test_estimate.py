@@ -1,0 +1,30 @@
+"""How long a study takes, before it starts."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+
+from study.estimate import estimate
+from study.plan import Resources
+from trainables.pggan import Pggan
+
+
+def test_growing_networks_pass_for_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timed in their first steps alone, they would seem several times as fast as they are."""
+    levels: list[float] = []
+    step = Pggan.step
+    monkeypatch.setattr(
+        Pggan, "step", lambda self, x, y: (levels.append(self.level), step(self, x, y))[1]
+    )
+    study = tiny.study(
+        variant="pggan",
+        conditions={"grown": {"stage_kimg": 1.2, "fade": 0.5}},
+        reference={},
+        space=None,
+        metrics=("fcd",),
+        claims=(),
+    )
+    budget = tiny.budget(trials=0)  # 3 kimg
+    assert estimate(tiny.plan(study, budget), Resources(cpus=1, gpus=0, concurrent=1)) > 0
+    assert set(levels) >= {0, 2}

@@ -1,0 +1,132 @@
+"""PGGAN (Karras, Aila, Laine, Lehtinen 2018, arXiv:1710.10196): G and D grow as they train.
+
+Both start at the smallest size and take in, one after another, layers for twice the size; those
+not yet in use are not trained. 28x28 images begin as 7x7, 32x32 as 4x4: see core/layers_grow.py.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from trainables.core import losses
+from trainables.core.gan import Batch, Config, Fraction, Gan, Player, Positive, Terms
+from trainables.core.layers_grow import (
+    GROUP,
+    SMALLEST,
+    GrowingDiscriminator,
+    GrowingGenerator,
+    faded,
+    growth,
+    half,
+    twice,
+)
+
+Switch = Annotated[bool, Field(strict=True)]
+Weight = Annotated[float, Field(ge=0, strict=True)]
+
+
+class PgganConfig(Config, frozen=True):
+    """The defaults are those of the authors' code, but for the width, which is 512 there."""
+
+    batch: Annotated[int, Field(ge=2, le=65536, strict=True)] = 16
+    z_dim: Annotated[int, Field(ge=1, le=65536, strict=True)] = 512
+    lr: Positive = 1e-3
+    beta1: Fraction = 0.0
+    beta2: Fraction = 0.99
+    grow: Switch = True  # else all layers are in use from the start
+    stage_kimg: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 1200.0  # of each size
+    fade: Fraction = 0.5  # the last so much of it fades in the next size; 0: that comes at once
+    minibatch_stddev: Switch = True  # D sees how much the images of a batch differ
+    gp: Weight = 10.0  # of the gradient penalty
+    drift: Weight = 0.001  # of D's squared output on real images, which else drifts away
+
+    @model_validator(mode="after")
+    def _in_groups(self) -> Self:
+        if self.minibatch_stddev and self.batch % GROUP:
+            raise ValueError(f"batch={self.batch}: minibatch_stddev needs a multiple of {GROUP}")
+        return self
+
+
+class Pggan(Gan):
+    """WGAN-GP on images of a size that grows with the images seen."""
+
+    config_type = PgganConfig
+    config: PgganConfig
+    conditional: ClassVar[bool] = False
+
+    def build(self) -> dict[str, Player]:
+        c, look = self.config, self.images
+        sizes = growth(look.size)
+        if c.grow and len(sizes) == 1:
+            raise ValueError(f"grow=True: {look.size} has no half of {SMALLEST} pixels or more")
+        self.top = len(sizes) - 1
+        self.level = 0.0 if c.grow else float(self.top)
+        self.G = GrowingGenerator(c.z_dim, c.f, sizes, look.channels)
+        self.D = GrowingDiscriminator(look.channels, c.f, sizes, c.minibatch_stddev)
+        for network in (self.G, self.D):
+            network.to(memory_format=torch.channels_last)  # in bf16 a third faster
+        weights = {"gradient_penalty": c.gp, "drift": c.drift}
+        return {
+            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, weights),
+            "g": Player([self.G], self.losses_g, c.lr),
+        }
+
+    def on_images(self, seen: int) -> None:
+        """New layers find optimizers without a memory, as in the authors' code, and an average that
+        begins anew: else it would hold their first weights for as long as training at a size."""
+        c = self.config
+        if not c.grow:
+            return
+        sizes, part = divmod(seen / 1000 / c.stage_kimg, 1)
+        fade = max(0.0, part - (1 - c.fade)) / c.fade if c.fade else 0.0
+        level = min(float(self.top), sizes + fade)
+        if math.ceil(level) > math.ceil(self.level):
+            self.updates = 0
+            for optimizer in self.optimizers.values():
+                optimizer.state.clear()
+        self.level = level
+
+    def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
+        """Images of the full size, however far G has grown."""
+        return F.interpolate(G(z, self.level), self.images.size)  # nearest
+
+    def draw(self, x: Tensor, y: Tensor) -> Batch:
+        """Real and generated images of the newest size, real ones faded in alike."""
+        newest, alpha = faded(self.level)
+        x = F.avg_pool2d(x, 2 ** (self.top - newest))
+        if alpha < 1:
+            x = twice(half(x)).lerp(x, alpha)
+        return Batch(x, y, y, self.G(self.noise(len(x)), self.level))
+
+    def critic(self, x: Tensor) -> Tensor:
+        out: Tensor = self.D(x, self.level)
+        return out
+
+    def losses_d(self, b: Batch) -> Terms:
+        fake = b.fake.detach()
+        on_real, on_fake = self.critic(torch.cat([b.x, fake])).chunk(2)
+        return {
+            "adversarial_real": -on_real.mean(),
+            "adversarial_fake": on_fake.mean(),
+            "gradient_penalty": losses.gradient_penalty(self.critic, b.x, fake),
+            "drift": on_real.square().mean(),
+        }
+
+    def losses_g(self, b: Batch) -> Terms:
+        return {"adversarial": -self.critic(b.fake).mean()}
+
+    def checkpoint(self) -> dict[str, Any]:
+        return super().checkpoint() | {"level": self.level}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self.level = state["level"]
+
+
+VARIANT = Pggan
