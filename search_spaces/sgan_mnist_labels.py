@@ -29,7 +29,7 @@ def space(trial: optuna.Trial) -> dict[str, Any]:
     return {
         "lr": trial.suggest_float("lr", 2e-4, 4e-3, log=True),
         "d_norm": trial.suggest_categorical("d_norm", ["none", "bn"]),
-        "d_dropout": trial.suggest_categorical("d_dropout", [0.0, 0.25]),
+        "d_noise": trial.suggest_float("d_noise", 0.0, 0.6),
         "unlabelled": trial.suggest_float("unlabelled", 0.3, 3.0, log=True),
     }
 
@@ -59,7 +59,7 @@ STUDY = Study(
         for player, switch in PLAYERS.items()
     }
     | {"feature matching, 100 labels": {**MATCHING, "labels": 100}},
-    reference={"lr": 3e-4, "d_norm": "none", "d_dropout": 0.0, "unlabelled": 1.0},
+    reference={"lr": 3e-4, "d_norm": "none", "d_noise": 0.0, "unlabelled": 1.0},
     space=space,
     metrics=("test_error", "fcd"),
     objective="validation_error",
@@ -117,7 +117,7 @@ STUDY = Study(
             trials=3,
             seeds=3,
             samples=500,
-            fixed={"f": 8, "batch": 32, "lr": 1e-3},
+            fixed={"f": 16, "batch": 32, "lr": 2e-3},
         ),
         "full": Budget(  # ten epochs, for which the write-up of feature matching gives 95 %
             kimg=600,

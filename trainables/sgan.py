@@ -16,17 +16,19 @@ from trainables.core import losses
 from trainables.core.gan import Batch, Config, Fraction, Gan, Player, Positive, Terms, to_float
 from trainables.core.layers import Discriminator, Generator
 
+NotNegative = Annotated[float, Field(ge=0, strict=True)]
 SUBSET_SEED = 40_000_003  # apart from the seeds of the loop's epochs
 
 
 class SganConfig(Config, frozen=True):
     labels: Positive = 0.5  # so many training images are labelled, or that share of them
     generator_loss: Literal["class", "feature_matching"] = "class"
-    unlabelled: Annotated[float, Field(ge=0, strict=True)] = 1.0  # weight of real against fake in D
+    unlabelled: NotNegative = 1.0  # weight of real against fake in D
     # The control: D is trained on the labelled images alone, by the same steps, and G not at all.
     supervised_only: Annotated[bool, Field(strict=True)] = False
     d_norm: Literal["bn", "sn", "none"] = "none"
     d_dropout: Fraction = 0.0  # rate of whole channels after each convolution of D
+    d_noise: NotNegative = 0.0  # sd of the Gaussian noise on whatever D reads in training
 
     @field_validator("labels")
     @classmethod
@@ -109,25 +111,34 @@ class Sgan(Gan):
         fake = x if self.config.supervised_only else self.generate(self.G, self.noise(len(x)), None)
         return SganBatch(x, y, y, fake, to_float(self.labelled_x[rows]), self.labelled_y[rows])
 
+    def noisy(self, x: Tensor) -> Tensor:
+        """Images as D reads them in training."""
+        return x + self.config.d_noise * torch.randn_like(x) if self.config.d_noise else x
+
+    def read(self, x: Tensor) -> Tensor:
+        """D's class logits [N, K] of images x in training."""
+        out: Tensor = self.D(self.noisy(x))
+        return out
+
     def losses_d(self, b: SganBatch) -> Terms:
-        terms = {"class_real": F.cross_entropy(self.D(b.labelled_x), b.labelled_y)}
+        terms = {"class_real": F.cross_entropy(self.read(b.labelled_x), b.labelled_y)}
         if self.config.supervised_only:
             return terms
         return terms | {
-            "adversarial_real": losses.bce(realness(self.D(b.x)), 1.0),
-            "adversarial_fake": losses.bce(realness(self.D(b.fake.detach())), 0.0),
+            "adversarial_real": losses.bce(realness(self.read(b.x)), 1.0),
+            "adversarial_fake": losses.bce(realness(self.read(b.fake.detach())), 0.0),
         }
 
     def losses_g(self, b: SganBatch) -> Terms:
         """-log p(real) of the fakes (Odena), or the distance between means of D's features of real
         images and of fakes (Salimans, sec. 3.1)."""
         if self.config.generator_loss == "class":
-            return {"adversarial": losses.g_fake("non_saturating", realness(self.D(b.fake)))}
-        real, fake = (self.D.features(x).float().mean(0) for x in (b.x, b.fake))
+            return {"adversarial": losses.g_fake("non_saturating", realness(self.read(b.fake)))}
+        real, fake = (self.D.features(self.noisy(x)).float().mean(0) for x in (b.x, b.fake))
         return {"feature_matching": (real - fake).square().sum()}
 
     def classify(self, x: Tensor) -> Tensor:
-        self.D.eval()  # no dropout
+        self.D.eval()  # no dropout; nor is there noise
         with self.autocast():
             logits: Tensor = self.D(x)
         self.D.train()

@@ -69,6 +69,17 @@ class TestLosses:
         assert torch.equal(steps[0], steps[1])
         assert not torch.equal(steps[0], steps[2])
 
+    @pytest.mark.parametrize("loss", ["class", "feature_matching"])
+    def test_noise_is_missing_or_in_what_is_measured(self, loss: str) -> None:
+        gan: Any = make(d_noise=0.5, generator_loss=loss).gan
+        b = gan.draw(torch.rand(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64))
+        assert float((gan.noisy(b.x) - b.x).std()) == pytest.approx(0.5, rel=0.2)
+        assert float((gan.noisy(b.x) - b.x).mean()) == pytest.approx(0, abs=0.1)
+        for losses in (gan.losses_d, gan.losses_g):
+            for (name, first), again in zip(losses(b).items(), losses(b).values(), strict=True):
+                assert first != again, name
+        assert torch.equal(gan.classify(b.x), gan.classify(b.x))
+
     def test_features_are_not_matched(self) -> None:
         gan: Any = make(generator_loss="feature_matching", lr=1e-2).gan
         b = gan.draw(torch.rand(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64))
