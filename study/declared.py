@@ -99,7 +99,7 @@ def check_labels(plan: Plan, condition: str, config: Config) -> None:
     if plan.labels == 1:
         return
     variant = trainables.load(plan.variant(condition))
-    if variant.conditional and not variant.multilabel:
+    if (variant.conditional or variant.classifies) and not variant.multilabel:
         raise ValueError(f"{plan.data} has several labels per image: {condition} takes one")
     if config.balanced:
         raise ValueError(f"balanced=True: {plan.data} has several labels per image")

@@ -153,13 +153,14 @@ def load_data(name: str, data_dir: Path | None, storage: Path) -> Dataset:
         raise BadInputError(str(error)) from None
 
 
-def check_batches(plan: Plan, dataset: Dataset) -> None:
-    """Refuse a batch larger than what a condition has to train on."""
+def check_images(plan: Plan, dataset: Dataset) -> None:
+    """Refuse hyperparameters that the training images of a condition are too few for."""
     for name in plan.conditions:
         config = trainables.load(plan.variant(name)).config_type.parse(plan.hyperparameters(name))
-        images = len(dataset.keep(plan.class_counts(name)[0]).train.y)
-        if config.batch > images:
-            raise BadInputError(f"batch={config.batch}: {name} has {images} images of {plan.data}")
+        try:
+            config.check_images(len(dataset.keep(plan.class_counts(name)[0]).train.y))
+        except ValueError as error:
+            raise BadInputError(f"{name} on {plan.data}: {error}") from None
 
 
 def lock(folder: Path) -> StudyLock:

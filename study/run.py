@@ -258,7 +258,7 @@ def execute(
             from study.sharing import make_shared
 
             dataset = prepare.load_data(plan.data, args.data_dir, args.storage)
-            prepare.check_batches(plan, dataset)
+            prepare.check_images(plan, dataset)
             if not began:
                 stack.enter_context(prepare.lock(records.folder))
             bf16 = prepare.write_study(records, plan, dataset, resources, data_line, scale, command)

@@ -159,7 +159,9 @@ def test_batch_is_larger_than_the_condition(
     path = npz(storage.parent / "own.npz")
     with pytest.raises(SystemExit, match="2"):
         main([NAME, "--data", str(path), "--set", "batch=81", "--only", "classes=5"])
-    assert "batch=81: classes=5 has 80 images of" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "classes=5 on " in error
+    assert "batch=81 is more than the 80 images" in error
     assert not storage.exists()
 
 

@@ -13,6 +13,7 @@ and, where it wants to,
 ```
 WHEN = "end"                      # it is slow: at the end of confirm cells only
 REAL = {"recall": "recall_real"}  # measured once of real images too, as the column named here
+HELD_OUT = 10_000                 # held-out real images in `Reference.x`, at most; else 1,024
 ```
 """
 

@@ -27,7 +27,7 @@ RESOLUTION = 1e-12  # a mean cross-entropy below it is rounding error, and no di
 def measure(view: View) -> dict[str, float]:
     reference = view.reference
     n = len(reference.x)  # as many fakes as real images
-    real, fake = _logits(view, reference.x), _logits(view, view.fakes[:n])
+    real, fake = class_logits(view, reference.x), class_logits(view, view.fakes[:n])
     real_y, fake_y = reference.y[: len(real)], view.y[: len(fake)]
     losses = [float(class_loss(real, real_y)), float(class_loss(fake, fake_y))]
     hits = accuracy(fake.numpy(), fake_y.numpy())
@@ -42,7 +42,7 @@ def measure(view: View) -> dict[str, float]:
 
 
 @torch.no_grad()
-def _logits(view: View, x: Tensor) -> Tensor:
+def class_logits(view: View, x: Tensor) -> Tensor:
     """Of D's class head, float64 [n, K], for the first n images of x.
 
     Every batch is all real or all fake and of the training batch's size, as D's BatchNorm saw

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REAL = 10_000  # real images behind the mean and covariance, at most
 PER_CLASS = 100  # real images behind each class's mean and variances, at most
 READ = 5_000  # real test images that the label judge reads, at most
-HELD_OUT = 1_024  # real test images kept for the discriminator's class loss, at most
+HELD_OUT = 1_024  # real test images kept for what D does on them, unless a metric wants more
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ class Reference:
                 for label in range(classes)
             ]
         rows = rng.permutation(len(test.y))
-        read, held_out = rows[:READ], rows[:HELD_OUT]
+        most = max([HELD_OUT, *(getattr(metrics.load(name), "HELD_OUT", 0) for name in wanted)])
+        read, held_out = rows[:READ], rows[:most]
         marginal = counts / len(train.y)
         own: dict[str, Any]
         if many:

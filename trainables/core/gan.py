@@ -34,6 +34,15 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     ema: Fraction = 0.999  # decay of the averaged G that is evaluated
     balanced: bool = False  # draw real images so that every class is equally likely; one label each
 
+    def check_images(self, images: int) -> None:
+        """Refuse what so many training images cannot serve.
+
+        Raises:
+            ValueError: fewer images than one batch.
+        """
+        if self.batch > images:
+            raise ValueError(f"batch={self.batch} is more than the {images} images")
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Config:
         """Typed hyperparameters from plain values.
@@ -92,7 +101,8 @@ class Gan(nn.Module, ABC):
     """Networks, the players who train them, and one step of their game.
 
     A variant says who plays (`build`) and what a step works on (`draw`). Everything else has a
-    default: `step` lets the players take turns; `on_images` (growth) and `pretrain` do nothing.
+    default: `step` lets the players take turns; `on_data`, `on_images` (growth) and `pretrain` do
+    nothing.
     Evaluation uses `sample`, and `classify` where `classifies` is True.
     """
 
@@ -133,6 +143,11 @@ class Gan(nn.Module, ABC):
     @abstractmethod
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
         """z [N, z_dim], labels y -> images [N, C, H, W] in [-1, 1]."""
+
+    def on_data(self, x: Tensor, y: Tensor, seed: int) -> None:
+        """Called once, before the first step and before a checkpoint is restored, with all training
+        images x uint8 [N, C, H, W] and their labels y [N, ...], on the device, and the trial's
+        seed. What is chosen here must depend on these alone, not on torch's own RNG."""
 
     def on_images(self, seen: int) -> None:
         """Called before each step with the number of images seen so far."""
@@ -244,8 +259,11 @@ class Gan(nn.Module, ABC):
     def gradient_norms(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Terms:
         """Per loss term of G: mean over the batch of ||d term / d image||_2 at G's output, each
         image's own term (the batch mean's gradient times N). All networks in eval mode: a forward
-        pass in training mode moves spectral norm's vectors. Terms of G's weights alone have none.
+        pass in training mode moves spectral norm's vectors. Terms of G's weights alone have none,
+        and there are no terms where nobody trains G.
         """
+        if "g" not in self.players:
+            return {}
         seed = int(torch.randint(2**31, (), generator=rng))
         devices = [self.device] if self.device.type == "cuda" else []
         self.unfreeze("g")

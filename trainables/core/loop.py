@@ -32,12 +32,13 @@ class Loop:
         """x uint8 [N, C, H, W] and labels y [N, ...], both on the GAN's device.
 
         Raises:
-            ValueError: fewer images than one batch, or balanced draws of images of several labels.
+            ValueError: too few images for the hyperparameters, or balanced draws of images of
+                several labels.
         """
         if gan.config.balanced and y.ndim > 1:
             raise ValueError("balanced=True: images have several labels")
-        if len(x) < gan.config.batch:
-            raise ValueError(f"batch={gan.config.batch} is more than the {len(x)} images")
+        gan.config.check_images(len(x))
+        gan.on_data(x, y, seed)
         self.gan, self.x, self.y, self.seed = gan, x, y, seed
         self.seen, self.pretrained, self.batches = 0, 0, 0  # images, images, batches drawn
         # Of the loss terms since the last `run` that came to its end: names, sums, steps.

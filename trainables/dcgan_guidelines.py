@@ -1,0 +1,123 @@
+"""DCGAN as its paper has it (Radford, Metz, Chintala 2015, arXiv:1511.06434, sec. 3): each of its
+guidelines is a switch. `dcgan` and its kin have hidden layers, after other write-ups.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from trainables.core.gan import Config, Player
+from trainables.core.layers import halvings, init_normal
+from trainables.dcgan import Dcgan, DcganConfig
+
+Switch = Annotated[bool, Field(strict=True)]
+
+
+class DcganGuidelinesConfig(DcganConfig, frozen=True):
+    """All guidelines are followed by default."""
+
+    strided: Switch = True  # convolutions change the size; else max-pooling in D, upsampling in G
+    g_bn: Switch = True
+    d_bn: Switch = True
+    bn_ends: Switch = False  # BN of G's output and D's input, too, which the paper warns of
+    hidden_layers: Switch = False  # a fully connected layer of 16f units in G and in D
+    g_relu: Switch = True  # ReLU in G; else LeakyReLU
+    d_leaky: Switch = True  # LeakyReLU in D; else ReLU
+    tanh: Switch = True  # at G's end; else nothing bounds what D sees
+    d_norm: Literal["bn"] = "bn"  # no choices: `d_bn` and the like are these
+    g_condition: Literal["concat"] = "concat"
+    d_dropout: Annotated[float, Field(ge=0, le=0, strict=True)] = 0.0
+
+
+def activation(leaky: bool) -> nn.Module:
+    return nn.LeakyReLU(0.2, inplace=True) if leaky else nn.ReLU(inplace=True)
+
+
+class PaperGenerator(nn.Module):
+    """A linear layer to a small map, then transposed convolutions up to the image."""
+
+    def __init__(self, c: DcganGuidelinesConfig, size: tuple[int, int], channels: int) -> None:
+        super().__init__()
+        ups = halvings(size)
+        h, w = (math.ceil(side / 2**ups) for side in size)
+        widths = [*(c.f * 2 ** (ups - 1 - i) for i in range(ups)), channels]
+        self.size, inputs = size, c.z_dim
+        layers: list[nn.Module] = []
+        if c.hidden_layers:
+            layers.append(nn.Linear(c.z_dim, inputs := 16 * c.f))
+            layers += [nn.BatchNorm1d(inputs)] if c.g_bn else []
+            layers.append(activation(not c.g_relu))
+        layers += [nn.Linear(inputs, widths[0] * h * w), nn.Unflatten(1, (widths[0], h, w))]
+        for wide, narrow in itertools.pairwise(widths):
+            layers += [nn.BatchNorm2d(wide)] if c.g_bn else []
+            layers.append(activation(not c.g_relu))
+            if c.strided:
+                layers.append(nn.ConvTranspose2d(wide, narrow, 4, 2, 1))
+            else:
+                layers += [nn.Upsample(scale_factor=2), nn.Conv2d(wide, narrow, 3, 1, 1)]
+        layers += [nn.BatchNorm2d(channels)] if c.bn_ends else []
+        layers += [nn.Tanh()] if c.tanh else []
+        self.layers = nn.Sequential(*layers)
+        init_normal(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z [N, z_dim] -> images [N, C, H, W]."""
+        images: Tensor = self.layers(z)[:, :, : self.size[0], : self.size[1]]
+        return images
+
+
+class PaperDiscriminator(nn.Module):
+    """Stride-2 convolutions f, 2f, ... and a linear layer; BN, of the batch at hand, in all of them
+    but the first."""
+
+    def __init__(self, c: DcganGuidelinesConfig, size: tuple[int, int], channels: int) -> None:
+        super().__init__()
+        widths = [channels, *(c.f * 2**i for i in range(halvings(size)))]
+        h, w = size
+        layers: list[nn.Module] = []
+        if c.bn_ends:
+            layers.append(nn.BatchNorm2d(channels, track_running_stats=False))
+        for i, (narrow, wide) in enumerate(itertools.pairwise(widths)):
+            layers.append(nn.Conv2d(narrow, wide, *((4, 2, 1) if c.strided else (3, 1, 1))))
+            if c.d_bn and i > 0:
+                layers.append(nn.BatchNorm2d(wide, track_running_stats=False))
+            layers.append(activation(c.d_leaky))
+            layers += [] if c.strided else [nn.MaxPool2d(2)]
+            h, w = h // 2, w // 2
+        layers.append(nn.Flatten())
+        inputs = widths[-1] * h * w
+        if c.hidden_layers:
+            layers.append(nn.Linear(widths[-1] * h * w, inputs := 16 * c.f))
+            layers += [nn.BatchNorm1d(inputs, track_running_stats=False)] if c.d_bn else []
+            layers.append(activation(c.d_leaky))
+        self.layers = nn.Sequential(*layers, nn.Linear(inputs, 1))
+        init_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, C, H, W] -> [N, 1] float32."""
+        out: Tensor = self.layers(x)
+        return out.float()
+
+
+class DcganGuidelines(Dcgan):
+    """The networks; the game is `dcgan`'s."""
+
+    config_type: ClassVar[type[Config]] = DcganGuidelinesConfig
+    config: DcganGuidelinesConfig
+
+    def build(self) -> dict[str, Player]:
+        c, images = self.config, self.images
+        self.G = PaperGenerator(c, images.size, images.channels)
+        self.D = PaperDiscriminator(c, images.size, images.channels)
+        return {
+            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),
+            "g": Player([self.G], self.losses_g, c.lr),
+        }
+
+
+VARIANT = DcganGuidelines

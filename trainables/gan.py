@@ -1,0 +1,106 @@
+"""GAN (Goodfellow et al. 2014, arXiv:1406.2661): the first, of fully connected layers."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainables.core.gan import Config, Fraction, Player
+from trainables.core.layers import init_normal
+from trainables.dcgan import Dcgan, DcganConfig
+
+PIECES = 5  # of a maxout unit
+
+
+class GanConfig(DcganConfig, frozen=True):
+    """`dcgan`'s, less what fully connected networks have not. The paper minimises by SGD with
+    momentum; here it is Adam, as everywhere."""
+
+    d_norm: Literal["none"] = "none"
+    d_dropout: Fraction = 0.5  # rate of D's hidden units
+    g_condition: Literal["concat"] = "concat"  # no choice: G takes no labels
+
+
+class MlpGenerator(nn.Module):
+    """Two layers of 16f rectifiers; tanh, as images are in [-1, 1] here (the paper's: sigmoid)."""
+
+    def __init__(self, z_dim: int, f: int, size: tuple[int, int], channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(z_dim, 16 * f),
+            nn.ReLU(inplace=True),
+            nn.Linear(16 * f, 16 * f),
+            nn.ReLU(inplace=True),
+            nn.Linear(16 * f, channels * math.prod(size)),
+            nn.Tanh(),
+            nn.Unflatten(1, (channels, *size)),
+        )
+        init_normal(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z [N, z_dim] -> images [N, C, H, W] in [-1, 1]."""
+        images: Tensor = self.layers(z)
+        return images
+
+
+class Maxout(nn.Module):
+    """The largest of `PIECES` linear functions (Goodfellow 2013, arXiv:1302.4389)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs * PIECES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, inputs] -> [N, outputs]."""
+        out: Tensor = self.linear(x).unflatten(1, (-1, PIECES)).amax(2)
+        return out
+
+
+class MaxoutDiscriminator(nn.Module):
+    """Two layers of 4f maxout units, each with dropout, and a linear one: no sigmoid."""
+
+    def __init__(self, channels: int, f: int, size: tuple[int, int], dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            Maxout(channels * math.prod(size), 4 * f),
+            nn.Dropout(dropout),
+            Maxout(4 * f, 4 * f),
+            nn.Dropout(dropout),
+            nn.Linear(4 * f, 1),
+        )
+        init_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, C, H, W] -> [N, 1] float32."""
+        out: Tensor = self.layers(x)
+        return out.float()
+
+
+class FirstGan(Dcgan):
+    """z is uniform with mean z_mean and standard deviation z_std."""
+
+    config_type: ClassVar[type[Config]] = GanConfig
+    config: GanConfig
+    truncates: ClassVar[bool] = False
+
+    def build(self) -> dict[str, Player]:
+        c, images = self.config, self.images
+        self.G = MlpGenerator(c.z_dim, c.f, images.size, images.channels)
+        self.D = MaxoutDiscriminator(images.channels, c.f, images.size, c.d_dropout)
+        return {
+            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),
+            "g": Player([self.G], self.losses_g, c.lr),
+        }
+
+    def noise(self, n: int, rng: torch.Generator | None = None) -> Tensor:
+        """z [n, z_dim], uniform, from the trial's RNG or from `rng` (on the CPU)."""
+        c = self.config
+        z = torch.rand(n, c.z_dim, device="cpu" if rng else self.device, generator=rng)
+        return (z.to(self.device) * 2 - 1) * 3**0.5 * c.z_std + c.z_mean
+
+
+VARIANT = FirstGan
