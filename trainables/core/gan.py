@@ -82,7 +82,7 @@ Terms = dict[str, Tensor]
 class Player:
     """Who trains what, on which named losses."""
 
-    networks: list[nn.Module]
+    networks: list[nn.Module]  # in its optimizer each is a group, whose rate a variant may change
     losses: Callable[[Any], Terms]
     lr: float
     weights: Mapping[str, float] = field(default_factory=dict)  # of each term; 1 where missing
@@ -93,15 +93,19 @@ class Gan(nn.Module, ABC):
 
     A variant says who plays (`build`) and what a step works on (`draw`). Everything else has a
     default: `step` lets the players take turns; `on_images` (growth) and `pretrain` do nothing.
-    Evaluation uses `sample`, and `classify` where `classifies` is True.
+    Evaluation uses `sample`, `classify` where `classifies` and `encode` where `encodes` is True.
     """
 
     config_type: ClassVar[type[Config]] = Config
     conditional: ClassVar[bool] = True  # G takes labels
     multilabel: ClassVar[bool] = False  # it takes multi-hot labels too: see `condition`
     classifies: ClassVar[bool] = False  # D has a class head
+    encodes: ClassVar[bool] = False  # an E reads z off images
     truncates: ClassVar[bool] = False  # z is normal and all of G's randomness
+    uniform: ClassVar[bool] = False  # z is uniform, else normal
+    averaged: ClassVar[tuple[str, ...]] = ("G",)  # networks evaluated as `<name>_ema`
     G: nn.Module
+    G_ema: nn.Module
 
     def __init__(
         self, config: Config, images: Images, device: torch.device, bf16: bool = False
@@ -110,14 +114,14 @@ class Gan(nn.Module, ABC):
         self.config, self.images, self.device, self.bf16 = config, images, device, bf16
         self.players = self.build()
         self.to(device)
-        self.G_ema = copy.deepcopy(self.G).requires_grad_(False).eval()
+        for name in self.averaged:
+            mean = copy.deepcopy(getattr(self, name)).requires_grad_(False).eval()
+            setattr(self, f"{name}_ema", mean)
         self.updates = 0
+        betas = config.beta1, config.beta2
         self.optimizers = {
             name: torch.optim.Adam(
-                [p for network in player.networks for p in network.parameters()],
-                lr=player.lr,
-                betas=(config.beta1, config.beta2),
-                fused=True,
+                [{"params": n.parameters()} for n in player.networks], player.lr, betas, fused=True
             )
             for name, player in self.players.items()
         }
@@ -145,10 +149,7 @@ class Gan(nn.Module, ABC):
         """One step before the game."""
 
     def step(self, x: Tensor, y: Tensor) -> Terms:
-        """Every player takes one turn.
-
-        Returns the unweighted terms as "loss/<player>/<term>", scalars on the device.
-        """
+        """Each player's turn; the unweighted terms as "loss/<player>/<term>", on the device."""
         self.unfreeze(*self.players)
         with self.autocast():
             batch = self.draw(x, y)
@@ -184,24 +185,26 @@ class Gan(nn.Module, ABC):
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """EMA of G's weights. The decay ramps up, lest the first weights linger for 1,000 steps;
+        """EMA of weights. The decay ramps up, lest the first weights linger for 1,000 steps;
         BN statistics are running averages already and are copied."""
         self.updates += 1
         decay = min(self.config.ema, self.updates / (self.updates + 9))
-        for mean, now in zip(self.G_ema.parameters(), self.G.parameters(), strict=True):
-            mean.lerp_(now, 1 - decay)
-        for kept, buffer in zip(self.G_ema.buffers(), self.G.buffers(), strict=True):
-            kept.copy_(buffer)
+        for network in self.averaged:
+            average, trained = getattr(self, f"{network}_ema"), getattr(self, network)
+            for mean, now in zip(average.parameters(), trained.parameters(), strict=True):
+                mean.lerp_(now, 1 - decay)
+            for kept, buffer in zip(average.buffers(), trained.buffers(), strict=True):
+                kept.copy_(buffer)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def noise(self, n: int, rng: torch.Generator | None = None) -> Tensor:
-        """z [n, z_dim] ~ N(z_mean, z_std), from the trial's RNG or from `rng` (on the CPU)."""
-        c = self.config
-        where = "cpu" if rng else self.device
-        z = torch.randn(n, c.z_dim, device=where, generator=rng)
-        return z.to(self.device) * c.z_std + c.z_mean
+        """z [n, z_dim], normal or uniform with mean z_mean and standard deviation z_std, from the
+        trial's RNG or from `rng` (on the CPU)."""
+        c, draw = self.config, torch.rand if self.uniform else torch.randn
+        z = draw(n, c.z_dim, device="cpu" if rng else self.device, generator=rng).to(self.device)
+        return ((z * 2 - 1) * 3**0.5 if self.uniform else z) * c.z_std + c.z_mean
 
     def condition(self, y: Tensor) -> Tensor:
         """Labels as networks take them, [N, classes]: one-hot, or multi-hot as they are."""
@@ -240,6 +243,10 @@ class Gan(nn.Module, ABC):
     def classify(self, x: Tensor) -> Tensor:
         """D's own class logits [N, K] for x [N, C, H, W] in [-1, 1]."""
         raise NotImplementedError(f"{type(self).__name__} has no class head")
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The averaged E's latents [N, z_dim] of x [N, C, H, W] in [-1, 1], in eval mode."""
+        raise NotImplementedError(f"{type(self).__name__} has no encoder")
 
     def gradient_norms(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Terms:
         """Per loss term of G: mean over the batch of ||d term / d image||_2 at G's output, each
