@@ -1,6 +1,6 @@
 """BigBiGAN (Donahue, Simonyan 2019, arXiv:1907.02544): a BiGAN whose D also scores x and z alone.
 
-Here with BiGAN's small networks, a deterministic E and one turn of D for one of G and E: what is
+Here with BiGAN's small networks, a deterministic E and one turn of D for each of G and E: what is
 kept is the game (eq. 1-3), hinge loss on each score, and E's higher learning rate.
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
-from trainables.bigan import Bigan, BiganConfig, JointDiscriminator, init
+from trainables.bigan import Bigan, BiganConfig, linear, mlp
 from trainables.core import losses
 from trainables.core.gan import Config, Positive, Terms
 
@@ -29,29 +29,25 @@ class BigbiganConfig(BiganConfig, frozen=True):
     lr_ratio_e: Positive = 10.0  # E's learning rate : G's
 
 
-class UnaryDiscriminator(JointDiscriminator):
-    """s_x = w_x . F(x) and s_z = w_z . H(z) beside s_xz."""
+class UnaryDiscriminator(nn.Module):
+    """s_xz = w_xz . J(F(x), H(z)), and beside it s_x = w_x . F(x) and s_z = w_z . H(z)."""
 
-    def __init__(
-        self, channels: int, f: int, size: tuple[int, int], z_dim: int, unary: Unary
-    ) -> None:
-        super().__init__(channels, f, size, z_dim)
-        self.unary = nn.ModuleDict(
-            {
-                name: spectral_norm(init(nn.Linear(16 * f, 1)))
-                for name in ("x", "z")
-                if unary in (name, "both")
-            }
-        )
+    def __init__(self, pixels: int, z_dim: int, width: int, unary: Unary) -> None:
+        super().__init__()
+        self.F, self.H = mlp(pixels, width, width), mlp(z_dim, width, width)
+        self.J = mlp(2 * width, width)
+        names = [name for name in ("x", "z") if unary in (name, "both")]
+        self.w = nn.ModuleDict({name: linear(width, 1) for name in ("joint", *names)})
 
     def forward(self, x: Tensor, z: Tensor) -> Terms:
-        f, h = self.features(x, z)
-        alone = {name: w(f if name == "x" else h)[:, 0] for name, w in self.unary.items()}
-        return {"joint": self.joint(f, h)} | {name: s.float() for name, s in alone.items()}
+        """Scores [N] float32 by name of x [N, C, H, W] and z [N, z_dim]; high for E's pairs."""
+        f, h = self.F(x), self.H(z)
+        features = {"joint": self.J(torch.cat([f, h], dim=1)), "x": f, "z": h}
+        return {name: w(features[name])[:, 0].float() for name, w in self.w.items()}
 
 
 class Bigbigan(Bigan):
-    """Each score has its own loss, so that the losses of D and of G and E are their sums."""
+    """The losses of D, and of G and E, are sums over the scores."""
 
     config_type: ClassVar[type[Config]] = BigbiganConfig
     config: BigbiganConfig
@@ -64,8 +60,7 @@ class Bigbigan(Bigan):
         encoder["lr"] *= self.config.lr_ratio_e
 
     def make_d(self) -> nn.Module:
-        c, images = self.config, self.images
-        return UnaryDiscriminator(images.channels, c.f, images.size, c.z_dim, c.unary)
+        return UnaryDiscriminator(self.pixels, self.config.z_dim, self.width, self.config.unary)
 
 
 VARIANT = Bigbigan

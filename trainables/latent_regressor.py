@@ -6,18 +6,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.bigan import Bigan, PairBatch
+from trainables.bigan import Bigan, PairBatch, linear, mlp
 from trainables.core import losses
 from trainables.core.gan import Player, Terms
-from trainables.core.layers import Discriminator
-
-
-class ImageDiscriminator(Discriminator):
-    """SN, one score; it knows nothing of latents."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [N, C, H, W] -> [N] float32."""
-        return super().forward(x)[:, 0]
 
 
 class LatentRegressor(Bigan):
@@ -29,26 +20,32 @@ class LatentRegressor(Bigan):
         return players | {"e": Player([self.E], self.losses_e, self.config.lr)}
 
     def make_d(self) -> nn.Module:
-        return ImageDiscriminator(self.images.channels, self.config.f, self.images.size, "sn", 1)
+        """Images -> [N, 1]."""
+        return nn.Sequential(mlp(self.pixels, self.width, self.width), linear(self.width, 1))
+
+    def discriminate(self, x: Tensor) -> Tensor:
+        """D's logits float32 [N]."""
+        logits: Tensor = self.D(x)[:, 0]
+        return logits.float()
 
     def draw(self, x: Tensor, y: Tensor) -> PairBatch:
         """The codes are of the fakes."""
         z = self.noise(len(x))
         fake = self.generate(self.G, z, None)
-        return PairBatch(x, y, y, fake, z, self.code(self.E, fake.detach()))
+        return PairBatch(x, y, y, fake, z, self.code(fake.detach()))
 
     def losses_d(self, b: PairBatch) -> Terms:
         kind = self.config.adversarial
         return {
-            "adversarial_real": losses.d_real(kind, self.D(b.x)),
-            "adversarial_fake": losses.d_fake(kind, self.D(b.fake.detach())),
+            "adversarial_real": losses.d_real(kind, self.discriminate(b.x)),
+            "adversarial_fake": losses.d_fake(kind, self.discriminate(b.fake.detach())),
         }
 
     def losses_g(self, b: PairBatch) -> Terms:
-        return {"adversarial": losses.g_fake(self.config.adversarial, self.D(b.fake))}
+        return {"adversarial": losses.g_fake(self.config.adversarial, self.discriminate(b.fake))}
 
     def losses_e(self, b: PairBatch) -> Terms:
-        """Mean squared error of the code, per entry."""
+        """Mean squared error per entry of z."""
         return {"regression": F.mse_loss(b.code, b.z)}
 
 

@@ -103,9 +103,7 @@ class Gan(nn.Module, ABC):
     encodes: ClassVar[bool] = False  # an E reads z off images
     truncates: ClassVar[bool] = False  # z is normal and all of G's randomness
     uniform: ClassVar[bool] = False  # z is uniform, else normal
-    averaged: ClassVar[tuple[str, ...]] = ("G",)  # networks evaluated as `<name>_ema`
     G: nn.Module
-    G_ema: nn.Module
 
     def __init__(
         self, config: Config, images: Images, device: torch.device, bf16: bool = False
@@ -114,9 +112,7 @@ class Gan(nn.Module, ABC):
         self.config, self.images, self.device, self.bf16 = config, images, device, bf16
         self.players = self.build()
         self.to(device)
-        for name in self.averaged:
-            mean = copy.deepcopy(getattr(self, name)).requires_grad_(False).eval()
-            setattr(self, f"{name}_ema", mean)
+        self.G_ema = copy.deepcopy(self.G).requires_grad_(False).eval()
         self.updates = 0
         betas = config.beta1, config.beta2
         self.optimizers = {
@@ -149,7 +145,10 @@ class Gan(nn.Module, ABC):
         """One step before the game."""
 
     def step(self, x: Tensor, y: Tensor) -> Terms:
-        """Each player's turn; the unweighted terms as "loss/<player>/<term>", on the device."""
+        """Every player takes one turn.
+
+        Returns the unweighted terms as "loss/<player>/<term>", scalars on the device.
+        """
         self.unfreeze(*self.players)
         with self.autocast():
             batch = self.draw(x, y)
@@ -185,16 +184,14 @@ class Gan(nn.Module, ABC):
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """EMA of weights. The decay ramps up, lest the first weights linger for 1,000 steps;
+        """EMA of G's weights. The decay ramps up, lest the first weights linger for 1,000 steps;
         BN statistics are running averages already and are copied."""
         self.updates += 1
         decay = min(self.config.ema, self.updates / (self.updates + 9))
-        for network in self.averaged:
-            average, trained = getattr(self, f"{network}_ema"), getattr(self, network)
-            for mean, now in zip(average.parameters(), trained.parameters(), strict=True):
-                mean.lerp_(now, 1 - decay)
-            for kept, buffer in zip(average.buffers(), trained.buffers(), strict=True):
-                kept.copy_(buffer)
+        for mean, now in zip(self.G_ema.parameters(), self.G.parameters(), strict=True):
+            mean.lerp_(now, 1 - decay)
+        for kept, buffer in zip(self.G_ema.buffers(), self.G.buffers(), strict=True):
+            kept.copy_(buffer)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
@@ -245,7 +242,7 @@ class Gan(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} has no class head")
 
     def encode(self, x: Tensor) -> Tensor:
-        """The averaged E's latents [N, z_dim] of x [N, C, H, W] in [-1, 1], in eval mode."""
+        """E's latents float32 [N, z_dim] for x [N, C, H, W] in [-1, 1], in eval mode."""
         raise NotImplementedError(f"{type(self).__name__} has no encoder")
 
     def gradient_norms(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Terms:
