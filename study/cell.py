@@ -196,7 +196,8 @@ class CellRun:
             state = self.shared.inceptions[self.shared.task(self.cell)]
             inception = Inception.from_state(dict(state), self.device)
         rng = torch.Generator().manual_seed(EVALUATION_SEED)
-        view = metrics.View.draw(self.gan, self.reference, self.judges, rng, inception)
+        train = self.loop.x, self.loop.y
+        view = metrics.View.draw(self.gan, self.reference, self.judges, rng, inception, train)
         return metrics.measure(view, due)
 
     def _grid(self) -> bytes:

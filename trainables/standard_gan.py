@@ -103,6 +103,7 @@ class RecipeD(Gan):
     config_type = RecipeDConfig
     config: RecipeDConfig
     conditional: ClassVar[bool] = False
+    uniform: ClassVar[bool] = True
     weights_d: ClassVar[dict[str, float]] = {}  # of D's terms
 
     def build(self) -> dict[str, Player]:
@@ -131,12 +132,6 @@ class RecipeD(Gan):
         for name, decay in (("d", self.config.decay_d), ("g", self.config.decay_g)):
             for group in self.optimizers[name].param_groups:
                 group["lr"] = self.players[name].lr / (1 + decay * self.steps(seen))
-
-    def noise(self, n: int, rng: torch.Generator | None = None) -> Tensor:
-        """z [n, z_dim], uniform, from the trial's RNG or from `rng` (on the CPU)."""
-        c = self.config
-        z = torch.rand(n, c.z_dim, device="cpu" if rng else self.device, generator=rng)
-        return (z.to(self.device) * 2 - 1) * 3**0.5 * c.z_std + c.z_mean
 
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
         images: Tensor = G(z)

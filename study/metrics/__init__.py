@@ -45,9 +45,9 @@ __all__ = [
     "suited",
 ]
 
-# G takes labels; D has a class head; z is normal and all of G's randomness; an image has one label;
-# it may have several.
-Need = Literal["labels", "classifies", "truncates", "one_label", "several_labels"]
+# G takes labels; D has a class head; an E reads z off images; z is normal and all of G's
+# randomness; an image has one label; it may have several.
+Need = Literal["labels", "classifies", "encodes", "truncates", "one_label", "several_labels"]
 
 
 class Metric(Protocol):
@@ -94,6 +94,7 @@ def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1) -> None:
     lacks = {
         "labels": f"a generator that takes labels, which {variant.__name__} has not",
         "classifies": f"a class head in D, which {variant.__name__} has not",
+        "encodes": f"an encoder, which {variant.__name__} has not",
         "truncates": f"a normal z that can be cut, which {variant.__name__} has not",
         "one_label": "one label per image, and these data have several",
         "several_labels": "several labels per image, and these data have one",
@@ -117,6 +118,7 @@ def _offers(variant: type[Gan], labels: int) -> dict[Need, bool]:
     return {
         "labels": variant.conditional,
         "classifies": variant.classifies,
+        "encodes": variant.encodes,
         "truncates": variant.truncates,
         "one_label": labels == 1,
         "several_labels": labels > 1,

@@ -33,6 +33,8 @@ class View:
     y: Tensor  # the labels asked for: int64 [N], or uint8 [N, K] where images have several
     rng: torch.Generator  # on the CPU
     inception: Inception | None = None  # what `fid` needs
+    # The images that the GAN is trained on, uint8 [M, C, H, W], and their labels: for probes.
+    train: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def draw(
@@ -42,6 +44,7 @@ class View:
         judges: Judges,
         rng: torch.Generator,
         inception: Inception | None = None,
+        train: tuple[Tensor, Tensor] | None = None,
     ) -> View:
         """Draw `reference.samples` fakes with the class shares, or the label sets, of the real
         images, shuffled.
@@ -58,7 +61,7 @@ class View:
             y = reference.asked
         y = y[torch.randperm(len(y), generator=rng)]  # D sees batches of mixed classes
         fakes = gan.sample(y if gan.conditional else None, len(y), rng)
-        return cls(gan, reference, judges, fakes, y, rng, inception)
+        return cls(gan, reference, judges, fakes, y, rng, inception, train)
 
     @cached_property
     def features(self) -> NDArray[np.float64]:

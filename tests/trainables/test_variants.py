@@ -108,6 +108,10 @@ def test_evaluation_leaves_training_as_it_was(name: str) -> None:
             gan.gradient_norms(torch.rand(8, 1, 28, 28, generator=rng), y, rng)
             if gan.classifies:
                 assert gan.classify(torch.zeros(8, 1, 28, 28)).shape == (8, 3)
+            if gan.encodes:
+                codes = gan.encode(torch.zeros(8, 1, 28, 28))
+                assert codes.shape == (8, gan.config.z_dim)
+                assert codes.dtype == torch.float32
         reports.append(loop.run(96))
     assert reports[0] == reports[1], "a measurement changed what is trained"
 

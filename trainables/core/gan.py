@@ -91,7 +91,7 @@ Terms = dict[str, Tensor]
 class Player:
     """Who trains what, on which named losses."""
 
-    networks: list[nn.Module]
+    networks: list[nn.Module]  # in its optimizer each is a group, whose rate a variant may change
     losses: Callable[[Any], Terms]
     lr: float
     weights: Mapping[str, float] = field(default_factory=dict)  # of each term; 1 where missing
@@ -102,15 +102,17 @@ class Gan(nn.Module, ABC):
 
     A variant says who plays (`build`) and what a step works on (`draw`). Everything else has a
     default: `step` lets the players take turns; `on_data`, `on_images` (growth) and `pretrain` do
-    nothing.
-    Evaluation uses `sample`, and `classify` where `classifies` is True.
+    nothing. Evaluation uses `sample`, `classify` where `classifies` and `encode` where `encodes`
+    is True.
     """
 
     config_type: ClassVar[type[Config]] = Config
     conditional: ClassVar[bool] = True  # G takes labels
     multilabel: ClassVar[bool] = False  # it takes multi-hot labels too: see `condition`
     classifies: ClassVar[bool] = False  # D has a class head
+    encodes: ClassVar[bool] = False  # an E reads z off images
     truncates: ClassVar[bool] = False  # z is normal and all of G's randomness
+    uniform: ClassVar[bool] = False  # z is uniform, else normal
     G: nn.Module
 
     def __init__(
@@ -122,12 +124,10 @@ class Gan(nn.Module, ABC):
         self.to(device)
         self.G_ema = copy.deepcopy(self.G).requires_grad_(False).eval()
         self.updates = 0
+        betas = config.beta1, config.beta2
         self.optimizers = {
             name: torch.optim.Adam(
-                [p for network in player.networks for p in network.parameters()],
-                lr=player.lr,
-                betas=(config.beta1, config.beta2),
-                fused=True,
+                [{"params": n.parameters()} for n in player.networks], player.lr, betas, fused=True
             )
             for name, player in self.players.items()
         }
@@ -212,11 +212,11 @@ class Gan(nn.Module, ABC):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def noise(self, n: int, rng: torch.Generator | None = None) -> Tensor:
-        """z [n, z_dim] ~ N(z_mean, z_std), from the trial's RNG or from `rng` (on the CPU)."""
-        c = self.config
-        where = "cpu" if rng else self.device
-        z = torch.randn(n, c.z_dim, device=where, generator=rng)
-        return z.to(self.device) * c.z_std + c.z_mean
+        """z [n, z_dim], normal or uniform with mean z_mean and standard deviation z_std, from the
+        trial's RNG or from `rng` (on the CPU)."""
+        c, draw = self.config, torch.rand if self.uniform else torch.randn
+        z = draw(n, c.z_dim, device="cpu" if rng else self.device, generator=rng).to(self.device)
+        return ((z * 2 - 1) * 3**0.5 if self.uniform else z) * c.z_std + c.z_mean
 
     def condition(self, y: Tensor) -> Tensor:
         """Labels as networks take them, [N, classes]: one-hot, or multi-hot as they are."""
@@ -255,6 +255,10 @@ class Gan(nn.Module, ABC):
     def classify(self, x: Tensor) -> Tensor:
         """D's own class logits [N, K] for x [N, C, H, W] in [-1, 1]."""
         raise NotImplementedError(f"{type(self).__name__} has no class head")
+
+    def encode(self, x: Tensor) -> Tensor:
+        """E's latents float32 [N, z_dim] for x [N, C, H, W] in [-1, 1], in eval mode."""
+        raise NotImplementedError(f"{type(self).__name__} has no encoder")
 
     def gradient_norms(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Terms:
         """Per loss term of G: mean over the batch of ||d term / d image||_2 at G's output, each
