@@ -20,7 +20,7 @@ from study.plan import Plan
 from study.records import CLOCK
 from study.search import Fixed
 from trainables import data
-from trainables.core.gan import Config
+from trainables.core.config import Config
 
 PROBES = 100  # times that a space is run at random
 

@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import Tensor
 
 from trainables.core import losses
-from trainables.core.gan import Batch, Config, Positive, Terms
+from trainables.core.config import Config, Positive
+from trainables.core.gan import Batch, Terms
 from trainables.dcgan import Dcgan, DcganConfig, Weight
 
 Kimg = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]

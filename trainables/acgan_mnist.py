@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from trainables.acgan import Acgan, AcganConfig
-from trainables.core.gan import Config, Player, Positive
+from trainables.core.config import Config, Positive
+from trainables.core.gan import Player
 from trainables.core.layers import Norm, init_normal
 from trainables.dcgan import Dcgan, DcganConfig
 

@@ -16,7 +16,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.gan import Batch, Config, Gan, Player, Positive, Terms
+from trainables.core.config import Config, Positive
+from trainables.core.gan import Batch, Gan, Player, Terms
 
 ENCODED = 500  # images per forward pass of E when it is evaluated
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from trainables.bigan import Bigan, BiganConfig, linear, mlp
 from trainables.core import losses
-from trainables.core.gan import Config, Positive, Terms
+from trainables.core.config import Config, Positive
+from trainables.core.gan import Terms
 
 Unary = Literal["none", "x", "z", "both"]
 

@@ -15,7 +15,8 @@ from pydantic import Field, StrictBool
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.gan import Batch, Config, Gan, Player, Terms
+from trainables.core.config import Config
+from trainables.core.gan import Batch, Gan, Player, Terms
 from trainables.core.layers_res import (
     Init,
     ProjectionDiscriminator,

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from trainables.core.gan import Config, Player
+from trainables.core.config import Config
+from trainables.core.gan import Player
 from trainables.dcgan import Dcgan, DcganConfig
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from trainables.acgan_mnist import RecipeC, RecipeCConfig
 from trainables.cgan import Cgan, CganConfig
-from trainables.core.gan import Config
+from trainables.core.config import Config
 
 
 class CganMnistConfig(RecipeCConfig, CganConfig, frozen=True):

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from trainables.core.gan import Batch, Player, Positive, Terms
+from trainables.core.config import Positive
+from trainables.core.gan import Batch, Player, Terms
 from trainables.standard_gan import NotNegative, RecipeD, RecipeDConfig, Switch
 
 

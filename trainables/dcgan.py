@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.gan import Batch, Config, Fraction, Gan, Player, Terms
+from trainables.core.config import Config, Fraction
+from trainables.core.gan import Batch, Gan, Player, Terms
 from trainables.core.layers import Discriminator, Generator, Norm
 
 Low = Annotated[float, Field(ge=-1, le=2, strict=True)]

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.core.gan import Config, Player
+from trainables.core.config import Config
+from trainables.core.gan import Player
 from trainables.core.layers import halvings, init_normal
 from trainables.dcgan import Dcgan, DcganConfig
 

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from trainables.core.gan import Config, Fraction, Player
+from trainables.core.config import Config, Fraction
+from trainables.core.gan import Player
 from trainables.core.layers import init_normal
 from trainables.dcgan import Dcgan, DcganConfig
 

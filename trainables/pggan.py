@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.gan import Batch, Config, Fraction, Gan, Player, Positive, Terms
+from trainables.core.config import Config, Fraction, Positive
+from trainables.core.gan import Batch, Gan, Player, Terms
 from trainables.core.layers_grow import (
     GROUP,
     SMALLEST,

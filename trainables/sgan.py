@@ -13,7 +13,8 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.gan import Batch, Config, Fraction, Gan, Player, Positive, Terms, to_float
+from trainables.core.config import Config, Fraction, Positive
+from trainables.core.gan import Batch, Gan, Player, Terms, to_float
 from trainables.core.layers import Discriminator, Generator
 
 NotNegative = Annotated[float, Field(ge=0, strict=True)]

@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.gan import Batch, Config, Gan, Player, Positive, Terms
+from trainables.core.config import Config, Positive
+from trainables.core.gan import Batch, Gan, Player, Terms
 
 EPSILON = 1e-7  # Keras'
 NotNegative = Annotated[float, Field(ge=0, strict=True)]

@@ -6,62 +6,13 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
-# Strict: "true" is no learning rate.
-Real = Annotated[float, Field(strict=True)]
-Positive = Annotated[float, Field(gt=0, strict=True)]
-Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
-
-
-class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """Hyperparameters that every variant has; a variant's own Config adds its fields."""
-
-    f: Annotated[int, Field(ge=1, le=1024, strict=True)] = 64  # width of the networks
-    batch: Annotated[int, Field(ge=2, le=65536, strict=True)] = 64  # images per step
-    z_dim: Annotated[int, Field(ge=1, le=65536, strict=True)] = 100
-    z_mean: Real = 0.0
-    z_std: Positive = 1.0
-    lr: Positive = 2e-4  # G's learning rate (Adam)
-    lr_ratio: Positive = 1.0  # D's learning rate : G's
-    beta1: Fraction = 0.5
-    beta2: Fraction = 0.999
-    ema: Fraction = 0.999  # decay of the averaged G that is evaluated
-    balanced: bool = False  # draw real images so that every class is equally likely; one label each
-
-    def check_images(self, images: int) -> None:
-        """Refuse what so many training images cannot serve.
-
-        Raises:
-            ValueError: fewer images than one batch.
-        """
-        if self.batch > images:
-            raise ValueError(f"batch={self.batch} is more than the {images} images")
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Config:
-        """Typed hyperparameters from plain values.
-
-        Raises:
-            ValueError: unknown key, wrong type, out of range: one line with the valid ones.
-        """
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"])) or "hyperparameters"
-            if first["type"] == "extra_forbidden":
-                raise ValueError(
-                    f"unknown hyperparameter {name!r}: choose from {', '.join(cls.model_fields)}"
-                ) from None
-            message = first["msg"].removeprefix("Value error, ")
-            shown = f"{name}={first['input']!r}" if first["loc"] else name
-            raise ValueError(f"bad value {shown}: {message}") from None
+from trainables.core.config import Config
 
 
 @dataclass(frozen=True)
