@@ -62,11 +62,11 @@ STUDY = Study(
         ),
         Claim(
             id="E9-stable",
-            text="growth is more stable: FCD never rises as far above its lowest value so far",
+            text="growth is more stable: FCD's largest relapse is a tenth smaller or more",
             metric="fcd",
             of=Group("grown", at="setback"),
             against=Group("not grown", at="setback"),
-            region=(0.0, 1.0),
+            region=(0.0, 0.9),
             log=True,
         ),
         Claim(
@@ -84,7 +84,7 @@ STUDY = Study(
             metric="recall",
             of=GROWN,
             against=NO_STDDEV,
-            region=(0.0, inf),
+            region=(0.02, inf),  # two collapsed ones are equal
         ),
         Claim(
             id="E9-alike",
@@ -92,7 +92,7 @@ STUDY = Study(
             metric="ms_ssim",
             of=NO_STDDEV,
             against=GROWN,
-            region=(0.0, inf),
+            region=(0.02, inf),
         ),
     ),
     scales={
