@@ -43,7 +43,7 @@ def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, flo
     classes = plan.conditions[condition].get("classes", plan.classes)
     looks = Images(classes, plan.channels, plan.size, plan.labels)
     gan = variant(config, looks, device)
-    n = 4 * config.batch
+    n = max(4 * config.batch, *config.images_needed().values())
     x = torch.zeros(n, plan.channels, *plan.size, dtype=torch.uint8, device=device)
     loop = Loop(gan, x, gan.random_labels(n), 0)
     gan.pretrain_images = lambda: 0  # type: ignore[method-assign]

@@ -161,7 +161,7 @@ def test_batch_is_larger_than_the_condition(
         main([NAME, "--data", str(path), "--set", "batch=81", "--only", "classes=5"])
     error = capsys.readouterr().err
     assert "classes=5 on " in error
-    assert "batch=81 is more than the 80 images" in error
+    assert "batch=81 needs 81 images, and there are 80" in error
     assert not storage.exists()
 
 

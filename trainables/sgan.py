@@ -4,6 +4,7 @@ arXiv:1606.03498): D tells K classes from few labels, and real images from fakes
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -13,7 +14,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.config import Config, Fraction, Positive
+from trainables.core.config import Config, Fraction
 from trainables.core.gan import Batch, Gan, Player, Terms, to_float
 from trainables.core.layers import Discriminator, Generator
 
@@ -22,7 +23,8 @@ SUBSET_SEED = 40_000_003  # apart from the seeds of the loop's epochs
 
 
 class SganConfig(Config, frozen=True):
-    labels: Positive = 0.5  # so many training images are labelled, or that share of them
+    # So many training images are labelled, or (below 1) that share of them.
+    labels: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 0.5
     generator_loss: Literal["class", "feature_matching"] = "class"
     unlabelled: NotNegative = 1.0  # weight of real against fake in D
     # The control: D is trained on the labelled images alone, by the same steps, and G not at all.
@@ -38,16 +40,9 @@ class SganConfig(Config, frozen=True):
             raise ValueError("a whole number, or a share below 1, is needed")
         return labels
 
-    def labelled(self, images: int) -> int:
-        """How many of so many training images are labelled."""
-        return round(self.labels if self.labels >= 1 else self.labels * images)
-
-    def check_images(self, images: int) -> None:
-        super().check_images(images)
-        if not 1 <= self.labelled(images) <= images:
-            raise ValueError(
-                f"labels={self.labels:g} of {images} images: at least one, at most all"
-            )
+    def images_needed(self) -> dict[str, int]:
+        n = self.labels
+        return super().images_needed() | {"labels": round(n) if n >= 1 else math.ceil(1 / n)}
 
 
 @dataclass
@@ -98,7 +93,9 @@ class Sgan(Gan):
         return {"d": d} if c.supervised_only else {"d": d, "g": g}
 
     def on_data(self, x: Tensor, y: Tensor, seed: int) -> None:
-        rows = choose_labelled(y.cpu(), self.config.labelled(len(y)), seed).to(x.device)
+        n = self.config.labels
+        labelled = round(n if n >= 1 else n * len(y))
+        rows = choose_labelled(y.cpu(), labelled, seed).to(x.device)
         self.labelled_x, self.labelled_y = x[rows], y[rows]
 
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import search_spaces
 import trainables
 from search_spaces.core import IMPORTANCE, Budget, Study, crossed
 from study import metrics
-from study.plan import Plan
+from study.estimate import estimate
+from study.plan import Plan, Resources
 from study.prepare import check
 from study.records import CLOCK, Records
 from study.search import ConditionSearch
@@ -114,6 +116,14 @@ def test_smoke_run_takes_minutes(name: str) -> None:
     search, confirm = plan(study, study.scales["smoke"]).count()
     smoke = study.scales["smoke"]
     assert search * smoke.search_kimg + confirm * smoke.kimg <= 60
+
+
+def test_dry_run_fails_where_many_images_are_wanted() -> None:
+    """A thousand labels are more than the few images that a time is estimated on."""
+    study = search_spaces.load("sgan_mnist_labels")
+    whole = plan(study, study.scales["smoke"])
+    one = dataclasses.replace(whole, only="sgan, 1000 labels")
+    assert estimate(one, Resources(cpus=1, gpus=0, concurrent=1)) > 0
 
 
 class TestPieces:

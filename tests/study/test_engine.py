@@ -64,7 +64,7 @@ def test_failing_condition_ends_the_study(tmp_path: Path, monkeypatch: pytest.Mo
     result = records.result(cells[failed]["id"].iloc[0])
     assert result is not None
     assert "Traceback" in result["error"]
-    assert "batch=500 is more than the 400 images" in result["error"]
+    assert "batch=500 needs 500 images, and there are 400" in result["error"]
     assert sorted(heard) == sorted(zip(cells["id"], cells["outcome"], strict=True))
 
 

@@ -56,7 +56,7 @@ def test_pretraining_is_not_on_the_clock() -> None:
 
 
 def test_too_few_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="batch=8 is more than the 4 images"):
+    with pytest.raises(ValueError, match="batch=8 needs 8 images, and there are 4"):
         make(n=4)
 
 

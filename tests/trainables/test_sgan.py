@@ -145,9 +145,10 @@ class TestLabelledImages:
     def test_share_is_not_of_the_training_images(self) -> None:
         assert len(make(labels=0.5).gan.labelled_y) == 20  # type: ignore[arg-type]
 
-    @pytest.mark.parametrize("labels", [41, 0.001])
-    def test_more_labels_than_images(self, labels: float) -> None:
-        with pytest.raises(ValueError, match=f"labels={labels} of 40 images"):
+    @pytest.mark.parametrize(("labels", "needed"), [(41, 41), (0.001, 1000)])
+    def test_more_labels_than_images(self, labels: float, needed: int) -> None:
+        line = rf"labels={labels}\S* needs {needed} images, and there are 40"
+        with pytest.raises(ValueError, match=line):
             make(labels=labels)
 
     def test_two_and_a_half_labels(self) -> None:

@@ -28,14 +28,20 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     ema: Fraction = 0.999  # decay of the averaged G that is evaluated
     balanced: bool = False  # draw real images so that every class is equally likely; one label each
 
+    def images_needed(self) -> dict[str, int]:
+        """How many training images a hyperparameter asks for, by its name."""
+        return {"batch": self.batch}
+
     def check_images(self, images: int) -> None:
         """Refuse what so many training images cannot serve.
 
         Raises:
-            ValueError: fewer images than one batch.
+            ValueError: a hyperparameter asks for more.
         """
-        if self.batch > images:
-            raise ValueError(f"batch={self.batch} is more than the {images} images")
+        for name, needed in self.images_needed().items():
+            if needed > images:
+                value = getattr(self, name)
+                raise ValueError(f"{name}={value} needs {needed} images, and there are {images}")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Config:
