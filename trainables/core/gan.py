@@ -92,8 +92,8 @@ class Gan(nn.Module, ABC):
     """Networks, the players who train them, and one step of their game.
 
     A variant says who plays (`build`) and what a step works on (`draw`). Everything else has a
-    default: `step` lets the players take turns; `on_images` (growth) and `pretrain` do nothing.
-    Evaluation uses `sample`, and `classify` where `classifies` is True.
+    default: `step` lets the players take turns; `begin`, `on_images` and `pretrain` do nothing.
+    Evaluation uses `sample`, `classify` where `classifies` is True, `translate` where `translates`.
     """
 
     config_type: ClassVar[type[Config]] = Config
@@ -101,6 +101,7 @@ class Gan(nn.Module, ABC):
     multilabel: ClassVar[bool] = False  # it takes multi-hot labels too: see `condition`
     classifies: ClassVar[bool] = False  # D has a class head
     truncates: ClassVar[bool] = False  # z is normal and all of G's randomness
+    translates: ClassVar[bool] = False  # G turns images of one domain into another's
     G: nn.Module
 
     def __init__(
@@ -133,6 +134,9 @@ class Gan(nn.Module, ABC):
     @abstractmethod
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
         """z [N, z_dim], labels y -> images [N, C, H, W] in [-1, 1]."""
+
+    def begin(self, x: Tensor, y: Tensor, seed: int) -> None:
+        """Called once, first of all, with the training set, x uint8 [N, C, H, W] and y [N, ...]."""
 
     def on_images(self, seen: int) -> None:
         """Called before each step with the number of images seen so far."""
@@ -199,8 +203,7 @@ class Gan(nn.Module, ABC):
     def noise(self, n: int, rng: torch.Generator | None = None) -> Tensor:
         """z [n, z_dim] ~ N(z_mean, z_std), from the trial's RNG or from `rng` (on the CPU)."""
         c = self.config
-        where = "cpu" if rng else self.device
-        z = torch.randn(n, c.z_dim, device=where, generator=rng)
+        z = torch.randn(n, c.z_dim, device="cpu" if rng else self.device, generator=rng)
         return z.to(self.device) * c.z_std + c.z_mean
 
     def condition(self, y: Tensor) -> Tensor:
@@ -240,6 +243,10 @@ class Gan(nn.Module, ABC):
     def classify(self, x: Tensor) -> Tensor:
         """D's own class logits [N, K] for x [N, C, H, W] in [-1, 1]."""
         raise NotImplementedError(f"{type(self).__name__} has no class head")
+
+    def translate(self, x: Tensor, domain: int) -> Tensor:
+        """Images x of the other domain in domain 0 or 1, by the averaged G: uint8 [N, C, H, W]."""
+        raise NotImplementedError(f"{type(self).__name__} does not translate")
 
     def gradient_norms(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Terms:
         """Per loss term of G: mean over the batch of ||d term / d image||_2 at G's output, each

@@ -44,6 +44,7 @@ class Loop:
         self._names: list[str] = []
         self._total, self._steps = torch.zeros((), device=gan.device), 0
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+        gan.begin(x, y, seed)
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
         """x [batch, C, H, W] in [-1, 1] and y [batch, ...]."""
