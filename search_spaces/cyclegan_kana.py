@@ -6,9 +6,9 @@ that changes nothing: read it beside the style's accuracy. In `cyclegan_mnist` t
 known. "adversarial alone" has neither cycle nor identity loss, each of which ties an image to its
 source.
 
-One image counts for one side of a pair of batches. Learning rates are steady for the first half of
+A batch is half of one style, half of the other. Learning rates are steady for the first half of
 the training and fall to 0 over the second, as in the authors' code. Their batches were of one image
-a side and their training of 200 epochs; at scale full it is 2,000 kimg.
+a side and their training of 200 epochs, near 8,000 kimg here; at scale full it is 2,000.
 """
 
 from __future__ import annotations

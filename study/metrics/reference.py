@@ -24,7 +24,7 @@ REAL = 10_000  # real images behind the mean and covariance, at most
 PER_CLASS = 100  # real images behind each class's mean and variances, at most
 READ = 5_000  # real test images that the label judge reads, at most
 HELD_OUT = 1_024  # real test images kept for the discriminator's class loss, at most
-PAIRS = 1_024  # pairs of real test images kept for translation, at most
+PAIRS = 512  # pairs of real test images kept for translation, at most
 
 
 @dataclass(frozen=True)
