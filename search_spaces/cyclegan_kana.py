@@ -2,9 +2,9 @@
 
 No one brush picture is the right translation of a gothic one, so an independent judge reads which
 character, in which style, a translation shows. Label consistency alone would be perfect for a G
-that changes nothing: read it beside the style's accuracy. In `cyclegan_mnist` the right answer is
-known. "adversarial alone" has neither cycle nor identity loss, each of which ties an image to its
-source.
+that changes nothing, and so would FCD, which pools both styles: read them beside the style's
+accuracy. In `cyclegan_mnist` the right answer is known. "adversarial alone" has neither cycle nor
+identity loss, each of which ties an image to its source.
 
 A batch is half of one style, half of the other. Learning rates are steady for the first half of
 the training and fall to 0 over the second, as in the authors' code. Their batches were of one image
@@ -66,6 +66,7 @@ STUDY = Study(
     reference=REFERENCE,
     space=None,
     metrics=METRICS,
+    objective="paired_l1",
     claims=(
         Claim(
             id="E3.labels",
@@ -107,12 +108,11 @@ STUDY = Study(
         ),
         Claim(
             id="E3.pool",
-            text="the pool makes little difference: FCD within a factor of 1.5",
-            metric="fcd",
+            text="the pool makes little difference: character and style right within .1",
+            metric="translation_accuracy",
             of=Group("no pool"),
             against=Group("cyclegan"),
-            region=(1 / 1.5, 1.5),
-            log=True,
+            region=(-0.1, 0.1),
         ),
     ),
     scales=SCALES,

@@ -21,6 +21,7 @@ STUDY = Study(
     reference=REFERENCE,
     space=None,
     metrics=METRICS,
+    objective="paired_l1",
     claims=(
         Claim(
             id="E3.map",
