@@ -187,7 +187,8 @@ class CellRun:
         their ticks."""
         end = mark == self.marks[-1] or self.device.type == "cuda"
         slow = end and self.cell.phase == "confirm"
-        wanted = metrics.suited(self.shared.metrics, type(self.gan), self.judges.labels)
+        paired = len(self.reference.pairs) > 0
+        wanted = metrics.suited(self.shared.metrics, type(self.gan), self.judges.labels, paired)
         return [name for name in wanted if slow or not metrics.at_end(name)]
 
     def _measure(self, due: list[str]) -> dict[str, float]:

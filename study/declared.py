@@ -49,12 +49,13 @@ def check_study(study: Study) -> None:
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
 
 
-def check_metrics(study: Study, labels: int = 1) -> None:
+def check_metrics(study: Study, labels: int = 1, paired: bool = False) -> None:
     """Refuse a metric that no condition's variant can serve, and a condition that lacks the
     objective or the column of a claim on it.
 
     Args:
         labels: of one image of the data, at most.
+        paired: the data are of two domains.
 
     Raises:
         ValueError: one line.
@@ -63,13 +64,17 @@ def check_metrics(study: Study, labels: int = 1) -> None:
         name: trainables.load(condition.get("variant", study.variant))
         for name, condition in study.conditions.items()
     }
+    able = {
+        name: metrics.suited(study.metrics, variant, labels, paired)
+        for name, variant in variants.items()
+    }
     for metric in study.metrics:
-        if not any(metrics.suited([metric], variant, labels) for variant in variants.values()):
-            metrics.check([metric], next(iter(variants.values())), labels)
+        if not any(metric in served for served in able.values()):
+            metrics.check([metric], next(iter(variants.values())), labels, paired)
     fid = metrics.load("fid").COLUMNS if study.fid else {}
     columns = {
-        name: [c for m in metrics.suited(study.metrics, v, labels) for c in metrics.load(m).COLUMNS]
-        for name, v in variants.items()
+        name: [column for metric in served for column in metrics.load(metric).COLUMNS]
+        for name, served in able.items()
     }
     wanted = [("objective", study.objective, name) for name in variants]
     for claim in study.claims:

@@ -71,6 +71,7 @@ class Plan:
     channels: int
     size: tuple[int, int]
     labels: int = 1  # of one image, at most
+    paired: bool = False  # of two domains
     only: str | None = None
 
     @property
@@ -97,6 +98,8 @@ class Plan:
                 reasons[name] = f"{self.data} has {self.classes} classes"
             elif classes < self.classes and self.labels > 1:
                 reasons[name] = f"images of {self.data} have several labels"
+            elif self.paired and classes % 2:
+                reasons[name] = f"classes of {self.data} come in pairs"
         return reasons
 
     def class_counts(self, condition: str) -> list[int]:

@@ -155,6 +155,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
             channels=look.channels,
             size=look.size,
             labels=look.labels,
+            paired=look.paired,
             only=args.only,
         )
     )

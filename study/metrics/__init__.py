@@ -46,8 +46,18 @@ __all__ = [
 ]
 
 # G takes labels; D has a class head; an E reads z off images; z is normal and all of G's
-# randomness; an image has one label; it may have several.
-Need = Literal["labels", "classifies", "encodes", "truncates", "one_label", "several_labels"]
+# randomness; an image has one label; it may have several; G translates images from one domain to
+# another; held-out images of the data are paired across two.
+Need = Literal[
+    "labels",
+    "classifies",
+    "encodes",
+    "truncates",
+    "one_label",
+    "several_labels",
+    "translates",
+    "paired",
+]
 
 
 class Metric(Protocol):
@@ -81,16 +91,17 @@ def at_end(name: str) -> bool:
     return getattr(load(name), "WHEN", "tick") == "end"
 
 
-def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1) -> None:
+def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1, paired: bool = False) -> None:
     """Refuse a metric that needs what a variant or the data lack, before anything starts.
 
     Args:
         labels: of one image of the data, at most.
+        paired: the data are of two domains, with pairs among their test images.
 
     Raises:
         ValueError: unknown metric, or one that cannot be served; one line.
     """
-    offers = _offers(variant, labels)
+    offers = _offers(variant, labels, paired)
     lacks = {
         "labels": f"a generator that takes labels, which {variant.__name__} has not",
         "classifies": f"a class head in D, which {variant.__name__} has not",
@@ -98,6 +109,8 @@ def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1) -> None:
         "truncates": f"a normal z that can be cut, which {variant.__name__} has not",
         "one_label": "one label per image, and these data have several",
         "several_labels": "several labels per image, and these data have one",
+        "translates": f"a generator that translates images, which {variant.__name__} does not",
+        "paired": "images in pairs of two domains, and these data are of one",
     }
     for name in wanted:
         for need in sorted(load(name).NEEDS):
@@ -108,13 +121,15 @@ def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1) -> None:
                 )
 
 
-def suited(wanted: Sequence[str], variant: type[Gan], labels: int = 1) -> list[str]:
-    """Those metrics that a variant can serve on data of so many labels per image."""
-    offers = _offers(variant, labels)
+def suited(
+    wanted: Sequence[str], variant: type[Gan], labels: int = 1, paired: bool = False
+) -> list[str]:
+    """Those metrics that a variant can serve on data of so many labels per image, paired or not."""
+    offers = _offers(variant, labels, paired)
     return [name for name in wanted if all(offers[need] for need in load(name).NEEDS)]
 
 
-def _offers(variant: type[Gan], labels: int) -> dict[Need, bool]:
+def _offers(variant: type[Gan], labels: int, paired: bool) -> dict[Need, bool]:
     return {
         "labels": variant.conditional,
         "classifies": variant.classifies,
@@ -122,6 +137,8 @@ def _offers(variant: type[Gan], labels: int) -> dict[Need, bool]:
         "truncates": variant.truncates,
         "one_label": labels == 1,
         "several_labels": labels > 1,
+        "translates": variant.translates,
+        "paired": paired,
     }
 
 

@@ -24,6 +24,7 @@ REAL = 10_000  # real images behind the mean and covariance, at most
 PER_CLASS = 100  # real images behind each class's mean and variances, at most
 READ = 5_000  # real test images that the label judge reads, at most
 HELD_OUT = 1_024  # real test images kept for what D does on them, unless a metric wants more
+PAIRS = 512  # pairs of real test images kept for translation, at most
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ class Reference:
     # training images, each set twice; and the data's own label sets by name, uint8 [C, K].
     asked: Tensor | None = None
     conditions: Mapping[str, Tensor] = field(default_factory=dict)
+    # Where the data are of two domains: held-out images of one thing in both.
+    pairs: Tensor = field(default_factory=lambda: torch.empty(0))  # uint8 [P, 2, C, H, W]
+    pairs_y: Tensor = field(default_factory=lambda: torch.empty(0))  # their labels, int64 [P, 2]
 
     @property
     def classes(self) -> int:
@@ -121,6 +125,7 @@ class Reference:
         read, held_out = rows[:READ], rows[:most]
         marginal = counts / len(train.y)
         own: dict[str, Any]
+        twins = test.of(np.arange(2 * PAIRS)[: len(test.y)] if dataset.paired else rows[:0])
         if many:
             own = _of_label_sets(judges, dataset, samples, rng)
             near, far = first[:samples], second[:samples]
@@ -143,6 +148,8 @@ class Reference:
             y=torch.from_numpy(test.y[held_out]),
             real=torch.from_numpy(judges.features(train.x[near])).float(),
             real_y=torch.from_numpy(train.y[near]),
+            pairs=torch.from_numpy(twins.x.reshape(-1, 2, *test.x.shape[1:])),
+            pairs_y=torch.from_numpy(twins.y.reshape(-1, 2)),
             **own,
         )
         pools = [np.concatenate([far, near]) for near, far in halves]

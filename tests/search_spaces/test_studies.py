@@ -36,6 +36,7 @@ def plan(study: Study, budget: Budget, name: str = "study", data_name: str | Non
         channels=look.channels,
         size=look.size,
         labels=look.labels,
+        paired=look.paired,
     )
 
 

@@ -129,6 +129,11 @@ class TestConditions:
         assert plan.left_out == {"classes=3": "bars has 2 classes"}
         assert plan.count() == (4, 4)
 
+    def test_class_is_trained_on_without_its_pair(self) -> None:
+        """In data of two domains the last of an odd number of classes has none in the other."""
+        plan = tiny.plan(classes=4, paired=True)
+        assert plan.left_out == {"classes=3": "classes of bars come in pairs"}
+
     def test_only_runs_more(self) -> None:
         assert list(tiny.plan(only="classes=3").conditions) == ["classes=3"]
         assert not tiny.plan(only="classes=3", classes=2).conditions

@@ -53,8 +53,8 @@ class Gan(nn.Module, ABC):
 
     A variant says who plays (`build`) and what a step works on (`draw`). Everything else has a
     default: `step` lets the players take turns; `on_data`, `on_images` (growth) and `pretrain` do
-    nothing. Evaluation uses `sample`, `classify` where `classifies` and `encode` where `encodes`
-    is True.
+    nothing. Evaluation uses `sample`, and `classify`, `encode`, `translate` where `classifies`,
+    `encodes`, `translates` is True.
     """
 
     config_type: ClassVar[type[Config]] = Config
@@ -63,6 +63,7 @@ class Gan(nn.Module, ABC):
     classifies: ClassVar[bool] = False  # D has a class head
     encodes: ClassVar[bool] = False  # an E reads z off images
     truncates: ClassVar[bool] = False  # z is normal and all of G's randomness
+    translates: ClassVar[bool] = False  # G turns images of one domain into another's
     uniform: ClassVar[bool] = False  # z is uniform, else normal
     G: nn.Module
 
@@ -210,6 +211,10 @@ class Gan(nn.Module, ABC):
     def encode(self, x: Tensor) -> Tensor:
         """E's latents float32 [N, z_dim] for x [N, C, H, W] in [-1, 1], in eval mode."""
         raise NotImplementedError(f"{type(self).__name__} has no encoder")
+
+    def translate(self, x: Tensor, domain: int) -> Tensor:
+        """Images x of the other domain in domain 0 or 1, by the averaged G: uint8 [N, C, H, W]."""
+        raise NotImplementedError(f"{type(self).__name__} does not translate")
 
     def gradient_norms(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Terms:
         """Per loss term of G: mean over the batch of ||d term / d image||_2 at G's output, each

@@ -38,6 +38,11 @@ def g_fake(kind: Adversarial, logits: Tensor) -> Tensor:
     return -logits.mean()
 
 
+def least_squares(out: Tensor, target: float) -> Tensor:
+    """LSGAN's loss (Mao 2017), in which D's outputs of any shape are no logits: a scalar."""
+    return (out.float() - target).square().mean()
+
+
 def class_loss(
     logits: Tensor,
     y: Tensor,

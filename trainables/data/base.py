@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -41,6 +41,7 @@ class Look:
     channels: int
     size: tuple[int, int]  # H, W
     labels: int = 1  # of one image, at most; with more than one, y is multi-hot
+    paired: bool = False  # of two domains: see `two_domains`
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Dataset:
     source: str  # "rendered", "read from KMNIST", "downloaded"
     # Label sets to ask a generator for, by name, multi-hot [C, classes]: with several labels only.
     conditions: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    paired: bool = False  # of two domains: see `two_domains`
 
     @property
     def size(self) -> tuple[int, int]:
@@ -85,7 +87,7 @@ class Dataset:
     def look(self) -> Look:
         y = self.train.y
         labels = 1 if y.ndim == 1 else int(y.sum(1).max())
-        return Look(len(self.classes), self.channels, self.size, labels)
+        return Look(len(self.classes), self.channels, self.size, labels, self.paired)
 
     @cached_property
     def digest(self) -> str:
@@ -101,7 +103,8 @@ class Dataset:
         """The first n classes.
 
         Raises:
-            DataError: n is not in 1..K, or images have several labels and n is not K.
+            DataError: n is not in 1..K, or images have several labels and n is not K, or classes
+                come in pairs and n is odd.
         """
         if not 1 <= n <= len(self.classes):
             raise DataError(f"classes={n}: {self.name} has {len(self.classes)} classes")
@@ -109,8 +112,35 @@ class Dataset:
             return self
         if self.look.labels > 1:
             raise DataError(f"classes={n}: images of {self.name} have several labels: keep all")
+        if self.paired and n % 2:
+            raise DataError(
+                f"classes={n}: classes of {self.name} come in pairs: keep an even number"
+            )
         parts = [split.of(split.y < n) for split in (self.train, self.test)]
         return dataclasses.replace(self, train=parts[0], test=parts[1], classes=self.classes[:n])
+
+
+def two_domains(
+    name: str,
+    train: tuple[Split, Split],
+    test: tuple[Split, Split],
+    classes: Sequence[str],
+    domains: tuple[str, str],
+    source: str,
+) -> Dataset:
+    """Images of the same classes in two domains, for translation from one to the other.
+
+    Label 2k is class k in the first domain, 2k + 1 in the second. Training images of the two have
+    nothing to do with each other; test images do, one by one: rows 2i and 2i + 1 are a pair.
+    """
+    first, second = test
+    labels = np.concatenate([2 * split.y + domain for domain, split in enumerate(train)])
+    shuffled = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
+    unpaired = Split(np.concatenate([split.x for split in train]), labels.astype(np.int64))
+    x = np.stack([first.x, second.x], axis=1).reshape(-1, *first.x.shape[1:])
+    y = np.stack([2 * first.y, 2 * second.y + 1], axis=1).reshape(-1).astype(np.int64)
+    names = tuple(f"{kind} {domain}" for kind in classes for domain in domains)
+    return Dataset(name, unpaired.of(shuffled), Split(x, y), names, source, paired=True)
 
 
 def divide(whole: Split, share: float = 0.8) -> tuple[Split, Split]:

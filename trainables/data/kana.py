@@ -111,24 +111,41 @@ def draw(counts: tuple[int, ...], first: int, stream: int) -> Split:
     Args:
         stream: of random numbers; another one gives other images.
     """
-    with np.load(Path(__file__).parent / "kana_atlas.npz") as file:
-        layers = _strokes(file["atlas"])
+    layers = glyphs()
     y, rng = _labels(counts, first, stream)
-    n = len(y)
-    faces, strokes = rng.integers(layers.shape[1], size=n), rng.integers(len(layers), size=n)
+    faces, strokes = (rng.integers(size, size=len(y)) for size in layers.shape[1::-1])
+    return Split(render(layers, strokes, faces, first + y, rng), y)
+
+
+def glyphs() -> NDArray[np.uint8]:
+    """[3, faces, glyphs, 48, 48]: thinner, as drawn, thicker strokes."""
+    with np.load(Path(__file__).parent / "kana_atlas.npz") as file:
+        return _strokes(file["atlas"])
+
+
+def render(
+    layers: NDArray[np.uint8],
+    strokes: NDArray[np.int64],
+    faces: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """uint8 [n, 1, 28, 28] of the glyphs at layers[stroke, face, kind], each bent and toned by
+    what `rng` draws."""
+    n = len(kinds)
     points = _bent_grid(rng, n, layers.shape[-1])
     tones = rng.uniform((0.9, 0.75), (1.6, 1.0), (n, 2)).astype(np.float32)
     corners = np.stack(_shifted(layers), axis=-1)
-    images = (strokes * layers.shape[1] + faces) * layers.shape[2] + first + y
+    images = (strokes * layers.shape[1] + faces) * layers.shape[2] + kinds
     x = np.empty((n, 1, SIDE, SIDE), dtype=np.uint8)
     for start in range(0, n, CHUNK):
         rows = slice(start, start + CHUNK)
         x[rows, 0] = _warp(corners, images[rows], points[:, rows], tones[rows])
-    return Split(x, y)
+    return x
 
 
 def _strokes(atlas: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """[3, faces, glyphs, 48, 48]: thinner, as drawn, thicker strokes.
+    """The atlas in three strokes, [3, faces, glyphs, 48, 48].
 
     Each is blurred over 2x2 pixels, as an image of 28 pixels takes fewer samples than there are.
     """

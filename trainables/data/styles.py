@@ -1,0 +1,66 @@
+"""Two writing styles: `kana_styles`, 49 hiragana in gothic typefaces and in brush ones (KANA.md).
+
+Which brush stroke a gothic one becomes is for the translator to find. The pairs among the test
+images are one draw of `kana` in a face of each style, bent, turned and toned alike.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.base import HIRAGANA, Dataset, Look, Split, two_domains
+from trainables.data.kana import SIDE, glyphs, render
+from trainables.data.render_kana import FACES
+
+STYLES = {
+    "gothic": (
+        "ipaexg.ttf",
+        "sawarabi-gothic-medium.ttf",
+        "BIZUDGothic-Regular.ttf",
+        "BIZUDGothic-Bold.ttf",
+        "VL-Gothic-Regular.ttf",
+        "migu-1c-regular.ttf",
+        "migmix-1m-bold.ttf",
+        "ume-tgo5.ttf",
+        "ume-ugo4.ttf",
+    ),
+    "brush": ("aoyagi-soseki.ttf", "kouzan-mouhitsu.ttf", "kouzan-mouhitsu-gyosho.ttf"),
+}
+TRAIN, TEST = 400, 60  # images of each character in each style; pairs of each character
+SEED = 49  # raise it where the images are to be others
+SETS = {"kana_styles": Look(2 * len(HIRAGANA), 1, (SIDE, SIDE), paired=True)}
+
+
+def where(name: str, data_dir: Path) -> str:
+    """Always at hand."""
+    return "rendered"
+
+
+def fetchable(name: str, data_dir: Path) -> None:
+    """Nothing to fetch."""
+
+
+def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Dataset:
+    """Rendered in seconds, so not kept in `cache`."""
+    layers, (gothic, brush) = glyphs(), STYLES.values()
+    train = draw(layers, gothic, TRAIN, 0), draw(layers, brush, TRAIN, 1)
+    test = draw(layers, gothic, TEST, 2), draw(layers, brush, TEST, 2)
+    return two_domains(name, train, test, HIRAGANA, ("gothic", "brush"), "rendered")
+
+
+def draw(layers: NDArray[np.uint8], files: tuple[str, ...], each: int, stream: int) -> Split:
+    """`each` images of every character in these faces, in random order.
+
+    Args:
+        stream: of random numbers: the same gives the same but for the faces.
+    """
+    names = [face.file for face in FACES]
+    rng = np.random.default_rng([SEED, stream])
+    y = rng.permutation(np.repeat(np.arange(len(HIRAGANA)), each))
+    strokes = rng.integers(len(layers), size=len(y))
+    chosen = (rng.random(len(y)) * len(files)).astype(np.int64)
+    faces = np.array([names.index(file) for file in files])[chosen]
+    return Split(render(layers, strokes, faces, y, rng), y)
