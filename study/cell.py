@@ -24,9 +24,11 @@ from study.metrics.judge import Judges
 from study.metrics.reference import Reference
 from study.plan import Cell
 from study.records import Records, Row, write_atomically, write_json
+from study.scatter import scatter
 from trainables.core.gan import Gan, Images
 from trainables.core.loop import Loop, StoppedError, never
 from trainables.data import Dataset
+from trainables.data.base import POINT
 
 EVALUATION_SEED = 20_000_003  # latents and labels of evaluations: the same in every cell and tick
 STATE = ("rows", "trained", "training", "ticked", "seconds")  # of a CellRun, in its checkpoints
@@ -184,7 +186,8 @@ class CellRun:
         their ticks."""
         end = mark == self.marks[-1] or self.device.type == "cuda"
         slow = end and self.cell.phase == "confirm"
-        wanted = metrics.suited(self.shared.metrics, type(self.gan), self.judges.labels)
+        looks = self.judges.labels, self.judges.shape == POINT
+        wanted = metrics.suited(self.shared.metrics, type(self.gan), *looks)
         return [name for name in wanted if slow or not metrics.at_end(name)]
 
     def _measure(self, due: list[str]) -> dict[str, float]:
@@ -198,8 +201,11 @@ class CellRun:
 
     def _grid(self) -> bytes:
         """PNG: one column per class, or for a few of the data's label sets (eight where G takes
-        no labels), the same z along each row."""
-        rng = torch.Generator().manual_seed(EVALUATION_SEED)
+        no labels), the same z along each row; points are scattered over the plane."""
+        rng, y = torch.Generator().manual_seed(EVALUATION_SEED), self.reference.y
+        if self.judges.shape == POINT:
+            fakes = self.gan.sample(y if self.gan.conditional else None, len(y), rng)
+            return png(scatter(self.reference.x, fakes))
         if self.gan.conditional:
             labels = torch.arange(self.reference.classes)
             if self.reference.conditions:
@@ -211,10 +217,7 @@ class CellRun:
             columns = 8
             n = columns * GRID_ROWS
             images = self.gan.sample(None, n, rng, self.gan.noise(n, rng))
-        grid = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=255)
-        buffer = io.BytesIO()
-        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(buffer, "PNG")
-        return buffer.getvalue()
+        return png(make_grid(images.cpu(), nrow=columns, padding=1, pad_value=255))
 
     def _save(self) -> None:
         mark = self.rows[-1]["kimg"]
@@ -248,6 +251,13 @@ class CellRun:
             # Else it would pass for the newest, and the next ones be deleted as older.
             path.rename(path.with_suffix(".damaged"))
         write_json(self.folder / "ticks.json", self.rows)
+
+
+def png(image: torch.Tensor) -> bytes:
+    """A file of an image uint8 [3, H, W]."""
+    buffer = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def grid_sets(conditions: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -48,26 +48,28 @@ def check_study(study: Study) -> None:
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
 
 
-def check_metrics(study: Study, labels: int = 1) -> None:
+def check_metrics(study: Study, labels: int = 1, points: bool = False) -> None:
     """Refuse a metric that no condition's variant can serve, and a condition that lacks the
     objective or the column of a claim on it.
 
     Args:
         labels: of one image of the data, at most.
+        points: whether the images are points in the plane.
 
     Raises:
         ValueError: one line.
     """
+    looks = (labels, points)
     variants = {
         name: trainables.load(condition.get("variant", study.variant))
         for name, condition in study.conditions.items()
     }
     for metric in study.metrics:
-        if not any(metrics.suited([metric], variant, labels) for variant in variants.values()):
-            metrics.check([metric], next(iter(variants.values())), labels)
+        if not any(metrics.suited([metric], variant, *looks) for variant in variants.values()):
+            metrics.check([metric], next(iter(variants.values())), *looks)
     fid = metrics.load("fid").COLUMNS if study.fid else {}
     columns = {
-        name: [c for m in metrics.suited(study.metrics, v, labels) for c in metrics.load(m).COLUMNS]
+        name: [c for m in metrics.suited(study.metrics, v, *looks) for c in metrics.load(m).COLUMNS]
         for name, v in variants.items()
     }
     wanted = [("objective", study.objective, name) for name in variants]
@@ -89,15 +91,17 @@ def check_metrics(study: Study, labels: int = 1) -> None:
             )
 
 
-def check_labels(plan: Plan, condition: str, config: Config) -> None:
-    """Refuse data of several labels per image where a condition can do with one only.
+def check_looks(plan: Plan, condition: str, config: Config) -> None:
+    """Refuse data of several labels per image, or points, where a condition cannot do with them.
 
     Raises:
         ValueError: one line.
     """
+    variant = trainables.load(plan.variant(condition))
+    if plan.points and not variant.on_points:
+        raise ValueError(f"{plan.data} has points in the plane: {condition} takes images only")
     if plan.labels == 1:
         return
-    variant = trainables.load(plan.variant(condition))
     if variant.conditional and not variant.multilabel:
         raise ValueError(f"{plan.data} has several labels per image: {condition} takes one")
     if config.balanced:
@@ -186,7 +190,7 @@ def _check_suggestions(plan: Plan, condition: str) -> None:
             raise ValueError(f"the space returns classes={n!r}: suggest them by that name")
         try:
             parsed = config.parse(plan.hyperparameters(condition, values))
-            check_labels(plan, condition, parsed)
+            check_looks(plan, condition, parsed)
         except ValueError as error:
             advice = "fix it with --set too, or give --trials 0" if plan.overrides else ""
             line = f"{error}; the search suggests that: {advice}".rstrip(": ")

@@ -45,8 +45,8 @@ __all__ = [
 ]
 
 # G takes labels; D has a class head; z is normal and all of G's randomness; an image has one label;
-# it may have several.
-Need = Literal["labels", "classifies", "truncates", "one_label", "several_labels"]
+# it may have several; it is a point in the plane.
+Need = Literal["labels", "classifies", "truncates", "one_label", "several_labels", "points"]
 
 
 class Metric(Protocol):
@@ -80,22 +80,24 @@ def at_end(name: str) -> bool:
     return getattr(load(name), "WHEN", "tick") == "end"
 
 
-def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1) -> None:
+def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1, points: bool = False) -> None:
     """Refuse a metric that needs what a variant or the data lack, before anything starts.
 
     Args:
         labels: of one image of the data, at most.
+        points: whether the images are points in the plane.
 
     Raises:
         ValueError: unknown metric, or one that cannot be served; one line.
     """
-    offers = _offers(variant, labels)
+    offers = _offers(variant, labels, points)
     lacks = {
         "labels": f"a generator that takes labels, which {variant.__name__} has not",
         "classifies": f"a class head in D, which {variant.__name__} has not",
         "truncates": f"a normal z that can be cut, which {variant.__name__} has not",
         "one_label": "one label per image, and these data have several",
         "several_labels": "several labels per image, and these data have one",
+        "points": "points in the plane, and these data are images",
     }
     for name in wanted:
         for need in sorted(load(name).NEEDS):
@@ -106,19 +108,22 @@ def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1) -> None:
                 )
 
 
-def suited(wanted: Sequence[str], variant: type[Gan], labels: int = 1) -> list[str]:
-    """Those metrics that a variant can serve on data of so many labels per image."""
-    offers = _offers(variant, labels)
+def suited(
+    wanted: Sequence[str], variant: type[Gan], labels: int = 1, points: bool = False
+) -> list[str]:
+    """Those metrics that a variant can serve on data of so many labels per image, or on points."""
+    offers = _offers(variant, labels, points)
     return [name for name in wanted if all(offers[need] for need in load(name).NEEDS)]
 
 
-def _offers(variant: type[Gan], labels: int) -> dict[Need, bool]:
+def _offers(variant: type[Gan], labels: int, points: bool) -> dict[Need, bool]:
     return {
         "labels": variant.conditional,
         "classifies": variant.classifies,
         "truncates": variant.truncates,
         "one_label": labels == 1,
         "several_labels": labels > 1,
+        "points": points,
     }
 
 

@@ -101,6 +101,7 @@ class Gan(nn.Module, ABC):
     multilabel: ClassVar[bool] = False  # it takes multi-hot labels too: see `condition`
     classifies: ClassVar[bool] = False  # D has a class head
     truncates: ClassVar[bool] = False  # z is normal and all of G's randomness
+    on_points: ClassVar[bool] = False  # it has networks for points in the plane: images of 1x2
     G: nn.Module
 
     def __init__(
