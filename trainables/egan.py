@@ -64,9 +64,9 @@ class Egan(Gan):
     """The clock counts the images that D is shown. One generation of G comes before D's first turn
     and every `n_dis`-th that follows: in a kimg there are 1000 / batch / n_dis generations.
 
-    A line of descent takes one step of G, and of Adam, in each, however many siblings die: controls
-    are to be compared at equal numbers of these. Reported are, per generation, steps *kept*, of the
-    survivors, and *taken*, of all children (none else by chance), and each mutation's survivors.
+    A line of descent takes one step of G, and of Adam, in each, however many siblings die: compare
+    at equal numbers of these. Reported per generation: steps *kept* by survivors, steps *taken* by
+    all children (by random choice no others are born), and how many survivors each mutation bore.
     """
 
     config_type = EganConfig
