@@ -7,18 +7,16 @@ import hashlib
 import io
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torchvision.utils import make_grid
 
 import trainables
-from study import metrics
+from study import metrics, pictures
 from study.metrics.fid import Inception
 from study.metrics.judge import Judges
 from study.metrics.reference import Reference
@@ -26,13 +24,11 @@ from study.plan import Cell
 from study.records import Records, Row, write_atomically, write_json
 from trainables.core.gan import Gan, Images
 from trainables.core.loop import Loop, StoppedError, never
-from trainables.data import Dataset
+from trainables.data.base import POINT
 
 EVALUATION_SEED = 20_000_003  # latents and labels of evaluations: the same in every cell and tick
 STATE = ("rows", "trained", "training", "ticked", "seconds")  # of a CellRun, in its checkpoints
 ORPHANS = 60  # seconds that a worker may outlive its driver: another then waits for its cell
-GRID_ROWS = 8  # images per class in a sample grid
-GRID_SETS = 10  # columns of one, where images have several labels
 
 
 @dataclass(frozen=True)
@@ -187,8 +183,13 @@ class CellRun:
         their ticks."""
         end = mark == self.marks[-1] or self.device.type == "cuda"
         slow = end and self.cell.phase == "confirm"
-        paired = len(self.reference.pairs) > 0
-        wanted = metrics.suited(self.shared.metrics, type(self.gan), self.judges.labels, paired)
+        wanted = metrics.suited(
+            self.shared.metrics,
+            type(self.gan),
+            labels=self.judges.labels,
+            paired=len(self.reference.pairs) > 0,
+            points=self.judges.shape == POINT,
+        )
         return [name for name in wanted if slow or not metrics.at_end(name)]
 
     def _measure(self, due: list[str]) -> dict[str, float]:
@@ -201,29 +202,11 @@ class CellRun:
         view = metrics.View.draw(self.gan, self.reference, self.judges, rng, inception, train)
         return metrics.measure(view, due)
 
-    def _grid(self) -> bytes:
-        """PNG: one column per class, or for a few of the data's label sets (eight where G takes
-        no labels), the same z along each row."""
-        rng = torch.Generator().manual_seed(EVALUATION_SEED)
-        if self.gan.conditional:
-            labels = torch.arange(self.reference.classes)
-            if self.reference.conditions:
-                labels = grid_sets([*self.reference.conditions.values()])
-            columns, y = len(labels), torch.cat([labels] * GRID_ROWS)
-            z = self.gan.noise(GRID_ROWS, rng).repeat_interleave(columns, 0)
-            images = self.gan.sample(y, len(y), rng, z)
-        else:
-            columns = 8
-            n = columns * GRID_ROWS
-            images = self.gan.sample(None, n, rng, self.gan.noise(n, rng))
-        grid = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=255)
-        buffer = io.BytesIO()
-        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(buffer, "PNG")
-        return buffer.getvalue()
-
     def _save(self) -> None:
         mark = self.rows[-1]["kimg"]
-        write_atomically(self.folder / "samples" / f"{mark:06d}.png", self._grid())
+        rng = torch.Generator().manual_seed(EVALUATION_SEED)
+        drawn = pictures.draw(self.gan, self.reference, self.judges.shape == POINT, rng)
+        write_atomically(self.folder / "samples" / f"{mark:06d}.png", drawn)
         if self.finished:  # before the checkpoint that says so: a kill in between must not lose it
             save_tensors(self.folder / "generator.pt", self.gan.G_ema.state_dict())
         self._checkpoint()
@@ -253,20 +236,6 @@ class CellRun:
             # Else it would pass for the newest, and the next ones be deleted as older.
             path.rename(path.with_suffix(".damaged"))
         write_json(self.folder / "ticks.json", self.rows)
-
-
-def grid_sets(conditions: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The label sets that a sample grid shows, evenly spread over all: [GRID_SETS, classes]."""
-    every = torch.cat([*conditions])
-    return every[torch.linspace(0, len(every) - 1, GRID_SETS).round().long()]
-
-
-def grid_columns(dataset: Dataset) -> list[str]:
-    """What the columns of a conditional G's sample grid show: classes, or label sets."""
-    if not dataset.conditions:
-        return list(dataset.classes)
-    sets = grid_sets([torch.from_numpy(y) for y in dataset.conditions.values()])
-    return [" + ".join(dataset.classes[i] for i in row.nonzero().flatten()) for row in sets]
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -49,13 +49,16 @@ def check_study(study: Study) -> None:
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
 
 
-def check_metrics(study: Study, labels: int = 1, paired: bool = False) -> None:
+def check_metrics(
+    study: Study, labels: int = 1, paired: bool = False, points: bool = False
+) -> None:
     """Refuse a metric that no condition's variant can serve, and a condition that lacks the
     objective or the column of a claim on it.
 
     Args:
         labels: of one image of the data, at most.
         paired: the data are of two domains.
+        points: whether the images are points in the plane.
 
     Raises:
         ValueError: one line.
@@ -65,12 +68,13 @@ def check_metrics(study: Study, labels: int = 1, paired: bool = False) -> None:
         for name, condition in study.conditions.items()
     }
     able = {
-        name: metrics.suited(study.metrics, variant, labels, paired)
+        name: metrics.suited(study.metrics, variant, labels=labels, paired=paired, points=points)
         for name, variant in variants.items()
     }
     for metric in study.metrics:
         if not any(metric in served for served in able.values()):
-            metrics.check([metric], next(iter(variants.values())), labels, paired)
+            first = next(iter(variants.values()))
+            metrics.check([metric], first, labels=labels, paired=paired, points=points)
     fid = metrics.load("fid").COLUMNS if study.fid else {}
     columns = {
         name: [column for metric in served for column in metrics.load(metric).COLUMNS]
@@ -95,15 +99,17 @@ def check_metrics(study: Study, labels: int = 1, paired: bool = False) -> None:
             )
 
 
-def check_labels(plan: Plan, condition: str, config: Config) -> None:
-    """Refuse data of several labels per image where a condition can do with one only.
+def check_looks(plan: Plan, condition: str, config: Config) -> None:
+    """Refuse data of several labels per image, or points, where a condition cannot do with them.
 
     Raises:
         ValueError: one line.
     """
+    variant = trainables.load(plan.variant(condition))
+    if plan.points and not variant.on_points:
+        raise ValueError(f"{plan.data} has points in the plane: {condition} takes images only")
     if plan.labels == 1:
         return
-    variant = trainables.load(plan.variant(condition))
     if (variant.conditional or variant.classifies) and not variant.multilabel:
         raise ValueError(f"{plan.data} has several labels per image: {condition} takes one")
     if config.balanced:
@@ -192,7 +198,7 @@ def _check_suggestions(plan: Plan, condition: str) -> None:
             raise ValueError(f"the space returns classes={n!r}: suggest them by that name")
         try:
             parsed = config.parse(plan.hyperparameters(condition, values))
-            check_labels(plan, condition, parsed)
+            check_looks(plan, condition, parsed)
         except ValueError as error:
             advice = "fix it with --set too, or give --trials 0" if plan.overrides else ""
             line = f"{error}; the search suggests that: {advice}".rstrip(": ")

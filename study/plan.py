@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from search_spaces.core import Budget, Study
 from study.records import Records
+from trainables.data.base import POINT
 
 SEARCH_SEEDS = 1000  # search cell n has seed 1000 + n, so search and confirm never share a seed
 
@@ -73,6 +74,11 @@ class Plan:
     labels: int = 1  # of one image, at most
     paired: bool = False  # of two domains
     only: str | None = None
+
+    @property
+    def points(self) -> bool:
+        """Whether the images are points in the plane."""
+        return (self.channels, *self.size) == POINT
 
     @property
     def conditions(self) -> dict[str, Mapping[str, Any]]:

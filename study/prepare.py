@@ -80,12 +80,12 @@ def check(plan: Plan) -> Plan:
             raise BadInputError(f"--set {key}: the conditions of {plan.name} differ in it")
     typed: dict[str, Any] = {}
     try:
-        declared.check_metrics(plan.study, plan.labels, plan.paired)
+        declared.check_metrics(plan.study, plan.labels, plan.paired, plan.points)
         for name in plan.study.conditions:
             config = trainables.load(plan.variant(name)).config_type.parse(
                 plan.hyperparameters(name)
             )
-            declared.check_labels(plan, name, config)
+            declared.check_looks(plan, name, config)
             dumped = config.model_dump(mode="json")
             typed = {key: dumped[key] for key in plan.overrides}
     except ValueError as error:
@@ -193,8 +193,8 @@ def write_study(
     """
     import torch
 
-    from study.cell import grid_columns
     from study.metrics.judge import bf16_pays
+    from study.pictures import grid_columns
 
     value = recorded(records)
     here = environment.environment()

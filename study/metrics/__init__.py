@@ -47,7 +47,7 @@ __all__ = [
 
 # G takes labels; D has a class head; an E reads z off images; z is normal and all of G's
 # randomness; an image has one label; it may have several; G translates images from one domain to
-# another; held-out images of the data are paired across two.
+# another; held-out images of the data are paired across two; images are points in the plane.
 Need = Literal[
     "labels",
     "classifies",
@@ -57,6 +57,7 @@ Need = Literal[
     "several_labels",
     "translates",
     "paired",
+    "points",
 ]
 
 
@@ -91,17 +92,25 @@ def at_end(name: str) -> bool:
     return getattr(load(name), "WHEN", "tick") == "end"
 
 
-def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1, paired: bool = False) -> None:
+def check(
+    wanted: Sequence[str],
+    variant: type[Gan],
+    *,
+    labels: int = 1,
+    paired: bool = False,
+    points: bool = False,
+) -> None:
     """Refuse a metric that needs what a variant or the data lack, before anything starts.
 
     Args:
         labels: of one image of the data, at most.
         paired: the data are of two domains, with pairs among their test images.
+        points: whether the images are points in the plane.
 
     Raises:
         ValueError: unknown metric, or one that cannot be served; one line.
     """
-    offers = _offers(variant, labels, paired)
+    offers = _offers(variant, labels, paired, points)
     lacks = {
         "labels": f"a generator that takes labels, which {variant.__name__} has not",
         "classifies": f"a class head in D, which {variant.__name__} has not",
@@ -111,6 +120,7 @@ def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1, paired: bo
         "several_labels": "several labels per image, and these data have one",
         "translates": f"a generator that translates images, which {variant.__name__} does not",
         "paired": "images in pairs of two domains, and these data are of one",
+        "points": "points in the plane, and these data are images",
     }
     for name in wanted:
         for need in sorted(load(name).NEEDS):
@@ -122,14 +132,19 @@ def check(wanted: Sequence[str], variant: type[Gan], labels: int = 1, paired: bo
 
 
 def suited(
-    wanted: Sequence[str], variant: type[Gan], labels: int = 1, paired: bool = False
+    wanted: Sequence[str],
+    variant: type[Gan],
+    *,
+    labels: int = 1,
+    paired: bool = False,
+    points: bool = False,
 ) -> list[str]:
-    """Those metrics that a variant can serve on data of so many labels per image, paired or not."""
-    offers = _offers(variant, labels, paired)
+    """Those metrics that a variant can serve on such data: see `check`."""
+    offers = _offers(variant, labels, paired, points)
     return [name for name in wanted if all(offers[need] for need in load(name).NEEDS)]
 
 
-def _offers(variant: type[Gan], labels: int, paired: bool) -> dict[Need, bool]:
+def _offers(variant: type[Gan], labels: int, paired: bool, points: bool) -> dict[Need, bool]:
     return {
         "labels": variant.conditional,
         "classifies": variant.classifies,
@@ -139,6 +154,7 @@ def _offers(variant: type[Gan], labels: int, paired: bool) -> dict[Need, bool]:
         "several_labels": labels > 1,
         "translates": variant.translates,
         "paired": paired,
+        "points": points,
     }
 
 

@@ -61,7 +61,8 @@ def feature_network(shape: tuple[int, int, int], classes: int) -> nn.Sequential:
     channels, *size = shape
     layers: list[nn.Module] = []
     for width, kernel in zip((32, 64, 64, 64, 64, 64), (6, 3, 3, 3, 3, 3), strict=True):
-        pad = kernel // 2 - (kernel == 6)
+        # A kernel of 6 does not fit onto the one pixel's height of points and 2 on either side.
+        pad = kernel // 2 - (kernel == 6 and min(size) > 1)
         layers += [nn.Conv2d(channels, width, kernel, 2, pad, bias=False)]
         layers += [nn.BatchNorm2d(width), nn.LeakyReLU(0.1)]
         size = [(s + 2 * pad - kernel) // 2 + 1 for s in size]

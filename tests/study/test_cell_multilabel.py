@@ -13,11 +13,11 @@ from PIL import Image
 
 import trainables
 from search_spaces.core import crossed
-from study import cell as cells
-from study.cell import GRID_ROWS, GRID_SETS, CellRun, Shared, grid_columns
+from study.cell import CellRun, Shared
 from study.metrics import networks
 from study.metrics.judge import Judges, Recipe, train_judges
 from study.metrics.reference import Reference
+from study.pictures import GRID_ROWS, GRID_SETS, grid_columns, grid_sets
 from study.plan import Plan
 from study.prepare import BadInputError, check
 from study.records import CLOCK, Row
@@ -96,7 +96,7 @@ def test_grid_does_not_say_what_it_shows() -> None:
     last = {data.classes[i] for i in data.conditions["new_test"][-1].nonzero()[0]}
     assert sets[-1] == last
     assert grid_columns(tiny.dataset()) == ["a", "b", "c"]
-    assert cells.grid_sets([torch.eye(3)]).shape == (GRID_SETS, 3)
+    assert grid_sets([torch.eye(3)]).shape == (GRID_SETS, 3)
 
 
 def test_unfit_variant_or_metric_starts(monkeypatch: pytest.MonkeyPatch) -> None:

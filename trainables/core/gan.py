@@ -65,6 +65,7 @@ class Gan(nn.Module, ABC):
     truncates: ClassVar[bool] = False  # z is normal and all of G's randomness
     translates: ClassVar[bool] = False  # G turns images of one domain into another's
     uniform: ClassVar[bool] = False  # z is uniform, else normal
+    on_points: ClassVar[bool] = False  # it has networks for points in the plane: images of 1x2
     G: nn.Module
 
     def __init__(

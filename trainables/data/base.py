@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+POINT = (1, 1, 2)  # C, H, W of a point in the plane, whose pixels are its coordinates
 SPLIT_SEED = 20_181_203  # divides what comes without a split; fixed for all time
 
 # The characters of Kuzushiji-49 (its k49_classmap.csv), index = label; the last repeats a sound.

@@ -1,0 +1,97 @@
+"""E-GAN on a ring of 8 Gaussians: does it reach all modes where single mutations do not? (E10)
+
+The conditions of `egan_selection`, at equal steps of G kept, with fully connected networks. G
+itself is evaluated, not its average. `--data grid25` runs the same on 25 modes.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from search_spaces.core import Budget, Claim, Group, Study
+from search_spaces.egan_selection import CONDITIONS, MUTATIONS
+
+
+def loses_no_more(name: str) -> Claim:
+    """E10 for one control."""
+    return Claim(
+        id=f"E10.modes.{name}",
+        text=f"E-GAN loses no more modes than {name}: at most half of one on average",
+        metric="modes_lost",
+        of=Group("egan"),
+        against=Group(name),
+        region=(-inf, 0.5),
+    )
+
+
+def collapses(name: str) -> Claim:
+    """The paper's reason for more than one mutation."""
+    return Claim(
+        id=f"E10.collapse.{name}",
+        text=f"{name} alone collapses: it loses at least half of a mode on average",
+        metric="modes_lost",
+        of=Group(name),
+        region=(0.5, inf),
+    )
+
+
+STUDY = Study(
+    title="E-GAN on a ring of Gaussians: modes covered",
+    variant="egan",
+    data="ring8",
+    standin="ring8",
+    conditions=CONDITIONS,
+    reference={"ema": 0.0, "d_norm": "none", "z_dim": 2, "gamma": 0.01, "n_dis": 1},
+    space=None,
+    metrics=("fcd", "modes"),
+    fid=False,
+    claims=(
+        Claim(
+            id="E10.ring",
+            text="E-GAN covers all modes: less than half of one is lost on average",
+            metric="modes_lost",
+            of=Group("egan"),
+            region=(-inf, 0.5),
+        ),
+        Claim(
+            id="E10.quality",
+            text="and four fifths of its points are within three standard deviations of one",
+            metric="high_quality",
+            of=Group("egan"),
+            region=(0.8, inf),
+        ),
+        *(loses_no_more(name) for name in (*MUTATIONS, "random")),
+        *(collapses(name) for name in ("heuristic", "least_squares")),
+        Claim(
+            id="E10.ring-selection",
+            text="survival of the fittest helps: .02 more of high quality than by chance",
+            metric="high_quality",
+            of=Group("egan"),
+            against=Group("random"),
+            region=(0.02, inf),
+        ),
+    ),
+    scales={
+        "smoke": Budget(
+            kimg=1, search_kimg=1, tick_kimg=1, trials=0, seeds=2, samples=200, fixed={"f": 4}
+        ),
+        "quick": Budget(
+            kimg=400,
+            search_kimg=400,
+            tick_kimg=100,
+            trials=0,
+            seeds=5,
+            samples=2000,
+            fixed={"f": 16, "batch": 128, "lr": 1e-3},
+        ),
+        "full": Budget(  # 50,000 generations of 512 units
+            kimg=12_800,
+            search_kimg=12_800,
+            tick_kimg=1_280,
+            trials=0,
+            seeds=10,
+            samples=10_000,
+            fixed={"f": 64, "batch": 256, "lr": 1e-4},
+        ),
+    },
+)

@@ -1,0 +1,39 @@
+"""How many modes of a mixture of Gaussians in the plane do fakes reach, and how many lie in one?
+
+A fake is of high quality where it lies within three standard deviations of the nearest mode; a mode
+is covered where it has such a fake (VEEGAN, Srivastava 2017; PacGAN, Lin 2018). Modes are the
+classes of the data: their means, and one standard deviation for all, are of held-out real points.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from study.metrics.view import View
+
+NEEDS = frozenset({"points", "one_label"})
+COLUMNS = {
+    "modes_covered": "modes with a fake within 3 standard deviations; higher is better",
+    "modes_lost": "modes without one; lower is better",
+    "high_quality": "share of fakes within 3 standard deviations of a mode; higher is better",
+}
+REAL = {"high_quality": "high_quality_real"}
+COLUMNS |= {REAL[column]: f"{column} of other real points in place of fakes" for column in REAL}
+REACH = 3.0  # standard deviations
+
+
+def measure(view: View) -> dict[str, float]:
+    reference = view.reference
+    real, fakes = (x.flatten(1).cpu().double() for x in (reference.x, view.fakes))
+    y, modes = reference.y, reference.classes
+    means = torch.stack([real[y == mode].mean(0) for mode in range(modes)])
+    freedom = 2 * (len(real) - modes)  # two coordinates
+    sigma = ((real - means[y]).square().sum() / freedom).sqrt()
+    distance, nearest = torch.cdist(fakes, means).min(1)
+    good = distance <= REACH * sigma
+    covered = len(set(nearest[good].tolist()))
+    return {
+        "modes_covered": covered,
+        "modes_lost": modes - covered,
+        "high_quality": float(good.double().mean()),
+    }

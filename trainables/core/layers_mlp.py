@@ -1,0 +1,58 @@
+"""Fully connected networks, for points in the plane and whatever else has no neighbours."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from trainables.core.layers import Norm
+
+WIDTH = 8  # units of a hidden layer, in units of f: 512 at f = 64, as in WGAN-GP's toy problems
+HIDDEN = 3  # layers, likewise
+
+
+class MlpGenerator(nn.Module):
+    """Three hidden layers of 8f (ReLU), then the image; tanh. Torch's default weights."""
+
+    def __init__(self, inputs: int, f: int, size: tuple[int, int], channels: int) -> None:
+        super().__init__()
+        self.shape = (channels, *size)
+        layers: list[nn.Module] = []
+        for i in range(HIDDEN):
+            layers += [nn.Linear(WIDTH * f if i else inputs, WIDTH * f), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers, nn.Linear(WIDTH * f, math.prod(self.shape)))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z [N, inputs] -> images [N, C, H, W] in [-1, 1]."""
+        return torch.tanh(self.layers(z).unflatten(1, self.shape))
+
+
+class MlpDiscriminator(nn.Module):
+    """Three hidden layers of 8f (norm, LReLU .2), then the outputs. Torch's default weights.
+
+    BN uses the statistics of the batch at hand; "bn_joint", for batches of both kinds, keeps
+    averages; SN is on every layer.
+    """
+
+    def __init__(
+        self, channels: int, f: int, size: tuple[int, int], norm: Norm, outputs: int
+    ) -> None:
+        super().__init__()
+        batch_norm, joint = norm in ("bn", "bn_joint"), norm == "bn_joint"
+        layers: list[nn.Module] = [nn.Flatten()]
+        for i in range(HIDDEN):
+            layers.append(nn.Linear(WIDTH * f if i else channels * math.prod(size), WIDTH * f))
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(WIDTH * f, track_running_stats=joint))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+        self.layers = nn.Sequential(*layers, nn.Linear(WIDTH * f, outputs))
+        if norm == "sn":
+            for m in self.layers:
+                if isinstance(m, nn.Linear):
+                    spectral_norm(m)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, C, H, W] -> [N, outputs] float32."""
+        out: Tensor = self.layers(x)
+        return out.float()
