@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import logging
 import math
 import os
 import shutil
@@ -13,15 +11,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from unittest import mock
 
-# Before Ray is imported. The trials write their own records, in absolute paths; Tune's own result
-# files cost most of its throughput.
+# Before Ray Tune is imported. The trials write their own records, in absolute paths; Tune's own
+# result files cost most of its throughput.
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # `Watch` is in its place
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # a line of ours says it
 # A cell that diverges or fails has no objective to show; Tune would end the whole study for it.
@@ -30,9 +25,9 @@ os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 import psutil
 import ray
 from ray import tune
-from ray._private import services
 
 from study.cell import Shared
+from study.cluster import start_ray
 from study.plan import Plan, Resources, is_finished
 from study.records import Records
 from study.schedule import EarlyStopping, Observer, StudySearcher
@@ -54,10 +49,12 @@ def run_cells(
     """Run every cell that is missing; False where it ended early: by a signal, a full disk, or
     because Ray died several times in a row.
 
+    On the Ray that this process is connected to, or one of its own.
+
     Args:
         report: called with one line where something goes wrong that the study survives.
     """
-    ticks, deaths = -1, 0
+    ticks, deaths, own = -1, 0, not ray.is_initialized()
     while True:
         searcher = StudySearcher(plan, records, observer)
         with Watch(searcher) as watch:
@@ -66,6 +63,9 @@ def run_cells(
         if watch.asked or not watch.ray_died:
             break
         ray.shutdown()
+        if not own:
+            report(f"stopped: the cluster is lost{watch.why}; the same command goes on")
+            break
         before, ticks = ticks, sum(len(records.rows(cell)) for cell in records.ids())
         deaths = deaths + 1 if ticks == before else 1
         if deaths > RESTARTS:
@@ -147,7 +147,8 @@ class Watch:
         self._thread.join()
         self._ours.close()
         StopFile(self.searcher.records.folder).path.unlink(missing_ok=True)
-        if isinstance(error, Exception) and not self._ray_lives():
+        lost = isinstance(error, ray.exceptions.RayError | ConnectionError)  # a cluster
+        if lost or (isinstance(error, Exception) and not self._ray_lives()):
             self.ray_died, self.why = True, f": {error}".splitlines()[0]
             return True
         # The grace is over: the cells that did not make it have their last tick on record. Ray's
@@ -194,26 +195,3 @@ def _runs(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
-
-
-def start_ray(cpus: int) -> None:
-    """A local Ray, with token authentication as Ray has it by default, no dashboard, no noise.
-
-    Its processes get a group of their own: timeout(1), systemd and batch systems signal the whole
-    group, and a raylet that hears SIGTERM itself takes cells and driver with it.
-
-    Args:
-        cpus: what its trials take together: Ray's own count may differ from ours.
-    """
-    if not ray.is_initialized():
-        handler = signal.getsignal(signal.SIGTERM)
-        popen = functools.partial(services.ConsolePopen, process_group=0)
-        with mock.patch.object(services, "ConsolePopen", popen):  # Ray has no option for it
-            ray.init(
-                address="local",  # whatever else runs on this machine
-                num_cpus=cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        signal.signal(signal.SIGTERM, handler)  # Ray puts its own in its place

@@ -1,6 +1,9 @@
-"""What one trial takes on this machine, and how many fit."""
+"""What one trial takes, and how many fit."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -9,24 +12,38 @@ from study.plan import Resources
 from study.prepare import BadInputError
 
 
-def has_gpu() -> bool:
-    return torch.cuda.is_available()
+@dataclass(frozen=True)
+class Node:
+    """A machine that runs trials."""
+
+    cpus: int
+    gpus: float
 
 
-def fit(cpus_per_trial: int, gpus_per_trial: float | None, most: int | None) -> Resources:
-    """What a trial takes on this machine, and how many fit, at most `most`.
+def here() -> list[Node]:
+    """This machine, as the only node there is."""
+    return [Node(environment.cpus(), torch.cuda.device_count())]
+
+
+def fit(
+    nodes: Sequence[Node], cpus_per_trial: int, gpus_per_trial: float | None, most: int | None
+) -> Resources:
+    """What a trial takes, and how many fit on the nodes, at most `most`.
 
     Raises:
-        BadInputError: one trial is more than the machine has.
+        BadInputError: one trial is more than any node has.
     """
-    gpus, cpus = torch.cuda.device_count(), environment.cpus()
     if gpus_per_trial is None:
-        gpus_per_trial = 0.25 if gpus else 0.0
-    if cpus_per_trial > cpus:
-        raise BadInputError(f"--cpus-per-trial {cpus_per_trial}: this machine has {cpus}")
-    if gpus_per_trial > gpus:
-        raise BadInputError(f"--gpus-per-trial {gpus_per_trial}: this machine has {gpus}")
-    fitting = cpus // cpus_per_trial
-    if gpus_per_trial:
-        fitting = min(fitting, int(gpus / gpus_per_trial))
-    return Resources(cpus_per_trial, gpus_per_trial, min(most or fitting, fitting))
+        gpus_per_trial = 0.25 if any(node.gpus for node in nodes) else 0.0
+    counts = []
+    for node in nodes:
+        count = node.cpus // cpus_per_trial
+        if gpus_per_trial:
+            count = min(count, int(node.gpus / gpus_per_trial))
+        counts.append(count)
+    if not any(counts):
+        has = " | ".join(f"{node.cpus} CPU and {node.gpus:g} GPU" for node in nodes)
+        where = "this machine has" if len(nodes) == 1 else "no node has both:"
+        asked = f"--cpus-per-trial {cpus_per_trial} --gpus-per-trial {gpus_per_trial:g}"
+        raise BadInputError(f"{asked}: {where} {has}")
+    return Resources(cpus_per_trial, gpus_per_trial, min(most or sum(counts), sum(counts)))

@@ -5,84 +5,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import search_spaces
+from study.arguments import parser
 
 if TYPE_CHECKING:
     from study.console import Display
     from study.plan import Cell, Plan, Resources
     from study.records import Records
 
-COMPLETE, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
+COMPLETE, SOME_FAILED, INTERRUPTED = 0, 3, 130
 DIFFERENT = 3  # of --verify
 FAILED = ("failed", "out_of_memory")  # outcomes that say nothing of the condition
-
-
-class Parser(argparse.ArgumentParser):
-    """Bad input is one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        from trainables.data.base import one_line
-
-        print(one_line(f"{self.prog}: {message}"), file=sys.stderr)
-        raise SystemExit(BAD_INPUT)
-
-
-def whole(low: int) -> Callable[[str], int]:
-    """A whole number of at least `low`."""
-
-    def parse(text: str) -> int:
-        digits = text.removeprefix("-")
-        # More digits than that Python does not even read.
-        if not digits.isdecimal() or len(digits) > 18 or int(text) < low:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
-        return int(text)
-
-    return parse
-
-
-def share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    ray_takes = 1e-4 <= value <= 1 or (0 <= value < 1e6 and value.is_integer())
-    if not ray_takes:
-        kinds = "a share of at least 0.0001, or a whole number of at least 0"
-        raise argparse.ArgumentTypeError(f"{text!r} is not {kinds}")
-    return value
-
-
-def parser() -> Parser:
-    p = Parser(prog="python -m study.run", description=__doc__, allow_abbrev=False)
-    p.add_argument("name", nargs="?", metavar="NAME", help="a study: see --list")
-    p.add_argument("--list", action="store_true", help="name all studies and end")
-    p.add_argument("--dry-run", action="store_true", help="show cells and resources, start nothing")
-    p.add_argument(
-        "--scale", choices=("smoke", "quick", "full"), help="default: quick, full on GPU"
-    )
-    p.add_argument("--trials", type=whole(0), metavar="N", help="search cells per condition")
-    p.add_argument("--seeds", type=whole(1), metavar="N", help="seeds per confirmed configuration")
-    fix = "fix a hyperparameter, or kimg, search_kimg, tick_kimg, samples, parallel"
-    p.add_argument("--set", action="append", default=[], dest="settings", metavar="K=V", help=fix)
-    p.add_argument("--data", default="auto", metavar="NAME|PATH", help="default: auto")
-    p.add_argument("--data-dir", type=Path, metavar="DIR", help="default: $STUDY_DATA or data/")
-    p.add_argument("--fid-weights", type=Path, metavar="FILE", help="pytorch-fid's Inception")
-    p.add_argument("--cpus-per-trial", type=whole(1), default=1, metavar="N")
-    p.add_argument("--gpus-per-trial", type=share, metavar="F", help="default: 0.25 with a GPU")
-    p.add_argument("--max-concurrent", type=whole(1), metavar="N", help="default: what fits")
-    p.add_argument("--storage", type=Path, default=Path("runs"), metavar="DIR")
-    p.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage folder")
-    p.add_argument("--fresh", action="store_true", help="begin anew in a folder of its own")
-    p.add_argument("--only", metavar="CONDITION", help="run one condition")
-    p.add_argument("--verify", metavar="CELL", help="run a cell again, compare it with its record")
-    return p
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -142,7 +81,13 @@ def _run(args: argparse.Namespace, command: str) -> int:
     except data.DataError as error:
         raise prepare.BadInputError(str(error)) from None
     settings = prepare.parse_settings(args.settings)
-    scale = args.scale or ("full" if resources.has_gpu() else "quick")
+    nodes = resources.here()
+    if address := args.address or os.environ.get("RAY_ADDRESS"):  # a submitted job has the latter
+        from study import cluster
+
+        cluster.join(address)
+        nodes = cluster.check(args.storage)
+    scale = args.scale or ("full" if any(node.gpus for node in nodes) else "quick")
     budget = prepare.resolve_budget(study, scale, args.trials, args.seeds, settings)
     plan = prepare.check(
         Plan(
@@ -163,7 +108,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
         prepare.check_cell(records, args.verify)
     if known:
         prepare.refuse_changes(known, plan.definition(), records.folder)
-    share = resources.fit(args.cpus_per_trial, args.gpus_per_trial, args.max_concurrent)
+    share = resources.fit(nodes, args.cpus_per_trial, args.gpus_per_trial, args.max_concurrent)
     from study.console import Display
 
     display = Display(plan, records)

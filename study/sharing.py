@@ -75,7 +75,7 @@ def make_shared(
         "confirm": plan.budget.ticks(plan.budget.kimg),
     }
     return Shared(
-        folder=records.folder,
+        folder=records.folder.absolute(),  # a worker elsewhere has another working folder
         x=dataset.train.x,
         y=dataset.train.y,
         judges=judges.state(),

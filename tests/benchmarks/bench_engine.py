@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from search_spaces.core import Budget, Study
-from study import engine
+from study import cluster, engine
 from study.cell import Shared
 from study.plan import Plan, Resources
 from study.records import Records, write_json
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cells", type=int, default=32)
     arguments = parser.parse_args()
-    engine.start_ray(CONCURRENT)
+    cluster.start_ray(CONCURRENT)
     walls: dict[str, list[float]] = {"ours": [], "stock": []}
     for repeat in range(arguments.repeats):  # alternating
         walls["ours"].append(ours(arguments.cells))

@@ -18,7 +18,7 @@ import torch
 
 from search_spaces.acgan_kmnist_classes import RECIPE_A
 from search_spaces.core import Budget, Study, crossed
-from study import engine
+from study import cluster, engine
 from study.cell import Shared
 from study.metrics.classifier import Recipe
 from study.metrics.judge import train_judges
@@ -90,7 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     plan = plan_of(arguments.f, arguments.kimg)
     data = Dataset("none", noise(2000), noise(500), tuple("0123456789"), "made up")
-    engine.start_ray(2)
+    cluster.start_ray(2)
     speeds: dict[str, list[float]] = {"trial": [], "bare": []}
     for _ in range(arguments.repeats):  # alternating
         with tempfile.TemporaryDirectory() as scratch:

@@ -12,7 +12,8 @@ import ray
 import tiny
 
 from study import sharing
-from study.engine import run_cells, start_ray
+from study.cluster import start_ray
+from study.engine import run_cells
 from study.metrics import judge
 from study.metrics.classifier import Recipe
 from study.plan import Cell, Plan, Resources

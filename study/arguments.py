@@ -1,0 +1,74 @@
+"""The command line of `python -m study.run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+BAD_INPUT = 2  # exit code
+
+
+class Parser(argparse.ArgumentParser):
+    """Bad input is one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        from trainables.data.base import one_line
+
+        print(one_line(f"{self.prog}: {message}"), file=sys.stderr)
+        raise SystemExit(BAD_INPUT)
+
+
+def whole(low: int) -> Callable[[str], int]:
+    """A whole number of at least `low`."""
+
+    def parse(text: str) -> int:
+        digits = text.removeprefix("-")
+        # More digits than that Python does not even read.
+        if not digits.isdecimal() or len(digits) > 18 or int(text) < low:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
+        return int(text)
+
+    return parse
+
+
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    ray_takes = 1e-4 <= value <= 1 or (0 <= value < 1e6 and value.is_integer())
+    if not ray_takes:
+        kinds = "a share of at least 0.0001, or a whole number of at least 0"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {kinds}")
+    return value
+
+
+def parser() -> Parser:
+    about = "Run a study, or what is missing of it."
+    p = Parser(prog="python -m study.run", description=about, allow_abbrev=False)
+    p.add_argument("name", nargs="?", metavar="NAME", help="a study: see --list")
+    p.add_argument("--list", action="store_true", help="name all studies and end")
+    p.add_argument("--dry-run", action="store_true", help="show cells and resources, start nothing")
+    p.add_argument(
+        "--scale", choices=("smoke", "quick", "full"), help="default: quick, full on GPU"
+    )
+    p.add_argument("--trials", type=whole(0), metavar="N", help="search cells per condition")
+    p.add_argument("--seeds", type=whole(1), metavar="N", help="seeds per confirmed configuration")
+    fix = "fix a hyperparameter, or kimg, search_kimg, tick_kimg, samples, parallel"
+    p.add_argument("--set", action="append", default=[], dest="settings", metavar="K=V", help=fix)
+    p.add_argument("--data", default="auto", metavar="NAME|PATH", help="default: auto")
+    p.add_argument("--data-dir", type=Path, metavar="DIR", help="default: $STUDY_DATA or data/")
+    p.add_argument("--fid-weights", type=Path, metavar="FILE", help="pytorch-fid's Inception")
+    p.add_argument("--cpus-per-trial", type=whole(1), default=1, metavar="N")
+    p.add_argument("--gpus-per-trial", type=share, metavar="F", help="default: 0.25 with a GPU")
+    p.add_argument("--max-concurrent", type=whole(1), metavar="N", help="default: what fits")
+    p.add_argument("--address", metavar="RAY", help="a cluster; default: $RAY_ADDRESS, else none")
+    p.add_argument("--storage", type=Path, default=Path("runs"), metavar="DIR")
+    p.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage folder")
+    p.add_argument("--fresh", action="store_true", help="begin anew in a folder of its own")
+    p.add_argument("--only", metavar="CONDITION", help="run one condition")
+    p.add_argument("--verify", metavar="CELL", help="run a cell again, compare it with its record")
+    return p

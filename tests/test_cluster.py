@@ -1,0 +1,165 @@
+"""A Ray cluster of two nodes on this machine, and jobs submitted to it as the README writes it.
+
+Where these fail, a study does not run beyond one machine, or loses or repeats cells there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from study.records import Records
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[1]
+RAY = str(Path(sys.executable).with_name("ray"))
+NAME = "acgan_kmnist_classes"
+STUDY = f"{NAME} --scale smoke --data kana --trials 2 --seeds 2"
+WAIT = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "60"}}
+
+
+@dataclass
+class Cluster:
+    folder: Path
+    env: dict[str, str]
+    port: int
+    dashboard: int
+
+    def ray(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [RAY, *arguments],
+            env=self.env | env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    def start(self, *arguments: str) -> psutil.Process:
+        """Start a node; its raylet."""
+        before = self.raylets()
+        done = self.ray("start", "--num-cpus", "1", "--disable-usage-stats", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (raylet,) = self.raylets() - before
+        return raylet
+
+    def raylets(self) -> set[psutil.Process]:
+        found = psutil.process_iter(["name", "cmdline"])
+        mine = f"{self.folder}/"
+        return {p for p in found if p.info["name"] == "raylet" and mine in str(p.info["cmdline"])}
+
+    def job(self, command: str, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """`ray job ...` at the dashboard's address."""
+        address = f"http://127.0.0.1:{self.dashboard}"
+        return self.ray("job", command, "--address", address, *options, **env)
+
+    def submit(self, name: str, arguments: str, *options: str, **env: str) -> str:
+        options = (*options, "--submission-id", name, "--runtime-env-json", json.dumps(WAIT))
+        run = ["--", "python", "-m", "study.run", *shlex.split(arguments)]
+        done = self.job("submit", *options, "--working-dir", ".", *run, **env)
+        return done.stdout + done.stderr
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head and a worker node, one processor each."""
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # a socket's path has to be short
+    env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    env |= {
+        "HOME": str(folder),
+        "RAY_AUTH_MODE": "token",
+        "PATH": f"{Path(RAY).parent}:{env['PATH']}",
+    }
+    made = Cluster(folder, env, free_port(), free_port())
+    assert made.ray("get-auth-token", "--generate").returncode == 0
+    agents = [("--dashboard-agent-listen-port", str(free_port())) for _ in range(2)]
+    head = ("--head", "--port", str(made.port), "--dashboard-port", str(made.dashboard))
+    made.start(*head, *agents[0], "--temp-dir", str(folder / "r"))
+    made.start("--address", f"127.0.0.1:{made.port}", *agents[1])
+    try:
+        yield made
+    finally:
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            ours = (process.info["environ"] or {}).get("HOME") == str(folder)
+            if ours or f"{folder}/" in str(process.info["cmdline"]):
+                process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def results(storage: Path) -> dict[str, bytes]:
+    found = storage.glob(f"{NAME}/cells/*/result.json")
+    return {path.parent.name: path.read_bytes() for path in found}
+
+
+def wait_for(storage: Path, count: int) -> None:
+    until = time.monotonic() + 300
+    while len(results(storage)) < count:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_cluster_that_cannot_do_it_is_tried(cluster: Cluster, tmp_path: Path) -> None:
+    def refused(*arguments: str, **env: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "study.run", *shlex.split(STUDY), *arguments],
+            env=cluster.env | env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert not list(tmp_path.glob(f"{NAME}/*"))
+        return done.stderr
+
+    address, storage = f"127.0.0.1:{cluster.port}", ("--storage", str(tmp_path))
+    there = ("--address", address, *storage)
+    assert "no node has both: 1 CPU and 0 GPU | 1 CPU" in refused(*there, "--cpus-per-trial", "2")
+    assert "Connection refused" in refused("--address", f"127.0.0.1:{free_port()}", *storage)
+    assert "no authentication token" in refused(*there, HOME=str(tmp_path))
+
+
+def test_job_loses_or_repeats_cells(cluster: Cluster, tmp_path: Path) -> None:
+    """A worker node is killed, the job is stopped, and submitted again it goes on."""
+    stays = f"{STUDY} --storage {tmp_path}"
+    assert "name one that stays" in cluster.submit("relative", STUDY)
+    token = "no authentication token"
+    assert token in cluster.submit("stranger", stays, HOME=str(tmp_path / "nobody"))
+
+    cluster.submit("first", stays, "--no-wait")
+    wait_for(tmp_path, 2)
+    worker = next(p for p in cluster.raylets() if "--head" not in p.info["cmdline"])
+    worker.kill()
+    wait_for(tmp_path, 4)
+    assert cluster.job("stop", "first").returncode == 0
+    assert "STOPPED" in cluster.job("status", "first").stdout
+    before = results(tmp_path)
+
+    out = cluster.submit("second", stays)
+    assert "SUCCEEDED" in cluster.job("status", "second").stdout, out
+    after = results(tmp_path)
+    assert before.items() <= after.items(), "a finished cell was run again"
+    cells = Records(tmp_path / NAME).cells()
+    assert set(cells["outcome"]) <= {"complete", "pruned"}
+    assert cells["id"].is_unique
+    assert len(cells) == len(after) >= 12  # 3 conditions x (2 search + 2 of the reference)
