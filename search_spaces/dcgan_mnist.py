@@ -87,7 +87,7 @@ STUDY = Study(
             search_kimg=1,
             tick_kimg=1,
             trials=0,
-            seeds=2,
+            seeds=1,
             samples=100,
             fixed={"f": 2, "batch": 50},
         ),
