@@ -50,8 +50,8 @@ def mlp(*widths: int, norm: bool = False) -> nn.Sequential:
 
 
 class JointDiscriminator(nn.Module):
-    """One MLP on images beside latents; no norm: under BN or SN it learns what images look like
-    and what codes do, but not which belong together."""
+    """One MLP on images beside latents; no norm: with BN here, or in convolutional nets with SN and
+    z added late, E did not come to invert G within 60 kimg (one pilot each, MNIST)."""
 
     def __init__(self, pixels: int, z_dim: int, width: int) -> None:
         super().__init__()
