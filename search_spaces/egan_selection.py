@@ -43,14 +43,21 @@ STUDY = Study(
     space=None,
     metrics=("fcd", "prdc"),
     claims=(
+        Claim(  # what the others rest on: two that fail alike are alike
+            id="E10.works",
+            text="E-GAN works: coverage at least .5",
+            metric="coverage",
+            of=Group("egan"),
+            region=(0.5, float("inf")),
+        ),
         *(as_good(name) for name in MUTATIONS),
         Claim(
             id="E10.selection",
-            text="it is survival of the fittest that helps: lower FCD than by random selection",
+            text="survival of the fittest is what helps: FCD at least a fifth lower than by chance",
             metric="fcd",
             of=Group("egan"),
             against=Group("random"),
-            region=(0.0, 1.0),
+            region=(0.0, 0.8),
             log=True,
         ),
         Claim(

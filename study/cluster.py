@@ -17,6 +17,7 @@ from unittest import mock
 # Before Ray is imported.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray itself leaves it off for HOST:PORT
 
 import ray
 from ray._private import services
@@ -59,13 +60,14 @@ def join(address: str) -> None:
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=5).close()
         _init(address=address, runtime_env=None if IN_JOB else code)
-    except (OSError, OverflowError, ValueError, ray.exceptions.AuthenticationError) as error:
-        line = f"{error}".partition(". ")[0] or type(error).__name__
+    # Ray has a RuntimeError for another version of Ray or Python, and for what is no GCS.
+    except (OSError, ValueError, OverflowError, RuntimeError, ray.exceptions.RayError) as error:
+        line = str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
         raise BadInputError(f"--address {address!r}: {line}; auto, or HOST:PORT") from None
 
 
 def _init(**options: Any) -> None:
-    """Token authentication is as Ray has it by default: on."""
+    """Token authentication is on, unless RAY_AUTH_MODE says otherwise."""
     handler = signal.getsignal(signal.SIGTERM)
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     signal.signal(signal.SIGTERM, handler)  # Ray puts its own in its place

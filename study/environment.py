@@ -20,6 +20,8 @@ PACKAGES = (
     "pytorch-fid",
     "torchmetrics",
     "numpy",
+    "scipy",
+    "scikit-learn",
 )
 
 

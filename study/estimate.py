@@ -16,7 +16,8 @@ MOMENTS = 4
 
 def estimate(plan: Plan, resources: Resources) -> float:
     """Seconds for all cells of the plan, judges and start-up left out."""
-    device = torch.device("cuda" if resources.gpus else "cpu")
+    # A cluster may have GPUs where this machine has none: then the estimate is this machine's.
+    device = torch.device("cuda" if resources.gpus and torch.cuda.is_available() else "cpu")
     torch.set_num_threads(resources.cpus)
     budget, seconds = plan.budget, 0.0
     for name in plan.conditions:

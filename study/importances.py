@@ -52,12 +52,18 @@ def importance_leads(frames: Frames, condition: str) -> dict[str, Effect] | str:
         return f"{len(trials)} finished search cells of {condition}, {need}"
 
     def leads(of: Sequence[FrozenTrial], names: Iterable[str]) -> dict[str, float]:
-        shares = _shares(of)
+        try:
+            shares = _shares(of)
+        except RuntimeError:  # cells drawn that are all alike: nothing leads
+            shares = {}
         others = {n: max((v for k, v in shares.items() if k != n), default=0.0) for n in names}
         return {name: shares.get(name, 0.0) - others[name] for name in names}
 
     rng, n = np.random.default_rng(0), len(trials)
-    names = list(_shares(trials))
+    try:
+        names = list(_shares(trials))
+    except (ValueError, RuntimeError) as error:  # all cells alike, say
+        return f"not computed: {error}"
     found = leads(trials, names)
     again = [leads([trials[i] for i in rng.integers(n, size=n)], names) for _ in range(RESAMPLES)]
     ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]

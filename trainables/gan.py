@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from trainables.core.config import Config, Fraction
@@ -82,11 +81,12 @@ class MaxoutDiscriminator(nn.Module):
 
 
 class FirstGan(Dcgan):
-    """z is uniform with mean z_mean and standard deviation z_std."""
+    """z is uniform."""
 
     config_type: ClassVar[type[Config]] = GanConfig
     config: GanConfig
     truncates: ClassVar[bool] = False
+    uniform: ClassVar[bool] = True
 
     def build(self) -> dict[str, Player]:
         c, images = self.config, self.images
@@ -96,12 +96,6 @@ class FirstGan(Dcgan):
             "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),
             "g": Player([self.G], self.losses_g, c.lr),
         }
-
-    def noise(self, n: int, rng: torch.Generator | None = None) -> Tensor:
-        """z [n, z_dim], uniform, from the trial's RNG or from `rng` (on the CPU)."""
-        c = self.config
-        z = torch.rand(n, c.z_dim, device="cpu" if rng else self.device, generator=rng)
-        return (z.to(self.device) * 2 - 1) * 3**0.5 * c.z_std + c.z_mean
 
 
 VARIANT = FirstGan

@@ -42,7 +42,8 @@ class PgganConfig(Config, frozen=True):
     beta2: Fraction = 0.99
     grow: Switch = True  # else all layers are in use from the start
     stage_kimg: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 1200.0  # of each size
-    fade: Fraction = 0.5  # the last so much of it fades in the next size; 0: that comes at once
+    fade: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.5  # of it: the next size fades in
+    abrupt: Switch = False  # it comes at once, where it would be half faded in
     minibatch_stddev: Switch = True  # D sees how much the images of a batch differ
     gp: Weight = 10.0  # of the gradient penalty
     drift: Weight = 0.001  # of D's squared output on real images, which else drifts away
@@ -85,7 +86,8 @@ class Pggan(Gan):
         if not c.grow:
             return
         sizes, part = divmod(seen / 1000 / c.stage_kimg, 1)
-        fade = max(0.0, part - (1 - c.fade)) / c.fade if c.fade else 0.0
+        fade = max(0.0, part - (1 - c.fade)) / c.fade
+        fade = float(fade >= 0.5) if c.abrupt else fade
         level = min(float(self.top), sizes + fade)
         if math.ceil(level) > math.ceil(self.level):
             self.updates = 0

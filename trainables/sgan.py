@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from trainables.core import losses
@@ -39,6 +39,12 @@ class SganConfig(Config, frozen=True):
         if labels > 1 and labels % 1:
             raise ValueError("a whole number, or a share below 1, is needed")
         return labels
+
+    @model_validator(mode="after")
+    def _batches(self) -> Self:
+        if self.d_norm == "bn" and self.labels == 1:
+            raise ValueError("labels=1: d_norm='bn' needs two or more")
+        return self
 
     def images_needed(self) -> dict[str, int]:
         n = self.labels

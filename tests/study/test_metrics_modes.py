@@ -83,6 +83,8 @@ def test_points_between_modes_cover_them() -> None:
     middle = torch.full((100, 1, 1, 2), 127, dtype=torch.uint8)
     row = measured("ring8", middle)
     assert (row["modes_covered"], row["high_quality"]) == (0, 0)
+    smear = torch.randint(256, (2000, 1, 1, 2), generator=torch.Generator().manual_seed(0))
+    assert measured("ring8", smear.to(torch.uint8))["modes_covered"] == 0
     right = CENTRES["ring8"][0]
     for sigmas, covered in ((2.5, 1), (4.0, 0)):
         beside = np.rint(right - [sigmas * SIGMA, 0.0]).astype(np.uint8).reshape(1, 1, 1, 2)

@@ -191,3 +191,22 @@ def test_learning_rates_do_not_fall() -> None:
     gan = make(lr=1e-3).gan
     gan.on_images(10**9)
     assert gan.optimizers["g"].param_groups[0]["lr"] == 1e-3
+
+
+def test_pool_is_not_in_the_checkpoint() -> None:
+    """Once it is full D sees earlier fakes: a continued cell must have the same ones."""
+    through = make(pool=8)
+    expected = [through.run(images) for images in (80, 160)]
+    stopped = make(pool=8)
+    assert stopped.run(80) == expected[0]
+    state = stopped.checkpoint()
+    again = make(pool=8)
+    again.restore(state)
+    assert again.run(160) == expected[1]
+    empty = make(pool=8)
+    pools = [name for name in state["gan"]["networks"] if "pool" in name]
+    assert pools
+    for name in pools:
+        state["gan"]["networks"][name] = torch.zeros_like(state["gan"]["networks"][name])
+    empty.restore(state)
+    assert empty.run(160) != expected[1], "the pool does nothing"

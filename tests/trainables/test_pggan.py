@@ -91,20 +91,23 @@ class TestFadeIn:
 
 class TestSchedule:
     @pytest.mark.parametrize(
-        ("fade", "levels"),
+        ("abrupt", "levels"),
         [
-            (0.5, {0: 0, 400: 0, 500: 0, 750: 0.5, 1000: 1, 1400: 1, 1600: 1.2, 2000: 2, 9000: 2}),
-            (0.0, {0: 0, 999: 0, 1000: 1, 1999: 1, 2000: 2, 9000: 2}),
+            (
+                False,
+                {0: 0, 400: 0, 500: 0, 750: 0.5, 1000: 1, 1400: 1, 1600: 1.2, 2000: 2, 9000: 2},
+            ),
+            (True, {0: 0, 740: 0, 760: 1, 1000: 1, 1740: 1, 1760: 2, 2000: 2, 9000: 2}),
         ],
     )
     def test_growth_does_not_follow_the_images_seen(
-        self, fade: float, levels: dict[int, float]
+        self, abrupt: bool, levels: dict[int, float]
     ) -> None:
-        gan = make(stage_kimg=1.0, fade=fade)
+        gan = make(stage_kimg=1.0, abrupt=abrupt)
         for seen, level in levels.items():
             gan.on_images(seen)
             assert gan.level == pytest.approx(level), seen
-        control = make(stage_kimg=1.0, fade=fade, grow=False)
+        control = make(stage_kimg=1.0, abrupt=abrupt, grow=False)
         for seen in levels:
             control.on_images(seen)
             assert control.level == 2, "the control grows"
