@@ -17,7 +17,6 @@ from unittest import mock
 # Before Ray is imported.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray itself leaves it off for HOST:PORT
 
 import ray
 from ray._private import services

@@ -83,6 +83,8 @@ def _run(args: argparse.Namespace, command: str) -> int:
     settings = prepare.parse_settings(args.settings)
     nodes = resources.here()
     if address := args.address or os.environ.get("RAY_ADDRESS"):  # a submitted job has the latter
+        # Before Ray is imported, which else leaves it off for HOST:PORT.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
         from study import cluster
 
         cluster.join(address)
