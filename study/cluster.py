@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import platform
 import signal
 import socket
 import uuid
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,7 +20,7 @@ import ray
 from ray._private import services
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from study.environment import PACKAGES
+from study.environment import versions
 from study.prepare import BadInputError
 from study.resources import Node
 
@@ -121,14 +119,3 @@ def _judge(host: str, storage: Path, answer: Any) -> None:
 def _look(token: str) -> tuple[bool, dict[str, str]]:
     """On a node: whether it sees the driver's file, and its versions."""
     return Path(token).exists(), versions()
-
-
-def versions() -> dict[str, str]:
-    """Versions that results depend on, of this process."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "missing"
-    return found

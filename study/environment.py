@@ -33,13 +33,18 @@ def environment() -> dict[str, Any]:
         models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = models[0].partition(":")[2].strip() if models else cpu
     return {
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "versions": versions(),
         "git_commit": _git("rev-parse", "HEAD") or "none",
         "git_dirty": _git("diff", "HEAD"),
         "git_untracked": _git("ls-files", "--others", "--exclude-standard").splitlines(),
         "hardware": {"cpu": cpu, "cpus": cpus(), "gpus": _gpus(), "host": platform.node()},
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that results depend on, in this process."""
+    return {"python": platform.python_version()} | {p: version(p) for p in PACKAGES}
 
 
 def cpus() -> int:

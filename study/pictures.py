@@ -11,10 +11,10 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from study.metrics.reference import Reference
+from study.samples import GRID_ROWS
 from trainables.core.gan import Gan
 from trainables.data import Dataset
 
-GRID_ROWS = 8  # images per class
 GRID_SETS = 10  # columns, where images have several labels
 REAL, FAKE = (86, 180, 233), (0, 0, 0)  # points: Okabe & Ito's light blue; black
 SIDE = 256  # pixels: one for each level of a coordinate

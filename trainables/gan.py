@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from trainables.core.config import Config, Fraction
 from trainables.core.gan import Player
 from trainables.core.layers import init_normal
+from trainables.core.layers_mlp import MlpGenerator
 from trainables.dcgan import Dcgan, DcganConfig
 
 PIECES = 5  # of a maxout unit
@@ -22,28 +23,6 @@ class GanConfig(DcganConfig, frozen=True):
     d_norm: Literal["none"] = "none"
     d_dropout: Fraction = 0.5  # rate of D's hidden units
     g_condition: Literal["concat"] = "concat"  # no choice: G takes no labels
-
-
-class MlpGenerator(nn.Module):
-    """Two layers of 16f rectifiers; tanh, as images are in [-1, 1] here (the paper's: sigmoid)."""
-
-    def __init__(self, z_dim: int, f: int, size: tuple[int, int], channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(z_dim, 16 * f),
-            nn.ReLU(inplace=True),
-            nn.Linear(16 * f, 16 * f),
-            nn.ReLU(inplace=True),
-            nn.Linear(16 * f, channels * math.prod(size)),
-            nn.Tanh(),
-            nn.Unflatten(1, (channels, *size)),
-        )
-        init_normal(self)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """z [N, z_dim] -> images [N, C, H, W] in [-1, 1]."""
-        images: Tensor = self.layers(z)
-        return images
 
 
 class Maxout(nn.Module):
@@ -81,7 +60,8 @@ class MaxoutDiscriminator(nn.Module):
 
 
 class FirstGan(Dcgan):
-    """z is uniform."""
+    """z is uniform; G has two layers of 16f rectifiers and ends in tanh, for images in [-1, 1]
+    (the paper's: sigmoid)."""
 
     config_type: ClassVar[type[Config]] = GanConfig
     config: GanConfig
@@ -90,7 +70,8 @@ class FirstGan(Dcgan):
 
     def build(self) -> dict[str, Player]:
         c, images = self.config, self.images
-        self.G = MlpGenerator(c.z_dim, c.f, images.size, images.channels)
+        self.G = MlpGenerator(c.z_dim, c.f, images.size, images.channels, width=16, hidden=2)
+        init_normal(self.G)
         self.D = MaxoutDiscriminator(images.channels, c.f, images.size, c.d_dropout)
         return {
             "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from study import cluster
-from study.cluster import versions
+from study.environment import versions
 from study.prepare import BadInputError
 from study.resources import Node, fit
 

@@ -51,6 +51,11 @@ def test_modes_are_not_those_of_the_name() -> None:
 
 
 def test_training_points_are_test_points() -> None:
+    """Nor as many of them in a row, in another order."""
     dataset = load("ring8")
     n = len(dataset.test.y)
-    assert (dataset.train.x[:n] != dataset.test.x).any(axis=(1, 2, 3)).mean() > 0.9
+    train, test = (
+        split.x.reshape(-1, 2).astype(int) @ [256, 1] for split in (dataset.train, dataset.test)
+    )
+    for part in np.array_split(train, len(train) // n):
+        assert (np.sort(part) != np.sort(test)).mean() > 0.5

@@ -13,15 +13,23 @@ HIDDEN = 3  # layers, likewise
 
 
 class MlpGenerator(nn.Module):
-    """Three hidden layers of 8f (ReLU), then the image; tanh. Torch's default weights."""
+    """Hidden layers of `width` f (ReLU), then the image; tanh. Torch's default weights."""
 
-    def __init__(self, inputs: int, f: int, size: tuple[int, int], channels: int) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        f: int,
+        size: tuple[int, int],
+        channels: int,
+        width: int = WIDTH,
+        hidden: int = HIDDEN,
+    ) -> None:
         super().__init__()
         self.shape = (channels, *size)
         layers: list[nn.Module] = []
-        for i in range(HIDDEN):
-            layers += [nn.Linear(WIDTH * f if i else inputs, WIDTH * f), nn.ReLU(inplace=True)]
-        self.layers = nn.Sequential(*layers, nn.Linear(WIDTH * f, math.prod(self.shape)))
+        for i in range(hidden):
+            layers += [nn.Linear(width * f if i else inputs, width * f), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers, nn.Linear(width * f, math.prod(self.shape)))
 
     def forward(self, z: Tensor) -> Tensor:
         """z [N, inputs] -> images [N, C, H, W] in [-1, 1]."""
