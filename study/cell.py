@@ -22,9 +22,9 @@ from study.metrics.judge import Judges
 from study.metrics.reference import Reference
 from study.plan import Cell
 from study.records import Records, Row, write_atomically, write_json
-from trainables.core.gan import Gan, Images
+from trainables.core.gan import Gan
 from trainables.core.loop import Loop, StoppedError, never
-from trainables.data.base import POINT
+from trainables.data.base import Look
 
 EVALUATION_SEED = 20_000_003  # latents and labels of evaluations: the same in every cell and tick
 STATE = ("rows", "trained", "training", "ticked", "seconds")  # of a CellRun, in its checkpoints
@@ -96,11 +96,12 @@ class CellRun:
         torch.manual_seed(cell.seed)
         variant = trainables.load(cell.variant)
         x, y = self._images()
-        looks = Images(
-            self.reference.classes, x.shape[1], (x.shape[2], x.shape[3]), self.judges.labels
+        paired = len(self.reference.pairs) > 0
+        look = Look(
+            self.reference.classes, x.shape[1], (x.shape[2], x.shape[3]), self.judges.labels, paired
         )
         self.gan: Gan = variant(
-            variant.config_type.parse(cell.hyperparameters), looks, device, shared.bf16
+            variant.config_type.parse(cell.hyperparameters), look, device, shared.bf16
         )
         self.loop = Loop(self.gan, x, y, cell.seed)
         self.rows: list[Row] = []
@@ -183,13 +184,7 @@ class CellRun:
         their ticks."""
         end = mark == self.marks[-1] or self.device.type == "cuda"
         slow = end and self.cell.phase == "confirm"
-        wanted = metrics.suited(
-            self.shared.metrics,
-            type(self.gan),
-            labels=self.judges.labels,
-            paired=len(self.reference.pairs) > 0,
-            points=self.judges.shape == POINT,
-        )
+        wanted = metrics.suited(self.shared.metrics, type(self.gan), self.gan.images)
         return [name for name in wanted if slow or not metrics.at_end(name)]
 
     def _measure(self, due: list[str]) -> dict[str, float]:
@@ -205,7 +200,7 @@ class CellRun:
     def _save(self) -> None:
         mark = self.rows[-1]["kimg"]
         rng = torch.Generator().manual_seed(EVALUATION_SEED)
-        drawn = pictures.draw(self.gan, self.reference, self.judges.shape == POINT, rng)
+        drawn = pictures.draw(self.gan, self.reference, rng)
         write_atomically(self.folder / "samples" / f"{mark:06d}.png", drawn)
         if self.finished:  # before the checkpoint that says so: a kill in between must not lose it
             save_tensors(self.folder / "generator.pt", self.gan.G_ema.state_dict())

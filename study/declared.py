@@ -21,6 +21,7 @@ from study.records import CLOCK
 from study.search import Fixed
 from trainables import data
 from trainables.core.config import Config
+from trainables.data.base import Look
 
 PROBES = 100  # times that a space is run at random
 
@@ -49,16 +50,9 @@ def check_study(study: Study) -> None:
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
 
 
-def check_metrics(
-    study: Study, labels: int = 1, paired: bool = False, points: bool = False
-) -> None:
+def check_metrics(study: Study, look: Look) -> None:
     """Refuse a metric that no condition's variant can serve, and a condition that lacks the
     objective or the column of a claim on it.
-
-    Args:
-        labels: of one image of the data, at most.
-        paired: the data are of two domains.
-        points: whether the images are points in the plane.
 
     Raises:
         ValueError: one line.
@@ -68,13 +62,12 @@ def check_metrics(
         for name, condition in study.conditions.items()
     }
     able = {
-        name: metrics.suited(study.metrics, variant, labels=labels, paired=paired, points=points)
-        for name, variant in variants.items()
+        name: metrics.suited(study.metrics, variant, look) for name, variant in variants.items()
     }
     for metric in study.metrics:
         if not any(metric in served for served in able.values()):
             first = next(iter(variants.values()))
-            metrics.check([metric], first, labels=labels, paired=paired, points=points)
+            metrics.check([metric], first, look)
     fid = metrics.load("fid").COLUMNS if study.fid else {}
     columns = {
         name: [column for metric in served for column in metrics.load(metric).COLUMNS]
@@ -106,7 +99,7 @@ def check_looks(plan: Plan, condition: str, config: Config) -> None:
         ValueError: one line.
     """
     variant = trainables.load(plan.variant(condition))
-    if plan.points and not variant.on_points:
+    if plan.look.points and not variant.on_points:
         raise ValueError(f"{plan.data} has points in the plane: {condition} takes images only")
     if plan.labels == 1:
         return

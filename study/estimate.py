@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import torch
 
 import trainables
 from study.plan import Plan, Resources
-from trainables.core.gan import Images
 from trainables.core.loop import Loop
 
 MOMENTS = 4
@@ -42,7 +42,7 @@ def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, flo
     variant = trainables.load(plan.variant(condition))
     config = variant.config_type.parse(plan.hyperparameters(condition))
     classes = plan.conditions[condition].get("classes", plan.classes)
-    looks = Images(classes, plan.channels, plan.size, plan.labels)
+    looks = dataclasses.replace(plan.look, classes=classes)
     gan = variant(config, looks, device)
     n = max(4 * config.batch, *config.images_needed().values())
     x = torch.zeros(n, plan.channels, *plan.size, dtype=torch.uint8, device=device)

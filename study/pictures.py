@@ -20,11 +20,11 @@ REAL, FAKE = (86, 180, 233), (0, 0, 0)  # points: Okabe & Ito's light blue; blac
 SIDE = 256  # pixels: one for each level of a coordinate
 
 
-def draw(gan: Gan, reference: Reference, points: bool, rng: torch.Generator) -> bytes:
+def draw(gan: Gan, reference: Reference, rng: torch.Generator) -> bytes:
     """PNG: one column per class, or for a few of the data's label sets (eight where G takes
     no labels), the same z along each row; points are scattered over the plane."""
     y = reference.y
-    if points:
+    if gan.images.points:
         return png(scatter(reference.x, gan.sample(y if gan.conditional else None, len(y), rng)))
     if gan.conditional:
         labels = torch.arange(reference.classes)

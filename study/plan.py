@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from search_spaces.core import Budget, Study
 from study.records import Records
-from trainables.data.base import POINT
+from trainables.data.base import Look
 
 SEARCH_SEEDS = 1000  # search cell n has seed 1000 + n, so search and confirm never share a seed
 
@@ -76,9 +76,9 @@ class Plan:
     only: str | None = None
 
     @property
-    def points(self) -> bool:
-        """Whether the images are points in the plane."""
-        return (self.channels, *self.size) == POINT
+    def look(self) -> Look:
+        """What the data look like."""
+        return Look(self.classes, self.channels, self.size, self.labels, self.paired)
 
     @property
     def conditions(self) -> dict[str, Mapping[str, Any]]:

@@ -80,7 +80,7 @@ def check(plan: Plan) -> Plan:
             raise BadInputError(f"--set {key}: the conditions of {plan.name} differ in it")
     typed: dict[str, Any] = {}
     try:
-        declared.check_metrics(plan.study, plan.labels, plan.paired, plan.points)
+        declared.check_metrics(plan.study, plan.look)
         for name in plan.study.conditions:
             config = trainables.load(plan.variant(name)).config_type.parse(
                 plan.hyperparameters(name)

@@ -15,7 +15,6 @@ from trainables.core.config import Config
 from trainables.core.gan import Batch, Gan, Player, Terms
 from trainables.core.layers import Discriminator, Generator
 from trainables.core.layers_mlp import MlpDiscriminator, MlpGenerator
-from trainables.data.base import POINT
 
 Mutation = Literal["minimax", "heuristic", "least_squares"]
 Count = Annotated[int, Field(ge=1, le=100, strict=True)]
@@ -78,7 +77,7 @@ class Egan(Gan):
 
     def build(self) -> dict[str, Player]:
         c, (channels, size) = self.config, (self.images.channels, self.images.size)
-        mlp = (channels, *size) == POINT
+        mlp = self.images.points
         self.G = (MlpGenerator if mlp else Generator)(c.z_dim, c.f, size, channels)
         self.D = (MlpDiscriminator if mlp else Discriminator)(channels, c.f, size, c.d_norm, 1)
         self.population: list[State] = []  # the parents, the fittest first; it is in G, too

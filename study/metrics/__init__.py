@@ -31,6 +31,7 @@ from study.metrics.view import View
 
 if TYPE_CHECKING:
     from trainables.core.gan import Gan
+    from trainables.data.base import Look
 
 __all__ = [
     "Metric",
@@ -92,25 +93,16 @@ def at_end(name: str) -> bool:
     return getattr(load(name), "WHEN", "tick") == "end"
 
 
-def check(
-    wanted: Sequence[str],
-    variant: type[Gan],
-    *,
-    labels: int = 1,
-    paired: bool = False,
-    points: bool = False,
-) -> None:
+def check(wanted: Sequence[str], variant: type[Gan], look: Look) -> None:
     """Refuse a metric that needs what a variant or the data lack, before anything starts.
 
     Args:
-        labels: of one image of the data, at most.
-        paired: the data are of two domains, with pairs among their test images.
-        points: whether the images are points in the plane.
+        look: what the data look like.
 
     Raises:
         ValueError: unknown metric, or one that cannot be served; one line.
     """
-    offers = _offers(variant, labels, paired, points)
+    offers = _offers(variant, look)
     lacks = {
         "labels": f"a generator that takes labels, which {variant.__name__} has not",
         "classifies": f"a class head in D, which {variant.__name__} has not",
@@ -131,30 +123,23 @@ def check(
                 )
 
 
-def suited(
-    wanted: Sequence[str],
-    variant: type[Gan],
-    *,
-    labels: int = 1,
-    paired: bool = False,
-    points: bool = False,
-) -> list[str]:
+def suited(wanted: Sequence[str], variant: type[Gan], look: Look) -> list[str]:
     """Those metrics that a variant can serve on such data: see `check`."""
-    offers = _offers(variant, labels, paired, points)
+    offers = _offers(variant, look)
     return [name for name in wanted if all(offers[need] for need in load(name).NEEDS)]
 
 
-def _offers(variant: type[Gan], labels: int, paired: bool, points: bool) -> dict[Need, bool]:
+def _offers(variant: type[Gan], look: Look) -> dict[Need, bool]:
     return {
         "labels": variant.conditional,
         "classifies": variant.classifies,
         "encodes": variant.encodes,
         "truncates": variant.truncates,
-        "one_label": labels == 1,
-        "several_labels": labels > 1,
+        "one_label": look.labels == 1,
+        "several_labels": look.labels > 1,
         "translates": variant.translates,
-        "paired": paired,
-        "points": points,
+        "paired": look.paired,
+        "points": look.points,
     }
 
 

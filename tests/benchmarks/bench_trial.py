@@ -26,9 +26,8 @@ from study.metrics.reference import Reference
 from study.plan import Plan, Resources
 from study.records import Records, write_json
 from trainables.acgan import Acgan
-from trainables.core.gan import Images
 from trainables.core.loop import Loop
-from trainables.data.base import Dataset, Split
+from trainables.data.base import Dataset, Look, Split
 
 CLASSES = 10
 
@@ -75,7 +74,7 @@ def bare(plan: Plan, data: Dataset) -> float:
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
     values = plan.hyperparameters(next(iter(plan.conditions)))
-    gan = Acgan(Acgan.config_type.parse(values), Images(CLASSES, 1, (28, 28)), torch.device("cpu"))
+    gan = Acgan(Acgan.config_type.parse(values), Look(CLASSES, 1, (28, 28)), torch.device("cpu"))
     loop = Loop(gan, torch.from_numpy(data.train.x), torch.from_numpy(data.train.y), 0)
     start = time.perf_counter()
     loop.run(plan.budget.kimg * 1000)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from tiny import LOOK
 from torch import Tensor, nn
 
 import trainables
@@ -20,7 +21,8 @@ from study import metrics
 from study.metrics import View, encoder
 from study.metrics.judge import Judges
 from study.metrics.reference import Reference
-from trainables.core.gan import Images, to_uint8
+from trainables.core.gan import to_uint8
+from trainables.data.base import Look
 
 SPLIT = tiny.bars(300, 5)
 TRAIN = torch.from_numpy(SPLIT.x), torch.from_numpy(SPLIT.y)
@@ -44,7 +46,7 @@ class Coder(nn.Module):
     conditional: ClassVar[bool] = False
     broken: ClassVar[str] = ""
 
-    def __init__(self, config: Any, images: Images, device: torch.device, bf16: bool) -> None:
+    def __init__(self, config: Any, images: Look, device: torch.device, bf16: bool) -> None:
         super().__init__()
         self.config, self.images, self.device, self.bf16 = config, images, device, bf16
         self.weight = nn.Parameter(torch.rand(()) * 0)  # an untrained one: codes are all alike
@@ -61,7 +63,7 @@ class Coder(nn.Module):
 
 def view(broken: str = "", weight: float = 1.0) -> View:
     kind = type("Broken", (Coder,), {"broken": broken})
-    gan = kind(SimpleNamespace(batch=32), Images(3, 1, (16, 16)), torch.device("cpu"), False)
+    gan = kind(SimpleNamespace(batch=32), Look(3, 1, (16, 16)), torch.device("cpu"), False)
     with torch.no_grad():
         gan.weight.fill_(weight)
     data = tiny.dataset().test
@@ -143,7 +145,7 @@ def test_random_encoder_of_a_variant_is_another_architecture() -> None:
         torch.manual_seed(0)
         variant = trainables.load(name)
         config = variant.config_type.parse({"f": 2, "batch": 32, "z_dim": 8})
-        gan = variant(config, Images(3, 1, (16, 16)), torch.device("cpu"))
+        gan = variant(config, Look(3, 1, (16, 16)), torch.device("cpu"))
         state = {key: value.clone() for key, value in gan.state_dict().items()}
         row = metrics.measure(dataclasses.replace(view(), gan=gan), ["encoder"])
         assert row.keys() == encoder.COLUMNS.keys()
@@ -159,9 +161,9 @@ def test_probes_learn_from_held_out_images() -> None:
 
 def test_metric_of_an_encoder_starts_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "names", lambda: ["encoder", "fcd"])  # loading all takes seconds
-    metrics.check(["encoder"], trainables.load("bigan"))
+    metrics.check(["encoder"], trainables.load("bigan"), LOOK)
     with pytest.raises(ValueError, match="'encoder' needs an encoder, which Dcgan") as caught:
-        metrics.check(["encoder"], trainables.load("dcgan"))
+        metrics.check(["encoder"], trainables.load("dcgan"), LOOK)
     assert str(caught.value).endswith("choose from fcd")
 
 

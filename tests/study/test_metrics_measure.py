@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast, get_args
 import numpy as np
 import pytest
 import torch
+from tiny import LOOK
 from torch import Tensor, nn
 
 import trainables
@@ -252,17 +253,17 @@ def test_unknown_metric_starts() -> None:
 
 def test_variant_is_asked_for_what_it_lacks() -> None:
     """A cGAN beside an ACGAN in one study would fail at its first tick."""
-    assert metrics.suited(EVERY, trainables.load("acgan")) == EVERY
+    assert metrics.suited(EVERY, trainables.load("acgan"), LOOK) == EVERY
     left = [name for name in EVERY if name != "class_loss"]
-    assert metrics.suited(EVERY, trainables.load("cgan")) == left
+    assert metrics.suited(EVERY, trainables.load("cgan"), LOOK) == left
 
 
 def test_metric_of_a_class_head_starts_without_one() -> None:
-    metrics.check(EVERY, trainables.load("acgan"))
+    metrics.check(EVERY, trainables.load("acgan"), LOOK)
     with pytest.raises(ValueError, match="'class_loss' needs a class head in D, which") as caught:
-        metrics.check(EVERY, trainables.load("cgan"))
+        metrics.check(EVERY, trainables.load("cgan"), LOOK)
     offered = str(caught.value).split("choose from ")[1].split(", ")
     assert "labels" in offered
     assert "class_loss" not in offered
     with pytest.raises(ValueError, match="'labels' needs a generator that takes labels"):
-        metrics.check(["fcd", "labels"], trainables.load("dcgan"))
+        metrics.check(["fcd", "labels"], trainables.load("dcgan"), LOOK)

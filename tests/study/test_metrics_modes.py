@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from tiny import LOOK, POINTS
 from torch import Tensor
 
 import trainables
@@ -94,10 +95,10 @@ def test_points_between_modes_cover_them() -> None:
 
 def test_images_are_taken_for_points() -> None:
     egan = trainables.load("egan")
-    assert metrics.suited(["fcd", "modes"], egan) == ["fcd"]
-    assert metrics.suited(["fcd", "modes"], egan, points=True) == ["fcd", "modes"]
+    assert metrics.suited(["fcd", "modes"], egan, LOOK) == ["fcd"]
+    assert metrics.suited(["fcd", "modes"], egan, POINTS) == ["fcd", "modes"]
     with pytest.raises(ValueError, match="'modes' needs points in the plane, and these data are"):
-        metrics.check(["modes"], egan)
+        metrics.check(["modes"], egan, LOOK)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from tiny import LOOK, SEVERAL
 from torch import Tensor, nn
 
 import trainables
@@ -246,24 +247,24 @@ class TestColumns:
 class TestRefusals:
     def test_metric_of_one_label_starts_on_several(self) -> None:
         acgan = trainables.load("acgan")
-        metrics.check(EVERY, acgan, labels=3)
+        metrics.check(EVERY, acgan, SEVERAL)
         with pytest.raises(ValueError, match="'labels' needs one label per image, and these data"):
-            metrics.check(["labels"], acgan, labels=3)
+            metrics.check(["labels"], acgan, SEVERAL)
         with pytest.raises(ValueError, match="'multilabel' needs several labels") as caught:
-            metrics.check(["multilabel"], acgan)
+            metrics.check(["multilabel"], acgan, LOOK)
         assert "multilabel" not in str(caught.value).split("choose from ")[1]
         with pytest.raises(ValueError, match="needs a generator that takes labels"):
-            metrics.check(["multilabel"], trainables.load("dcgan"), labels=3)
+            metrics.check(["multilabel"], trainables.load("dcgan"), SEVERAL)
 
     def test_metric_by_class_starts_on_several(self) -> None:
         """None of these has a meaning where an image is of no single class."""
         acgan = trainables.load("acgan")
         by_class = ["cas", "intra_fcd", "kcd", "ms_ssim", "truncation"]
-        assert metrics.suited([*EVERY, *by_class], acgan, labels=3) == EVERY
-        assert metrics.suited(by_class, acgan) == by_class
+        assert metrics.suited([*EVERY, *by_class], acgan, SEVERAL) == EVERY
+        assert metrics.suited(by_class, acgan, LOOK) == by_class
         for name in by_class:
             with pytest.raises(ValueError, match=f"'{name}' needs one label per image"):
-                metrics.check([name], acgan, labels=3)
+                metrics.check([name], acgan, SEVERAL)
 
     def test_real_images_are_drawn_by_class(self, judges: Judges) -> None:
         """The rows of no class would be what the memory held before."""

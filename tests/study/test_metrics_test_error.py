@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import pytest
 import torch
+from tiny import LOOK, SEVERAL
 from torch import Tensor
 
 import trainables
@@ -51,12 +52,12 @@ def test_search_chooses_on_the_images_of_the_test() -> None:
 
 
 def test_it_is_refused_where_it_can_be_had_or_the_reverse() -> None:
-    metrics.check(["test_error"], trainables.load("sgan"))
-    metrics.check(["test_error"], trainables.load("acgan"))
+    metrics.check(["test_error"], trainables.load("sgan"), LOOK)
+    metrics.check(["test_error"], trainables.load("acgan"), LOOK)
     with pytest.raises(ValueError, match="'test_error' needs a class head in D"):
-        metrics.check(["test_error"], trainables.load("dcgan"))
+        metrics.check(["test_error"], trainables.load("dcgan"), LOOK)
     with pytest.raises(ValueError, match="'test_error' needs one label per image"):
-        metrics.check(["test_error"], trainables.load("acgan"), labels=3)
+        metrics.check(["test_error"], trainables.load("acgan"), SEVERAL)
 
 
 class AllJudges(PixelJudges):

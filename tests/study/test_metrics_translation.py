@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from tiny import LOOK, PAIRED
 from torch import Tensor, nn
 
 import trainables
@@ -155,10 +156,10 @@ def test_pairs_are_not_the_datas(judges: Judges) -> None:
 def test_variant_or_data_are_asked_for_what_they_lack() -> None:
     cyclegan, acgan = trainables.load("cyclegan"), trainables.load("acgan")
     wanted = ["fcd", "labels", "translation"]
-    assert metrics.suited(wanted, cyclegan, paired=True) == wanted
-    assert metrics.suited(wanted, cyclegan) == metrics.suited(wanted, acgan, paired=True)
-    metrics.check(wanted, cyclegan, paired=True)
+    assert metrics.suited(wanted, cyclegan, PAIRED) == wanted
+    assert metrics.suited(wanted, cyclegan, LOOK) == metrics.suited(wanted, acgan, PAIRED)
+    metrics.check(wanted, cyclegan, PAIRED)
     with pytest.raises(ValueError, match="'translation' needs images in pairs of two domains"):
-        metrics.check(wanted, cyclegan)
+        metrics.check(wanted, cyclegan, LOOK)
     with pytest.raises(ValueError, match="translates images, which Acgan does not: choose from"):
-        metrics.check(wanted, acgan, paired=True)
+        metrics.check(wanted, acgan, PAIRED)

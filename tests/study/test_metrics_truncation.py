@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from tiny import LOOK
 from torch import Tensor, nn
 
 import trainables
@@ -128,11 +129,11 @@ def test_too_few_fakes_crash() -> None:
 
 def test_variant_without_a_normal_z_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("biggan", "cgan", "acgan"):
-        metrics.check(["truncation"], trainables.load(name))
+        metrics.check(["truncation"], trainables.load(name), LOOK)
     other = trainables.load("cgan")
     monkeypatch.setattr(other, "truncates", False)
     with pytest.raises(ValueError, match="'truncation' needs a normal z that can be cut, which"):
-        metrics.check(["truncation"], other)
+        metrics.check(["truncation"], other, LOOK)
 
 
 def test_it_is_measured_at_every_tick() -> None:

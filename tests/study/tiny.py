@@ -11,9 +11,14 @@ from torch import Tensor
 from search_spaces.core import Budget, Claim, Group, Study, crossed
 from study.plan import Cell, Plan
 from study.records import Records, Row, write_json
-from trainables.data.base import Dataset, Split
+from trainables.data.base import Dataset, Look, Split
 
 SIZE = 16
+# What data may look like: as the bars, with several labels, in pairs, points in the plane.
+LOOK = Look(3, 1, (SIZE, SIZE))
+SEVERAL = Look(3, 1, (SIZE, SIZE), labels=3)
+PAIRED = Look(4, 1, (SIZE, SIZE), paired=True)
+POINTS = Look(8, 1, (1, 2))
 SQUARES = 6  # labels of `several_labels`
 REFERENCE = {"lr": 2e-4, "adversarial": "saturating", "label_noise": "two_sided"}
 BUDGET = Budget(

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import trainables
 from trainables.acgan_mnist import DropoutDiscriminator
-from trainables.core.gan import Images
+from trainables.data.base import Look
 
-LOOKS = Images(10, 1, (28, 28))
+LOOKS = Look(10, 1, (28, 28))
 
 
 def make(name: str = "acgan_mnist", **values: Any) -> Any:

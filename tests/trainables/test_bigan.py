@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 import trainables
-from trainables.core.gan import Images
+from trainables.data.base import Look
 
-LOOKS = Images(2, 1, (8, 8))
+LOOKS = Look(2, 1, (8, 8))
 Y = torch.zeros(16, dtype=torch.int64)
 
 

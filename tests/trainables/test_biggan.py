@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import trainables
-from trainables.core.gan import Images
 from trainables.core.layers_res import (
     ConditionalBatchNorm,
     ResGenerator,
@@ -21,11 +20,12 @@ from trainables.core.layers_res import (
     off_diagonal,
 )
 from trainables.core.loop import Loop
+from trainables.data.base import Look
 
-LOOKS = Images(3, 1, (28, 28))
+LOOKS = Look(3, 1, (28, 28))
 
 
-def make(images: Images = LOOKS, **values: Any) -> Loop:
+def make(images: Look = LOOKS, **values: Any) -> Loop:
     torch.manual_seed(0)
     variant = trainables.load("biggan")
     given = {"f": 4, "batch": 8, "z_dim": 24, "embedding": 6, **values}
@@ -48,7 +48,7 @@ def norms(G: nn.Module) -> list[ConditionalBatchNorm]:
 
 @pytest.mark.parametrize("size", [(28, 28), (32, 32), (64, 64), (30, 20)])
 def test_images_of_another_size_do_not_fit(size: tuple[int, int]) -> None:
-    loop = make(Images(4, 3, size))
+    loop = make(Look(4, 3, size))
     loop.run(16)
     assert loop.gan.sample(torch.arange(4), 4, torch.Generator()).shape == (4, 3, *size)
 

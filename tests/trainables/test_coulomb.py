@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 
 import trainables
-from trainables.core.gan import Images
 from trainables.core.loop import Loop
 from trainables.coulomb import potentials
+from trainables.data.base import Look
 from trainables.standard_gan import RecipeD, clipped_bce
 
-LOOKS = Images(2, 1, (8, 8))
+LOOKS = Look(2, 1, (8, 8))
 
 
 def make(name: str = "coulomb", bf16: bool = False, **values: Any) -> Any:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 import trainables
-from trainables.core.gan import Images, to_float, to_uint8
+from trainables.core.gan import to_float, to_uint8
 from trainables.core.loop import Loop
 from trainables.cyclegan import Cyclegan, Pairing
+from trainables.data.base import Look
 
-LOOKS = Images(4, 1, (8, 8))
+LOOKS = Look(4, 1, (8, 8))
 
 
 class Affine(nn.Module):

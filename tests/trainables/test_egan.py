@@ -12,16 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.core.gan import Images, to_float
+from trainables.core.gan import to_float
 from trainables.core.loop import Loop
+from trainables.data.base import Look
 from trainables.egan import Egan, mutate
 
-LOOKS = Images(2, 1, (8, 8))
-POINTS = Images(8, 1, (1, 2))
+LOOKS = Look(2, 1, (8, 8))
+POINTS = Look(8, 1, (1, 2))
 ALL = ("minimax", "heuristic", "least_squares")
 
 
-def make(images: Images = LOOKS, **values: Any) -> Egan:
+def make(images: Look = LOOKS, **values: Any) -> Egan:
     torch.manual_seed(0)
     given = {"f": 2, "batch": 8, "z_dim": 8, "n_dis": 1, "lr": 2e-3, **values}
     return Egan(Egan.config_type.parse(given), images, torch.device("cpu"))
@@ -222,7 +223,7 @@ class TestRandom:
 
 @pytest.mark.parametrize("images", [LOOKS, POINTS])
 @pytest.mark.parametrize("selection", ["fitness", "random"])
-def test_killed_cell_goes_on_in_another_way(images: Images, selection: str) -> None:
+def test_killed_cell_goes_on_in_another_way(images: Look, selection: str) -> None:
     """Killed after 7 of 13 turns of D, in the middle of a generation of three turns, with two
     parents; what is written to a file is all that is left."""
     values = {"survivors": 2, "n_dis": 3, "selection": selection}

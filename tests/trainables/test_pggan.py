@@ -16,15 +16,16 @@ from torch import Tensor, nn
 
 import trainables
 from trainables.core import losses
-from trainables.core.gan import Batch, Images
+from trainables.core.gan import Batch
 from trainables.core.layers_grow import MinibatchStddev, PixelNorm, equalised, growth
 from trainables.core.loop import Loop
+from trainables.data.base import Look
 
-LOOKS = Images(2, 1, (28, 28))
+LOOKS = Look(2, 1, (28, 28))
 NOBODY = torch.zeros(8, dtype=torch.int64)  # labels
 
 
-def make(images: Images = LOOKS, bf16: bool = False, **values: Any) -> Any:
+def make(images: Look = LOOKS, bf16: bool = False, **values: Any) -> Any:
     torch.manual_seed(0)
     variant = trainables.load("pggan")
     config = variant.config_type.parse({"f": 4, "batch": 8, "z_dim": 8, **values})
@@ -120,8 +121,8 @@ class TestSchedule:
 
     def test_images_that_cannot_grow_pass(self) -> None:
         with pytest.raises(ValueError, match=r"grow=True: \(27, 27\) has no half of 4 pixels"):
-            make(Images(2, 1, (27, 27)))
-        assert make(Images(2, 1, (27, 27)), grow=False).level == 0
+            make(Look(2, 1, (27, 27)))
+        assert make(Look(2, 1, (27, 27)), grow=False).level == 0
 
     def test_layers_not_in_use_are_trained(self) -> None:
         """By Adam's momentum or the average, or their first step has a memory of none."""

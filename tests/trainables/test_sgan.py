@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import trainables
-from trainables.core.gan import Images
 from trainables.core.loop import Loop
+from trainables.data.base import Look
 from trainables.sgan import choose_labelled, realness
 
-LOOKS = Images(3, 1, (8, 8))
+LOOKS = Look(3, 1, (8, 8))
 
 
 def make(seed: int = 0, images: int = 40, **values: Any) -> Loop:

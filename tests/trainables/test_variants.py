@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import trainables
-from trainables.core.gan import Gan, Images
+from trainables.core.gan import Gan
 from trainables.core.loop import Loop
+from trainables.data.base import Look
 
-SHAPES = [Images(3, 1, (28, 28)), Images(4, 3, (32, 32))]
-SEVERAL = Images(5, 3, (32, 32), labels=3)
+SHAPES = [Look(3, 1, (28, 28)), Look(4, 3, (32, 32))]
+SEVERAL = Look(5, 3, (32, 32), labels=3)
 every_variant = pytest.mark.parametrize("name", trainables.names())
 CASES = [
     pytest.param(name, images, id=f"{name}-{images.size[0]}px-{images.labels}")
@@ -22,7 +23,7 @@ CASES = [
 every_shape = pytest.mark.parametrize(("name", "images"), CASES)
 
 
-def make(name: str, images: Images, seed: int = 0) -> Loop:
+def make(name: str, images: Look, seed: int = 0) -> Loop:
     torch.manual_seed(seed)
     variant = trainables.load(name)
     gan = variant(variant.config_type.parse({"f": 4, "batch": 8}), images, torch.device("cpu"))
@@ -31,7 +32,7 @@ def make(name: str, images: Images, seed: int = 0) -> Loop:
     return Loop(gan, x.to(torch.uint8), labels(images, 40), seed)
 
 
-def labels(images: Images, n: int) -> torch.Tensor:
+def labels(images: Look, n: int) -> torch.Tensor:
     """y for n images, every class among them; one, two... labels where there are several."""
     first = torch.arange(n) % images.classes
     if images.labels == 1:
@@ -48,7 +49,7 @@ def weights(gan: Gan, player: str) -> list[torch.Tensor]:
 
 
 @every_shape
-def test_losses_are_finite_and_repeat_with_the_seed(name: str, images: Images) -> None:
+def test_losses_are_finite_and_repeat_with_the_seed(name: str, images: Look) -> None:
     first, again = (make(name, images).run(80) for _ in range(2))
     assert first == again, "same seed, other numbers"
     assert all(abs(value) < 1e3 for value in first.values())
@@ -56,7 +57,7 @@ def test_losses_are_finite_and_repeat_with_the_seed(name: str, images: Images) -
 
 
 @every_shape
-def test_a_player_changes_its_own_networks_only(name: str, images: Images) -> None:
+def test_a_player_changes_its_own_networks_only(name: str, images: Look) -> None:
     loop = make(name, images)
     gan = loop.gan
     with gan.autocast():
@@ -85,7 +86,7 @@ def test_a_restored_checkpoint_takes_the_same_next_steps(name: str) -> None:
 
 
 @every_shape
-def test_samples_are_images_like_the_real_ones(name: str, images: Images) -> None:
+def test_samples_are_images_like_the_real_ones(name: str, images: Look) -> None:
     gan = make(name, images).gan
     y = labels(images, 10)
     x = gan.sample(y if gan.conditional else None, 10, torch.Generator().manual_seed(0))

@@ -13,16 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.core.config import Config
-
-
-@dataclass(frozen=True)
-class Images:
-    """What the data look like."""
-
-    classes: int
-    channels: int
-    size: tuple[int, int]  # H, W
-    labels: int = 1  # of one image, at most; with more than one, y is multi-hot [N, classes]
+from trainables.data.base import Look
 
 
 @dataclass
@@ -69,7 +60,7 @@ class Gan(nn.Module, ABC):
     G: nn.Module
 
     def __init__(
-        self, config: Config, images: Images, device: torch.device, bf16: bool = False
+        self, config: Config, images: Look, device: torch.device, bf16: bool = False
     ) -> None:
         super().__init__()
         self.config, self.images, self.device, self.bf16 = config, images, device, bf16

@@ -44,6 +44,11 @@ class Look:
     labels: int = 1  # of one image, at most; with more than one, y is multi-hot
     paired: bool = False  # of two domains: see `two_domains`
 
+    @property
+    def points(self) -> bool:
+        """Whether the images are points in the plane."""
+        return (self.channels, *self.size) == POINT
+
 
 @dataclass(frozen=True)
 class Split:
