@@ -247,10 +247,11 @@ def check_cell(records: Records, cell_id: str) -> None:
     if accepted and not (records.folder / "yardstick.pt").is_file():
         raise BadInputError(f"--verify {cell_id!r}: {records.folder}: yardstick.pt is lost")
     if cell_id not in accepted:
-        there = f"{len(accepted)} cells, {accepted[0]} to {accepted[-1]}" if accepted else "no cell"
-        raise BadInputError(
-            f"--verify {cell_id!r}: {records.folder} has {there}: see the id column of cells.csv"
-        )
+        there = "no finished cell"
+        if accepted:
+            ids = f"{accepted[0]} to {accepted[-1]}: see the id column of cells.csv"
+            there = f"{len(accepted)} cells, {ids}"
+        raise BadInputError(f"--verify {cell_id!r}: {records.folder} has {there}")
 
 
 def claim_json(claim: Claim) -> dict[str, Any]:

@@ -136,7 +136,8 @@ def dry_run(plan: Plan, resources: Resources, display: Display) -> int:
         f"{resources.concurrent} at a time"
     )
     minutes = estimate(plan, resources) / 60
-    display.say(f"estimated time: {minutes:.0f} minutes (judges and early stopping apart)")
+    length = f"{minutes:.0f} minutes" if minutes >= 1 else "under a minute"
+    display.say(f"estimated time: {length} (judges and early stopping apart)")
     return COMPLETE
 
 

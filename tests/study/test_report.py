@@ -202,6 +202,15 @@ class TestPage:
         assert "stand-in" not in html.lower()
         assert "read from K49" in html
 
+    @pytest.mark.usefixtures("undrawn")
+    def test_verdicts_of_a_smoke_run_pass_for_results(self, tmp_path: Path) -> None:
+        records, study = Records(tmp_path), synthetic.study_json()
+        write_json(tmp_path / "study.json", study)
+        assert "say nothing of the" not in page(records)
+        study["definition"]["scale"] = "smoke"
+        write_json(tmp_path / "study.json", study)
+        assert "say nothing of the" in page(records)
+
     def test_it_holds_every_figure_and_table(self, made_up: Records, html: str) -> None:
         assert html.count("data:image/svg+xml") == 5  # losses of two configurations, 3 more
         # conditions x moments x configurations, and the columns of 49 classes
