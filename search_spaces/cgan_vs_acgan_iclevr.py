@@ -95,13 +95,13 @@ STUDY = Study(
             fixed={"f": 2},
         ),
         "quick": Budget(
-            kimg=40,
-            search_kimg=40,
-            tick_kimg=10,
+            kimg=60,
+            search_kimg=60,
+            tick_kimg=20,
             trials=0,
-            seeds=4,
+            seeds=3,
             samples=400,
-            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+            fixed={"f": 8, "batch": 16, "lr_scale": 5.0},
         ),
         "full": Budget(  # the lab's 300 epochs of 18,009 images
             kimg=5_400,

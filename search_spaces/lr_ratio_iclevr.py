@@ -77,13 +77,13 @@ STUDY = Study(
             fixed={"f": 2},
         ),
         "quick": Budget(
-            kimg=40,
-            search_kimg=20,
+            kimg=60,
+            search_kimg=30,
             tick_kimg=10,
             trials=4,
-            seeds=4,
+            seeds=3,
             samples=400,
-            fixed={"f": 8, "batch": 16},
+            fixed={"f": 8, "batch": 16, "lr_scale": 5.0},
         ),
         "full": Budget(  # the lab's 300 epochs of 18,009 images
             kimg=5_400,

@@ -27,9 +27,8 @@ class RecipeDConfig(Config, frozen=True):
     decay_g: NotNegative = 0.0  # Keras' decay: after n steps the rate is lr / (1 + decay * n)
     decay_d: NotNegative = 0.0
     # The same schedule in so many times fewer steps: decays are multiplied by it, half-lives
-    # divided; and what learning rates are multiplied by to make up for it.
+    # divided; `lr_scale` can make up for it.
     speed: Positive = 1.0
-    lr_scale: Positive = 1.0
 
 
 class UpsamplingGenerator(nn.Module):
@@ -111,10 +110,9 @@ class RecipeD(Gan):
         c, images = self.config, self.images
         self.G = UpsamplingGenerator(c.z_dim, c.f, images.size, images.channels)
         self.D = Critic(images.channels, c.f, images.size)
-        lr = c.lr * c.lr_scale
         return {
-            "d": Player([self.D], self.losses_d, lr * c.lr_ratio, self.weights_d),
-            "g": Player([self.G], self.losses_g, lr),
+            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights_d),
+            "g": Player([self.G], self.losses_g, c.lr),
         }
 
     @abstractmethod

@@ -23,10 +23,11 @@ CASES = [
 every_shape = pytest.mark.parametrize(("name", "images"), CASES)
 
 
-def make(name: str, images: Look, seed: int = 0) -> Loop:
+def make(name: str, images: Look, seed: int = 0, **values: Any) -> Loop:
     torch.manual_seed(seed)
     variant = trainables.load(name)
-    gan = variant(variant.config_type.parse({"f": 4, "batch": 8}), images, torch.device("cpu"))
+    config = variant.config_type.parse({"f": 4, "batch": 8, **values})
+    gan = variant(config, images, torch.device("cpu"))
     rng = torch.Generator().manual_seed(1)
     x = torch.randint(0, 256, (40, images.channels, *images.size), generator=rng)
     return Loop(gan, x.to(torch.uint8), labels(images, 40), seed)
@@ -69,6 +70,17 @@ def test_a_player_changes_its_own_networks_only(name: str, images: Look) -> None
             pairs = zip(before[other], weights(gan, other), strict=True)
             changed = any(not torch.equal(a, b) for a, b in pairs)
             assert changed == (other == player), f"{player}'s turn and {other}'s networks"
+
+
+@every_variant
+def test_lr_scale_misses_a_player(name: str) -> None:
+    rates = []
+    for values in ({"lr": 2e-3}, {"lr": 1e-3, "lr_scale": 2.0}):
+        loop = make(name, SHAPES[0], **values)
+        loop.run(8)
+        groups = [g for o in loop.gan.optimizers.values() for g in o.param_groups]
+        rates.append([group["lr"] for group in groups])
+    assert rates[0] == pytest.approx(rates[1])
 
 
 @every_variant

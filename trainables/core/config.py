@@ -23,6 +23,7 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     z_std: Positive = 1.0
     lr: Positive = 2e-4  # G's learning rate (Adam)
     lr_ratio: Positive = 1.0  # D's learning rate : G's
+    lr_scale: Positive = 1.0  # times every rate: published ones, for a budget of fewer steps
     beta1: Fraction = 0.5
     beta2: Fraction = 0.999
     ema: Fraction = 0.999  # decay of the averaged G that is evaluated

@@ -65,6 +65,8 @@ class Gan(nn.Module, ABC):
         super().__init__()
         self.config, self.images, self.device, self.bf16 = config, images, device, bf16
         self.players = self.build()
+        for player in self.players.values():
+            player.lr *= config.lr_scale
         self.to(device)
         self.G_ema = copy.deepcopy(self.G).requires_grad_(False).eval()
         self.updates = 0
