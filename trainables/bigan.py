@@ -57,9 +57,14 @@ class JointDiscriminator(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(mlp(pixels + z_dim, width, width), linear(width, 1))
 
+    def features(self, x: Tensor, z: Tensor) -> Tensor:
+        """What the scores of pairs x [N, C, H, W], z [N, z_dim] are linear in: [N, width]."""
+        out: Tensor = self.layers[0](torch.cat([x.flatten(1), z], dim=1))
+        return out
+
     def forward(self, x: Tensor, z: Tensor) -> Terms:
-        """Scores [N] float32 by name of pairs x [N, C, H, W], z [N, z_dim]; high for E's."""
-        out: Tensor = self.layers(torch.cat([x.flatten(1), z], dim=1))
+        """Scores [N] float32 by name, of pairs as above; high for E's."""
+        out: Tensor = self.layers[1](self.features(x, z))
         return {"joint": out[:, 0].float()}
 
 

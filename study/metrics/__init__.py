@@ -46,13 +46,15 @@ __all__ = [
     "suited",
 ]
 
-# G takes labels; D has a class head; an E reads z off images; z is normal and all of G's
-# randomness; an image has one label; it may have several; G translates images from one domain to
-# another; held-out images of the data are paired across two; images are points in the plane.
+# G takes labels; D has a class head; an E reads z off images; tangents of the data are known; z is
+# normal and all of G's randomness; an image has one label; it may have several; G translates images
+# from one domain to another; held-out images of the data are paired across two; images are points
+# in the plane.
 Need = Literal[
     "labels",
     "classifies",
     "encodes",
+    "tangents",
     "truncates",
     "one_label",
     "several_labels",
@@ -107,6 +109,7 @@ def check(wanted: Sequence[str], variant: type[Gan], look: Look) -> None:
         "labels": f"a generator that takes labels, which {variant.__name__} has not",
         "classifies": f"a class head in D, which {variant.__name__} has not",
         "encodes": f"an encoder, which {variant.__name__} has not",
+        "tangents": f"tangents of the data, which {variant.__name__} does not know",
         "truncates": f"a normal z that can be cut, which {variant.__name__} has not",
         "one_label": "one label per image, and these data have several",
         "several_labels": "several labels per image, and these data have one",
@@ -134,6 +137,7 @@ def _offers(variant: type[Gan], look: Look) -> dict[Need, bool]:
         "labels": variant.conditional,
         "classifies": variant.classifies,
         "encodes": variant.encodes,
+        "tangents": variant.spans,
         "truncates": variant.truncates,
         "one_label": look.labels == 1,
         "several_labels": look.labels > 1,

@@ -26,6 +26,7 @@ from trainables.core.gan import Gan, to_float
 
 PROBED = 10_000  # training images that the probes learn from, at most
 NEIGHBOURS = 5
+SHOWN = 1_024  # held-out images, at most: a study's other metrics may keep ten times as many
 RANDOM = 3  # untrained encoders: their mean is the control
 
 _CODES = f"a probe on E(x) that has seen {PROBED:,} training images; higher is better"
@@ -70,7 +71,7 @@ def measure(view: View) -> dict[str, float]:
 
 def _of(view: View, encoder: Gan, x: Tensor, y: Tensor) -> dict[str, float]:
     """The columns of an E, with the view's G; the probes learn from training images x and y."""
-    shown, labels = view.reference.x, view.reference.y
+    shown, labels = view.reference.x[:SHOWN], view.reference.y[:SHOWN]
     codes = encoder.encode(to_float(shown.to(encoder.device)))
     asked = labels if view.gan.conditional else None
     again = view.gan.sample(asked, len(codes), view.rng, codes).cpu()

@@ -141,7 +141,7 @@ def test_control_is_one_draw_or_moves_the_global_rng(monkeypatch: pytest.MonkeyP
 
 def test_random_encoder_of_a_variant_is_another_architecture() -> None:
     """Of each variant that encodes, on images: it scores between chance and the best."""
-    for name in ("bigan", "bigbigan", "latent_regressor"):
+    for name in ("augmented_bigan", "bigan", "bigbigan", "latent_regressor"):
         torch.manual_seed(0)
         variant = trainables.load(name)
         config = variant.config_type.parse({"f": 2, "batch": 32, "z_dim": 8})
@@ -152,6 +152,20 @@ def test_random_encoder_of_a_variant_is_another_architecture() -> None:
         assert row["encoder/knn_random"] != row["encoder/knn"]
         assert 0.4 < row["encoder/knn_random"] <= 1
         assert all(torch.equal(state[key], value) for key, value in gan.state_dict().items())
+
+
+def test_images_kept_for_another_metric_are_shown_too() -> None:
+    """Distances of ten thousand images to one another would take minutes."""
+    seen = view()
+    x, y = (
+        part.repeat(40, *[1] * (part.ndim - 1)) for part in (seen.reference.x, seen.reference.y)
+    )
+    assert len(x) > encoder.SHOWN
+    x[encoder.SHOWN :] = 0
+    many = dataclasses.replace(seen, reference=dataclasses.replace(seen.reference, x=x, y=y))
+    row = metrics.measure(many, ["encoder"])
+    assert row["reconstruction/labels"] == 1
+    assert row["encoder/knn"] > 0.95
 
 
 def test_probes_learn_from_held_out_images() -> None:

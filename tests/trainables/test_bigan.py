@@ -33,7 +33,7 @@ def in_place_of_d(gan: Any, real: dict[str, Any], fake: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["non_saturating", "saturating", "hinge"])
-@pytest.mark.parametrize("name", ["bigan", "bigbigan"])
+@pytest.mark.parametrize("name", ["bigan", "bigbigan", "augmented_bigan"])
 def test_g_or_e_wants_the_score_that_d_wants(name: str, kind: str) -> None:
     """D lifts every score of E's pairs and lowers those of G's; G and E do the opposite."""
     gan = make(name, adversarial=kind)
@@ -62,7 +62,7 @@ def test_losses_are_not_the_papers() -> None:
     torch.testing.assert_close(g["adversarial"], -fake.log().mean())
 
 
-@pytest.mark.parametrize("name", ["bigan", "bigbigan"])
+@pytest.mark.parametrize("name", ["bigan", "bigbigan", "augmented_bigan"])
 def test_one_of_g_and_e_is_left_frozen(name: str) -> None:
     gan = make(name)
     before = [[p.clone() for p in network.parameters()] for network in (gan.G, gan.E)]
@@ -71,7 +71,7 @@ def test_one_of_g_and_e_is_left_frozen(name: str) -> None:
         assert any(not torch.equal(a, b) for a, b in zip(old, network.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["bigan", "bigbigan"])
+@pytest.mark.parametrize("name", ["bigan", "bigbigan", "augmented_bigan"])
 def test_d_is_deaf_to_which_code_belongs_to_which_image(name: str) -> None:
     """Without it E has nothing to learn but the prior."""
     gan = make(name)
@@ -173,6 +173,39 @@ class TestBigbigan:
                 for pair in zip(before, parts, strict=True)
             ]
             assert steps == pytest.approx([1e-4, 1e-4 * multiple], rel=0.01)
+
+
+class TestAugmentedBigan:
+    def test_losses_are_not_the_papers(self) -> None:
+        gan = make("augmented_bigan", matching=2.0)
+        b = gan.draw(images(), Y)
+        again = gan.G(b.code)
+        torch.testing.assert_close(b.fake[16:], again)
+        real, fake, third = (
+            torch.sigmoid(gan.D(*pair)["joint"])
+            for pair in ((b.x, b.code), (b.fake[:16], b.z[:16]), (again, b.code))
+        )
+        d, g = gan.losses_d(b), gan.losses_g(b)
+        torch.testing.assert_close(d["joint_real"], -real.log().mean())
+        halves = (1 - fake).log().mean() + (1 - third).log().mean()
+        torch.testing.assert_close(d["joint_fake"], -halves / 2)
+        torch.testing.assert_close(g["encoder"], -(1 - real).log().mean())
+        halves = fake.log().mean() + third.log().mean()
+        torch.testing.assert_close(g["adversarial"], -halves / 2)
+        means = [gan.D.features(x, z).mean(0) for x, z in ((b.x, b.code), (b.fake[:16], b.z[:16]))]
+        torch.testing.assert_close(g["feature_matching"], (means[0] - means[1]).square().sum())
+        assert gan.players["g"].weights == {"feature_matching": 2.0}
+
+    def test_reconstructions_do_not_train_e(self) -> None:
+        """By their image, where D does not hear of codes."""
+        gan = make("augmented_bigan")
+        gan.D.layers[0][1].weight.data[:, -6:] = 0
+        gan.unfreeze("g")
+        terms = gan.losses_g(gan.draw(images(), Y))
+        for network in (gan.E, gan.G):
+            weights = list(network.parameters())
+            grads = torch.autograd.grad(terms["adversarial"], weights, retain_graph=True)
+            assert any(bool(grad.any()) for grad in grads)
 
 
 class TestLatentRegressor:

@@ -125,6 +125,10 @@ def test_evaluation_leaves_training_as_it_was(name: str) -> None:
                 codes = gan.encode(torch.zeros(8, 1, 28, 28))
                 assert codes.shape == (8, gan.config.z_dim)
                 assert codes.dtype == torch.float32
+            if gan.spans:
+                tangents = gan.tangents(torch.rand(8, 1, 28, 28, generator=rng), rng)
+                assert tangents.shape[::2] == (8, 784)
+                assert torch.allclose(tangents.square().sum(2), torch.ones(()))
         reports.append(loop.run(96))
     assert reports[0] == reports[1], "a measurement changed what is trained"
 

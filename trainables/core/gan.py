@@ -44,8 +44,8 @@ class Gan(nn.Module, ABC):
 
     A variant says who plays (`build`) and what a step works on (`draw`). Everything else has a
     default: `step` lets the players take turns; `on_data`, `on_images` (growth) and `pretrain` do
-    nothing. Evaluation uses `sample`, and `classify`, `encode`, `translate` where `classifies`,
-    `encodes`, `translates` is True.
+    nothing. Evaluation uses `sample`, and `classify`, `encode`, `tangents`, `translate` where
+    `classifies`, `encodes`, `spans`, `translates` is True.
     """
 
     config_type: ClassVar[type[Config]] = Config
@@ -54,6 +54,7 @@ class Gan(nn.Module, ABC):
     classifies: ClassVar[bool] = False  # D has a class head
     encodes: ClassVar[bool] = False  # an E reads z off images
     truncates: ClassVar[bool] = False  # z is normal and all of G's randomness
+    spans: ClassVar[bool] = False  # it knows directions in which an image stays of its class
     translates: ClassVar[bool] = False  # G turns images of one domain into another's
     uniform: ClassVar[bool] = False  # z is uniform, else normal
     on_points: ClassVar[bool] = False  # it has networks for points in the plane: images of 1x2
@@ -205,6 +206,11 @@ class Gan(nn.Module, ABC):
     def encode(self, x: Tensor) -> Tensor:
         """E's latents float32 [N, z_dim] for x [N, C, H, W] in [-1, 1], in eval mode."""
         raise NotImplementedError(f"{type(self).__name__} has no encoder")
+
+    def tangents(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """k orthonormal directions [N, k, C*H*W] float32 at images x [N, C, H, W] in [-1, 1]; where
+        they are drawn, from the trial's RNG or from `rng` (on the CPU)."""
+        raise NotImplementedError(f"{type(self).__name__} knows no tangents")
 
     def translate(self, x: Tensor, domain: int) -> Tensor:
         """Images x of the other domain in domain 0 or 1, by the averaged G: uint8 [N, C, H, W]."""

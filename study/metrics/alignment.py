@@ -1,0 +1,47 @@
+"""Are learned tangents those of shifts, turns, scalings and shears? Beside it random directions.
+
+The cosines of the principal angles between two spans, of k directions and of the six affine ones,
+are the singular values of the product of their orthonormal bases (Björck and Golub 1973).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from study.metrics.view import View
+from trainables.core.affine import affine_tangents
+from trainables.core.gan import to_float
+
+SHOWN = 256  # held-out real images, at most
+NEEDS = frozenset({"tangents"})
+COLUMNS = {
+    "alignment": "mean cosine of the principal angles between the span of the tangents at "
+    "held-out real images and that of affine changes; 1 is the same span",
+    "alignment_random": "the same of as many random directions",
+    "alignment_gain": "alignment - alignment_random; higher is better",
+}
+
+
+def measure(view: View) -> dict[str, float]:
+    gan = view.gan
+    x = to_float(view.reference.x[:SHOWN].to(gan.device))
+    own = gan.tangents(x, view.rng).cpu()
+    affine = _basis(affine_tangents(x).flatten(2).cpu())
+    of_own = principal_cosines(own, affine)
+    chance = principal_cosines(_basis(torch.randn(own.shape, generator=view.rng)), affine)
+    return {
+        "alignment": of_own,
+        "alignment_random": chance,
+        "alignment_gain": of_own - chance,
+    }
+
+
+def principal_cosines(a: Tensor, b: Tensor) -> float:
+    """Mean over images and angles, of orthonormal rows a [N, k, P] and b [N, l, P]."""
+    return float(torch.linalg.svdvals(a @ b.mT).mean())
+
+
+def _basis(rows: Tensor) -> Tensor:
+    basis: Tensor = torch.linalg.qr(rows.mT)[0].mT
+    return basis
