@@ -37,6 +37,7 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$box/up,workdir=$box/work" "$ro
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o "size=$shm" tmpfs "$root/dev/shm"
 mount -t proc proc "$root/proc"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 while [ "$1" != -- ]; do
     mkdir -p "$root$(dirname "$2")"
     if [ -d "$1" ]; then mkdir -p "$root$2"; else touch "$root$2"; fi
