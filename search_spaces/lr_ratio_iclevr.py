@@ -1,7 +1,8 @@
 """Learning rates of G and D on images of several objects: 4e-4 : 1e-4 or 2e-4 : 2e-4? (claim B2)
 
 The i-CLEVR lab's recipe B with a cGAN. Both pairs have the same product, and so have all pairs that
-the search tries: what differs is the ratio alone.
+the search tries: what differs is the ratio alone. At scale quick, which has few steps, every rate is
+five times as high.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def space(trial: optuna.Trial) -> dict[str, Any]:
     return rates(trial.suggest_float("lr_ratio", 1 / 32, 4.0, log=True))
 
 
-EVEN, SLOW_D, OTHER = "G 2e-4, D 2e-4", "G 4e-4, D 1e-4", "same product, any ratio"
+EVEN, SLOW_D, OTHER = "D as fast as G", "D at a quarter of G", "same product, any ratio"
 
 STUDY = Study(
     title="Learning rates of G and D on scenes of several objects",
@@ -42,7 +43,7 @@ STUDY = Study(
     claims=(
         Claim(
             id="B2a",
-            text="4e-4 : 1e-4 is steadier: FCD is set back less in training than with 2e-4 : 2e-4",
+            text="4 : 1 is steadier: FCD is set back less in training than with 2 : 2",
             metric="fcd",
             of=Group(SLOW_D, at="setback"),
             against=Group(EVEN, at="setback"),
@@ -51,7 +52,7 @@ STUDY = Study(
         ),
         Claim(
             id="B2b",
-            text="4e-4 : 1e-4 converges earlier: its accuracy at the first tick is higher",
+            text="4 : 1 converges earlier: its accuracy at the first tick is higher",
             metric="topk_accuracy",
             of=Group(SLOW_D, at="early"),
             against=Group(EVEN, at="early"),
@@ -59,7 +60,7 @@ STUDY = Study(
         ),
         Claim(
             id="B2c",
-            text="4e-4 : 1e-4 ends with the higher accuracy",
+            text="4 : 1 ends with the higher accuracy",
             metric="topk_accuracy",
             of=Group(SLOW_D),
             against=Group(EVEN),

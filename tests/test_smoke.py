@@ -29,7 +29,7 @@ Run = subprocess.CompletedProcess[str]
 def smoke(name: str, storage: Path) -> Run:
     command = [sys.executable, "-m", "study.run", name, "--scale", "smoke"]
     command += ["--data", search_spaces.load(name).standin, "--storage", str(storage)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=800)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ class TangentsConfig(SganConfig, frozen=True):
     # Singular directions of the Jacobian of E, or of G at E(x); the controls are directions drawn
     # anew at each step, and how x changes as it is shifted, turned, scaled and sheared.
     directions: Literal["encoder", "decoder", "random", "affine"] = "encoder"
-    k: Whole = 6  # how many at each image
+    k: Annotated[int, Field(ge=1, le=64, strict=True)] = 6  # how many at each image
     tangent: NotNegative = 0.01  # weight of D's change along them, lambda_1
     jacobian: NotNegative = 0.0  # of its change in all directions, lambda_2
     # Where they are learned: images that the augmented BiGAN is trained on before the game starts,
@@ -73,7 +73,8 @@ class Tangents(Sgan):
 
     D's term is lambda_1 E_x sum_v ||J_x v||^2 + lambda_2 E_x ||J_x||_F^2 (sec. 2.3) of its class
     logits at unlabelled images. Both sums are estimated without bias by one v per image, a standard
-    normal vector in the span of the tangents or in all of the space.
+    normal vector in the span of the tangents or in all of the space. Learned directions are solved
+    for at each step, and on a GPU each waits for it.
     """
 
     config_type: ClassVar[type[Config]] = TangentsConfig
@@ -84,7 +85,12 @@ class Tangents(Sgan):
         players, c = super().build(), self.config
         # After SGAN's own networks, which thus begin as SGAN's do.
         inference = AugmentedBiganConfig(
-            f=c.f, batch=c.batch, z_dim=c.latents, lr=c.inference_lr, ema=c.ema
+            f=c.f,
+            batch=c.batch,
+            z_dim=c.latents,
+            lr=c.inference_lr,
+            lr_scale=c.lr_scale,
+            ema=c.ema,
         )
         self.inference = AugmentedBigan(inference, self.images, self.device, self.bf16)
         weights = {**players["d"].weights, "tangent": c.tangent, "jacobian": c.jacobian}
@@ -133,11 +139,13 @@ class Tangents(Sgan):
         return terms
 
     def checkpoint(self) -> dict[str, Any]:
-        return super().checkpoint() | {"inference": self.inference.checkpoint()}
+        inference = self.inference.checkpoint()
+        del inference["networks"]  # they are among this GAN's own
+        return super().checkpoint() | {"inference": inference}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self.inference.restore(state["inference"])
+        self.inference.restore(state["inference"] | {"networks": self.inference.state_dict()})
 
 
 VARIANT = Tangents

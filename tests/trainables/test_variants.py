@@ -75,11 +75,15 @@ def test_a_player_changes_its_own_networks_only(name: str, images: Look) -> None
 @every_variant
 def test_lr_scale_misses_a_player(name: str) -> None:
     rates = []
-    for values in ({"lr": 2e-3}, {"lr": 1e-3, "lr_scale": 2.0}):
-        loop = make(name, SHAPES[0], **values)
+    fields = trainables.load(name).config_type.model_fields
+    published = {field: fields[field].default for field in fields if field.endswith("lr")}
+    for scale in (1.0, 2.0):
+        values = {field: 2 * rate / scale for field, rate in published.items()}
+        loop = make(name, SHAPES[0], **values, lr_scale=scale)
         loop.run(8)
-        groups = [g for o in loop.gan.optimizers.values() for g in o.param_groups]
-        rates.append([group["lr"] for group in groups])
+        gans = [module for module in loop.gan.modules() if isinstance(module, Gan)]
+        optimizers = [optimizer for gan in gans for optimizer in gan.optimizers.values()]
+        rates.append([group["lr"] for one in optimizers for group in one.param_groups])
     assert rates[0] == pytest.approx(rates[1])
 
 
