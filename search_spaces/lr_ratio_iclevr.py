@@ -1,8 +1,8 @@
 """Learning rates of G and D on images of several objects: 4e-4 : 1e-4 or 2e-4 : 2e-4? (claim B2)
 
 The i-CLEVR lab's recipe B with a cGAN. Both pairs have the same product, and so have all pairs that
-the search tries: what differs is the ratio alone. At scale quick, which has few steps, every rate is
-five times as high.
+the search tries: what differs is the ratio alone. At scale quick, which has few steps, every rate
+is five times as high.
 """
 
 from __future__ import annotations
