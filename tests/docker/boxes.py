@@ -47,6 +47,7 @@ done
 shift
 while [ "$1" != -- ]; do chmod o+x "$root$1"; shift; done
 shift
+install -d -o "$user" -g "$user" "$root$work"
 hostname "$name"
 exec chroot "$root" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs \
     sh -c 'cd "$0" && exec "$@"' "$work" "$@"
@@ -95,7 +96,11 @@ class Box:
     def user(self) -> str:
         if self.service["image"].startswith("postgres:"):
             return "postgres"  # which the image's entry point becomes, too
-        return "1000"
+        return str(self.service.get("user", "1000:1000")).partition(":")[0]
+
+    @property
+    def work(self) -> str:
+        return str(self.service.get("working_dir", "/shared"))
 
     @property
     def env(self) -> dict[str, str]:
@@ -118,7 +123,7 @@ class Box:
         """Run a command in the box, as `docker exec` does."""
         enter = ["nsenter", f"--target={self.init.pid}", "--mount", "--uts", "--pid", "--net"]
         user = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
-        work = f"--wd=/proc/{self.init.pid}/root{ROOT}"
+        work = f"--wd=/proc/{self.init.pid}/root{self.work}"
         return subprocess.run(
             [*enter, "--root", work, "--", *user, "--no-new-privs", "--", *command],
             env=self.env | env,
@@ -165,7 +170,7 @@ class Boxes(dict[str, Box]):
         ip("netns", "add", self.switch)
         ip("-n", self.switch, "link", "add", "br0", "type", "bridge")
         ip("-n", self.switch, "link", "set", "br0", "up")
-        hosts = ["127.0.0.1 localhost"]
+        hosts = ["127.0.0.1 localhost", "::1 localhost"]  # as Docker has it
         for number, box in enumerate(self.values(), 1):
             port, link = f"v{number}", ("-n", box.space, "link", "set")
             ip("netns", "add", box.space)
@@ -216,7 +221,7 @@ class Boxes(dict[str, Box]):
                     *("ip", "netns", "exec", box.space, "unshare", "--mount", "--uts", "--ipc"),
                     *("--pid", "--fork", "--kill-child", "sh", "-c", START, "sh", box.name),
                     *(str(place), service.get("shm_size", "64mb").removesuffix("b"), box.user),
-                    service.get("working_dir", str(ROOT)),
+                    box.work,
                     *(path for bind in binds for path in bind),
                     "--",
                     *map(str, sorted(closed)),

@@ -90,6 +90,16 @@ def test_image_is_built_carelessly() -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
+def test_image_starts_where_it_cannot_write_or_find() -> None:
+    """Its user owns the folder in which it starts; what it starts lies in PATH."""
+    dockerfile = (DOCKER / "Dockerfile").read_text()
+    last = re.findall("^WORKDIR (.*)", dockerfile, re.M)[-1]
+    assert f"install -d -o study -g study {last}\n" in dockerfile
+    script = COMPOSE["services"]["mlflow"]["command"][0]
+    assert f"cp docker/{script} /usr/local/bin/\n" in dockerfile
+    assert (DOCKER / script).stat().st_mode & stat.S_IXOTH
+
+
 def test_image_takes_more_than_it_needs() -> None:
     """Only what is named goes to the engine: no secret, no run, no history."""
     first, *lines = (ROOT / ".dockerignore").read_text().split()
@@ -121,6 +131,28 @@ def test_services_name_what_is_not_there() -> None:
         for other, how in service.get("depends_on", {}).items():
             assert how == {"condition": "service_healthy"}, name
             assert "healthcheck" in COMPOSE["services"][other], f"{name} waits for {other}"
+
+
+def test_services_build_one_image_at_once() -> None:
+    """The second to finish is refused: its tag exists."""
+    built = [name for name, service in COMPOSE["services"].items() if "build" in service]
+    assert built == ["head"]
+
+
+def test_service_can_do_more_than_its_user() -> None:
+    """All but PostgreSQL's, whose entry point begins as root."""
+    for name, service in COMPOSE["services"].items():
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        if name != "postgres":
+            assert service["cap_drop"] == ["ALL"], name
+    assert COMPOSE["services"]["s3"]["user"] == "1000:1000"
+    dockerfile = (DOCKER / "Dockerfile").read_text()
+    assert re.findall("^USER (.*)", dockerfile, re.M) == ["1000:1000"]
+
+
+def test_store_is_asked_where_it_does_not_listen() -> None:
+    """BusyBox's wget takes the first address of localhost, which is an IPv6 one."""
+    assert "http://127.0.0.1:8333/healthz" in COMPOSE["services"]["s3"]["healthcheck"]["test"]
 
 
 def test_port_is_open_to_other_machines() -> None:
@@ -168,6 +200,22 @@ def test_ray_takes_orders_from_anyone() -> None:
         environment = COMPOSE["services"][name]["environment"]
         assert environment["RAY_AUTH_MODE"] == "token", name
     assert RAYJOB["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+
+
+def test_stopped_job_has_no_time_to_save() -> None:
+    entry = COMPOSE["services"]["driver"]["entrypoint"]
+    (option,) = [one for one in entry if one.startswith("--runtime-env-json=")]
+    theirs = yaml.safe_load(RAYJOB["spec"]["runtimeEnvYAML"])
+    assert theirs == yaml.safe_load(option.partition("=")[2])
+    assert theirs == {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "60"}}
+
+
+def test_job_is_sent_before_the_dashboard_answers() -> None:
+    head, worker = (pod["spec"]["containers"][0] for pod in pods())
+    assert head["readinessProbe"]["httpGet"] == {"path": "/api/gcs_healthz", "port": 8265}
+    agent = {"path": "/api/healthz", "port": 52365}
+    for probe in (head["livenessProbe"], worker["livenessProbe"], worker["readinessProbe"]):
+        assert probe["httpGet"] == agent
 
 
 def test_kuberay_refuses_the_job() -> None:

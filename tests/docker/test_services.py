@@ -18,6 +18,7 @@ import pytest
 from study.records import Records
 from tests.docker import boxes
 from tests.docker.boxes import ROOT, Boxes
+from tests.docker.test_files import pods
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -86,6 +87,14 @@ def study(up: Boxes) -> Records:
 
 def status(up: Boxes, url: str, **headers: str) -> str:
     return up["driver"].python(STATUS.format(url=url, headers=headers)).strip()
+
+
+def test_probe_of_kubernetes_fails(up: Boxes) -> None:
+    """From another machine and without the token, as a kubelet asks."""
+    for pod, host in zip(pods(), ("head", "worker-1"), strict=True):
+        for kind in ("livenessProbe", "readinessProbe"):
+            get = pod["spec"]["containers"][0][kind]["httpGet"]
+            assert status(up, f"http://{host}:{get['port']}{get['path']}") == "200", (host, kind)
 
 
 def test_study_is_not_in_mlflow(up: Boxes, study: Records) -> None:
