@@ -219,7 +219,7 @@ class Boxes(dict[str, Box]):
             box.outer = subprocess.Popen(
                 [
                     *("ip", "netns", "exec", box.space, "unshare", "--mount", "--uts", "--ipc"),
-                    *("--pid", "--fork", "--kill-child", "sh", "-c", START, "sh", box.name),
+                    *("--pid", "--fork", "sh", "-c", START, "sh", box.name),
                     *(str(place), service.get("shm_size", "64mb").removesuffix("b"), box.user),
                     box.work,
                     *(path for bind in binds for path in bind),
@@ -248,7 +248,9 @@ class Boxes(dict[str, Box]):
     def down(self) -> None:
         for box in self.values():
             if box.outer:
-                box.outer.kill()  # and with it all in the box
+                # Its first process, and with it all in the box: --kill-child is lost with root.
+                for first in psutil.Process(box.outer.pid).children():
+                    first.kill()
                 box.outer.wait()
         for space in [*(box.space for box in self.values()), self.switch]:
             subprocess.run(["ip", "netns", "del", space], check=False, stderr=subprocess.DEVNULL)
