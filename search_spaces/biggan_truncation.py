@@ -98,7 +98,7 @@ STUDY = Study(
             trials=0,
             seeds=3,
             samples=1000,
-            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+            fixed={"f": 8, "batch": 16, "lr": 2e-3},
         ),
         "full": Budget(
             kimg=3_000,
