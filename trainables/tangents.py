@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from trainables.augmented_bigan import AugmentedBigan, AugmentedBiganConfig
-from trainables.core.affine import GENERATORS, affine_tangents
+from trainables.core.affine import GENERATORS, affine_tangents, orthonormal
 from trainables.core.config import Config, Positive
 from trainables.core.gan import Player, Terms
 from trainables.sgan import NotNegative, Sgan, SganBatch, SganConfig
@@ -40,12 +40,6 @@ class TangentsConfig(SganConfig, frozen=True):
         if self.k > (n := most.get(self.directions, self.k)):
             raise ValueError(f"k={self.k}: directions={self.directions!r} has {n} at most")
         return self
-
-
-def orthonormal(rows: Tensor) -> Tensor:
-    """An orthonormal basis, by rows, of the span of rows: [N, k, P] -> [N, k, P]."""
-    basis: Tensor = torch.linalg.qr(rows.mT)[0].mT
-    return basis
 
 
 def leading(jacobian: Tensor, k: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from study.metrics.view import View
-from trainables.core.affine import affine_tangents
+from trainables.core.affine import affine_tangents, orthonormal
 from trainables.core.gan import to_float
 
 SHOWN = 256  # held-out real images, at most
@@ -31,10 +31,10 @@ def measure(view: View) -> dict[str, float]:
     gan = view.gan
     x = to_float(view.reference.x[:SHOWN].to(gan.device))
     own = gan.tangents(x, view.rng).cpu()
-    affine = _basis(affine_tangents(x).flatten(2).cpu())
+    affine = orthonormal(affine_tangents(x).flatten(2).cpu())
     of_own = principal_cosines(own, affine)
     elsewhere = principal_cosines(own.roll(1, 0), affine)
-    chance = principal_cosines(_basis(torch.randn(own.shape, generator=view.rng)), affine)
+    chance = principal_cosines(orthonormal(torch.randn(own.shape, generator=view.rng)), affine)
     return {
         "alignment": of_own,
         "alignment_random": chance,
@@ -46,8 +46,3 @@ def measure(view: View) -> dict[str, float]:
 def principal_cosines(a: Tensor, b: Tensor) -> float:
     """Mean over images and angles, of orthonormal rows a [N, k, P] and b [N, l, P]."""
     return float(torch.linalg.svdvals(a @ b.mT).mean())
-
-
-def _basis(rows: Tensor) -> Tensor:
-    basis: Tensor = torch.linalg.qr(rows.mT)[0].mT
-    return basis

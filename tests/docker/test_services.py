@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -68,7 +69,7 @@ def up() -> Iterator[Boxes]:
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="compose"))
     secrets = folder / "secrets"
-    boxes.subprocess.run([ROOT / "docker" / "secrets.sh", secrets], check=True)
+    subprocess.run([ROOT / "docker" / "secrets.sh", secrets], check=True)
     made = Boxes(folder, secrets, boxes.compose(WORKER_CPUS="1"))
     try:
         made.up()

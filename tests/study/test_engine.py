@@ -22,6 +22,8 @@ from study.sharing import make_shared
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
+TWO_AT_ONCE = Resources(cpus=1, gpus=0.0, concurrent=2)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
@@ -30,7 +32,12 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-def run(plan: Plan, storage: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Records, list[Any]]:
+def run(
+    plan: Plan,
+    storage: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    resources: Resources = TWO_AT_ONCE,
+) -> tuple[Records, list[Any]]:
     """Run a plan to its end; its records, and what the observer heard of accepted cells."""
     recipe = Recipe(label_images=960, feature_images=960)
     train = judge.train_judges
@@ -43,7 +50,7 @@ def run(plan: Plan, storage: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Rec
         if result and result["outcome"] != "again":
             heard.append((cell.id, result["outcome"]))
 
-    assert run_cells(plan, records, shared, Resources(1, 0.0, 2), observe, print)
+    assert run_cells(plan, records, shared, resources, observe, print)
     return records, heard
 
 

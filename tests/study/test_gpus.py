@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +16,36 @@ import pytest
 import ray
 import tiny
 
-from study import sharing, trial
-from study.engine import run_cells
-from study.metrics import judge
-from study.metrics.classifier import Recipe
+from study import trial
 from study.plan import Resources
-from study.records import Records
-from study.sharing import make_shared
+from tests.study.test_engine import run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def note_ticks() -> None:
-    """In each worker: its trials compute on the CPU, and each tick is noted with its GPU."""
+def note_gpu() -> None:
+    """In each worker: its trials compute on the CPU, and note since when they hold which GPU."""
     prepare, step = trial.prepare_process, trial.StudyTrial.step
-    share = 0.0
+    held: dict[str, Any] = {}
 
     def on_cpu(cpus: int, gpus: float) -> Any:
-        nonlocal share
-        share = gpus
+        held.update(share=gpus, began=time.time())
         return prepare(cpus, 0.0)
 
     def noted(one: trial.StudyTrial) -> dict[str, Any]:
-        began = time.time()
         end = step(one)
-        gpus = ray.get_runtime_context().get_accelerator_ids()["GPU"]
-        line = {"gpus": gpus, "share": share, "began": began, "ended": time.time()}
-        with (Path(os.environ["NOTES"]) / str(os.getpid())).open("a") as notes:
-            notes.write(json.dumps(line) + "\n")
+        held["gpus"] = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+        note = json.dumps(held | {"ended": time.time()})
+        (Path(os.environ["NOTES"]) / str(os.getpid())).write_text(note)
         return end
 
     trial.prepare_process, trial.StudyTrial.step = on_cpu, noted
 
 
-def at_once(ticks: list[dict[str, Any]]) -> int:
-    """The most ticks that ever ran at the same moment."""
+def at_once(holders: list[dict[str, Any]]) -> int:
+    """The most that ever held it at the same moment."""
     return max(
-        sum(other["began"] <= one["began"] < other["ended"] for other in ticks) for one in ticks
+        sum(other["began"] <= one["began"] < other["ended"] for other in holders) for one in holders
     )
 
 
@@ -61,12 +53,7 @@ def at_once(ticks: list[dict[str, Any]]) -> int:
 def test_a_gpu_gets_more_trials_than_fit_or_none(
     gpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe(label_images=960, feature_images=960)
-    train = judge.train_judges
-    monkeypatch.setattr(sharing, "train_judges", lambda *a, **k: train(*a, **k, recipe=recipe))
     plan = tiny.plan(tiny.study(), tiny.budget(trials=0, seeds=4, kimg=4, tick_kimg=1))
-    records = tiny.begin(Records(tmp_path / "tiny"), plan)
-    shared = make_shared(plan, records, tiny.dataset(), tmp_path, None, False, lambda _: None)
     notes = tmp_path / "notes"
     notes.mkdir()
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers lack this file
@@ -78,18 +65,16 @@ def test_a_gpu_gets_more_trials_than_fit_or_none(
         log_to_driver=False,
         runtime_env={
             "env_vars": {"NOTES": str(notes)},
-            "worker_process_setup_hook": note_ticks,
+            "worker_process_setup_hook": note_gpu,
         },
     )
     try:
-        resources = Resources(cpus=1, gpus=0.25, concurrent=8)
-        assert run_cells(plan, records, shared, resources, lambda *_: None, print)
+        records, _ = run(plan, tmp_path, monkeypatch, Resources(cpus=1, gpus=0.25, concurrent=8))
     finally:
         ray.shutdown()
     assert len(records.cells()) == 8
-    ticks = [json.loads(line) for path in notes.iterdir() for line in path.open()]
-    assert {tick["share"] for tick in ticks} == {0.25}
-    used = Counter(tuple(tick["gpus"]) for tick in ticks)
-    assert set(used) == {(str(number),) for number in range(gpus)}
-    for number in used:
-        assert 1 < at_once([tick for tick in ticks if tuple(tick["gpus"]) == number]) <= 4
+    holders = [json.loads(path.read_text()) for path in notes.iterdir()]
+    assert {holder["share"] for holder in holders} == {0.25}
+    for number in range(gpus):
+        assert 1 < at_once([holder for holder in holders if holder["gpus"] == [str(number)]]) <= 4
+    assert all(holder["gpus"][0] in ("0", "1")[:gpus] for holder in holders)

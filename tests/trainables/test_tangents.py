@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import trainables
-from trainables.core.affine import affine_tangents
+from trainables.core.affine import affine_tangents, orthonormal
 from trainables.core.loop import Loop, StoppedError
 from trainables.data.base import Look
-from trainables.tangents import change, leading, orthonormal
+from trainables.tangents import change, leading
 
 LOOKS = Look(3, 1, (8, 8))
 

@@ -41,3 +41,9 @@ def affine_tangents(x: Tensor) -> Tensor:
         )
         tangents.append((after - before) / (2 * STEP))
     return torch.stack(tangents, dim=1)
+
+
+def orthonormal(rows: Tensor) -> Tensor:
+    """An orthonormal basis, by rows, of the span of rows: [N, k, P] -> [N, k, P]."""
+    basis: Tensor = torch.linalg.qr(rows.mT)[0].mT
+    return basis
