@@ -34,6 +34,16 @@ def whole(low: int) -> Callable[[str], int]:
     return parse
 
 
+def place(text: str) -> Path:
+    """A folder, or s3://BUCKET/PREFIX."""
+    from study import store
+
+    try:
+        return store.folder(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def share(text: str) -> float:
     try:
         value = float(text)
@@ -66,7 +76,7 @@ def parser() -> Parser:
     p.add_argument("--gpus-per-trial", type=share, metavar="F", help="default: 0.25 with a GPU")
     p.add_argument("--max-concurrent", type=whole(1), metavar="N", help="default: what fits")
     p.add_argument("--address", metavar="RAY", help="a cluster; default: $RAY_ADDRESS, else none")
-    p.add_argument("--storage", type=Path, default=Path("runs"), metavar="DIR")
+    p.add_argument("--storage", type=place, default="runs", metavar="DIR", help="or s3://...")
     p.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage folder")
     p.add_argument("--fresh", action="store_true", help="begin anew in a folder of its own")
     p.add_argument("--only", metavar="CONDITION", help="run one condition")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import time
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 import trainables
-from study import metrics, pictures
+from study import lock, metrics, pictures
 from study.metrics.fid import Inception
 from study.metrics.judge import Judges
 from study.metrics.reference import Reference
@@ -77,12 +76,13 @@ class CellRun:
             stop: asked before each step; training then checkpoints and ends in StoppedError.
 
         Raises:
-            TimeoutError: another process has the folder.
+            LockedError: another process has the folder.
         """
         self.cell, self.shared, self.device, self.judges = cell, shared, device, judges
         self.stop = stop
         self.folder = Records(shared.folder).cell_folder(cell.id)
-        self._take()
+        # A worker may live on a little when its driver is killed: two must never write here.
+        self._lock = lock.take(self.folder, ORPHANS)
         try:
             self._begin()
         except BaseException:
@@ -111,22 +111,9 @@ class CellRun:
         self.seconds = 0.0  # of all ticks, measuring included
         self._restore()
 
-    def _take(self) -> None:
-        """A worker may live on a little when its driver is killed: two must never write here."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / ".lock").open("w")
-        until = time.monotonic() + ORPHANS
-        while True:
-            try:
-                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise TimeoutError(f"{self.folder} is in use by another process") from None
-                time.sleep(0.2)
-
     def close(self) -> None:
         """Let another process have the cell's folder."""
-        self._lock.close()
+        self._lock.release()
 
     def _images(self) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = self.shared.x, self.shared.y
@@ -146,6 +133,7 @@ class CellRun:
         Raises:
             FloatingPointError: a loss or a metric is not finite; the rows so far are kept.
             StoppedError: `stop` said so; what was trained is in a checkpoint.
+            LockedError: another process took the folder meanwhile.
         """
         mark, start = self.marks[len(self.rows)], time.monotonic()
         due = self._due(mark)
@@ -198,6 +186,7 @@ class CellRun:
         return metrics.measure(view, due)
 
     def _save(self) -> None:
+        self._lock.check()
         mark = self.rows[-1]["kimg"]
         rng = torch.Generator().manual_seed(EVALUATION_SEED)
         drawn = pictures.draw(self.gan, self.reference, rng)
@@ -209,6 +198,7 @@ class CellRun:
 
     def _checkpoint(self) -> None:
         """Write all that the cell goes on from; the last two are kept."""
+        self._lock.check()
         state = {name: getattr(self, name) for name in STATE}
         state |= {"measured_by": self._measured_by, "loop": self.loop.checkpoint()}
         # Named by batches drawn: a stop in the middle of a tick has no kimg of its own.

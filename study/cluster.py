@@ -90,7 +90,7 @@ def check(storage: Path) -> list[Node]:
         answers = {
             node: look.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-            ).remote(str(token.absolute()))
+            ).remote(token.absolute())
             for node in alive
         }
         for node, answer in answers.items():
@@ -116,6 +116,6 @@ def _judge(host: str, storage: Path, answer: Any) -> None:
             )
 
 
-def _look(token: str) -> tuple[bool, dict[str, str]]:
+def _look(token: Path) -> tuple[bool, dict[str, str]]:
     """On a node: whether it sees the driver's file, and its versions."""
-    return Path(token).exists(), versions()
+    return token.exists(), versions()

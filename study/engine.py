@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -79,14 +79,11 @@ def run_cells(
 
 def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None:
     """Let Tune run what the searcher hands out, to the end."""
-    folder = searcher.records.folder.resolve()
-    scratch = folder / ".ray"
-    shutil.rmtree(scratch, ignore_errors=True)  # what a killed run left
     trainable = tune.with_resources(
         tune.with_parameters(StudyTrial, shared=shared),
         {"CPU": resources.cpus, "GPU": resources.gpus},
     )
-    try:
+    with tempfile.TemporaryDirectory() as scratch:  # the records are what remains
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -96,10 +93,8 @@ def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None
                 max_concurrent_trials=resources.concurrent,
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(name="tune", storage_path=str(scratch), verbose=0),
+            run_config=tune.RunConfig(name="tune", storage_path=scratch, verbose=0),
         ).fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)  # the records are what remains
 
 
 class Watch:

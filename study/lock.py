@@ -1,7 +1,8 @@
-"""One command per study folder."""
+"""One process per folder: a command has its study's, a worker that of its cell."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fcntl
 import json
@@ -9,32 +10,98 @@ import os
 import platform
 import threading
 import time
+import uuid
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
+
+from study import store
 
 BEAT = 2.0  # seconds
 MISSED = 5  # beats after which the owner is dead
 
 
-class LockedError(Exception):
-    """Another command has the folder; the message is one line that names it."""
+class LockedError(OSError):
+    """Another process has the folder; the message is one line that names it."""
 
 
-class StudyLock:
-    """Holds a study's folder until `release`, or until the process ends however it ends.
+def take(folder: Path, patience: float = 0.0) -> Lock:
+    """Take the folder until `release`, or until the process ends however it ends.
 
-    The kernel's file lock decides on one machine, and on network file systems that share it. For
-    those that do not, the owner writes a growing number into the file: an owner on another host
-    whose number stands still is dead. No clock is compared, so a wrong one does no harm.
+    Args:
+        patience: seconds in which a living owner may still release it.
+
+    Raises:
+        LockedError: a living process has it.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return FileLock(folder) if store.is_local(folder) else Lease(folder)
+        except LockedError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(min(BEAT, 0.2))
+
+
+class Lock(ABC):
+    """What both kinds share: the owner writes a growing number. No clock is compared, so a wrong
+    one does no harm."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._me: dict[str, Any] = {
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "beat": 0,
+        }
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="lock", daemon=True)
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Ask before writing.
+
+        Raises:
+            LockedError: another process may have taken the folder.
+        """
+
+    def release(self) -> None:
+        self._released.set()
+        self._thread.join()
+
+    @abstractmethod
+    def _beat(self) -> None: ...
+
+    def _work(self) -> None:
+        while not self._released.wait(BEAT):
+            self._me["beat"] += 1
+            with contextlib.suppress(OSError):  # a full disk, a store that does not answer
+                self._beat()
+
+    def _taken(self, owner: dict[str, Any]) -> LockedError:
+        who = "another process"
+        if owner:
+            who = "process {pid} on {host} since {since}".format(**owner)
+        return LockedError(f"{self.folder} is being run by {who}")
+
+
+class FileLock(Lock):
+    """On a file system.
+
+    The kernel's file lock decides on one machine, and on network file systems that share it. On
+    those that do not, an owner on another host whose number stands still is dead.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder.
-
-        Raises:
-            LockedError: a living process has it.
-        """
-        self.folder = folder
+        super().__init__(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / ".lock").open("a+")
         try:
@@ -47,43 +114,20 @@ class StudyLock:
         if owner.get("host", platform.node()) != platform.node() and self._beats(owner):
             self._file.close()
             raise self._taken(owner)
-        since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._me: dict[str, Any] = {
-            "host": platform.node(),
-            "pid": os.getpid(),
-            "since": since,
-            "beat": 0,
-        }
-        self._write()
-        self._released = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="study lock", daemon=True)
+        self._beat()
         self._thread.start()
 
-    def __enter__(self) -> StudyLock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
+    def check(self) -> None:
+        """Nothing: the kernel keeps it."""
 
     def release(self) -> None:
-        self._released.set()
-        self._thread.join()
+        super().release()
         self._file.truncate(0)
         self._file.close()
 
-    def _taken(self, owner: dict[str, Any]) -> LockedError:
-        who = "another process"
-        if owner:
-            who = "process {pid} on {host} since {since}".format(**owner)
-        return LockedError(f"{self.folder} is being run by {who}")
-
     def _owner(self) -> dict[str, Any]:
         """What the file says; empty where it was released, or is just being written."""
-        try:
-            value = json.loads((self.folder / ".lock").read_text())
-        except ValueError:
-            return {}
-        return value if isinstance(value, dict) and {"pid", "host", "since"} <= value.keys() else {}
+        return _owner((self.folder / ".lock").read_bytes())
 
     def _beats(self, owner: dict[str, Any]) -> bool:
         """Whether an owner on another host is alive: watched for a while."""
@@ -93,16 +137,99 @@ class StudyLock:
                 return True
         return False
 
-    def _work(self) -> None:
-        while not self._released.wait(BEAT):
-            self._me["beat"] = self._me.get("beat", 0) + 1
-            try:
-                self._write()
-            except OSError:  # a full disk: the kernel's lock holds all the same
-                continue
-
-    def _write(self) -> None:
+    def _beat(self) -> None:
         self._file.seek(0)
         self._file.truncate()
         self._file.write(json.dumps(self._me))
         self._file.flush()
+
+
+class Lease(Lock):
+    """In an object store, which has no locks but makes an object only once.
+
+    The owner is who made the newest of the objects .lock/1, .lock/2, ... . One whose number stands
+    still is dead, and whoever makes the next object has the folder. The old owner, should it wake,
+    finds that out before it writes again: `check`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._me |= {"key": uuid.uuid4().hex, "released": False}
+        self._place, self._lost = folder / ".lock", False
+        newest = self._newest()
+        owner = self._read(newest)
+        if self._lives(newest, owner):
+            raise self._taken(owner)
+        self._number, self._held = newest + 1, time.monotonic()
+        if not store.create(self._object(self._number), self._bytes()):
+            raise self._taken(self._read(self._number))
+        if self._read(newest) != owner:  # it was late, not dead, and may not have seen us
+            self._object(self._number).unlink(missing_ok=True)
+            raise self._taken(owner)
+        for number in self._numbers():
+            if number < self._number:
+                self._object(number).unlink(missing_ok=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        # Others wait for MISSED beats before they take it.
+        if self._lost or time.monotonic() > self._held + (MISSED - 1) * BEAT:
+            raise LockedError(f"{self.folder} was lost to another process, or its store is away")
+
+    def release(self) -> None:
+        """The object stays, so that numbers only grow."""
+        super().release()
+        self._me["released"] = True
+        if not self._lost:
+            with contextlib.suppress(OSError):  # else it stands still, and that is seen, too
+                self._write()
+
+    def _beat(self) -> None:
+        if self._lost:
+            return
+        began = time.monotonic()
+        self._write()
+        if self._newest() > self._number:
+            self._lost = True
+        else:
+            self._held = began
+
+    def _lives(self, number: int, owner: dict[str, Any]) -> bool:
+        """Whether an owner that did not release the folder is alive: watched for a while."""
+        if not owner or owner["released"]:
+            return False
+        for _ in range(MISSED):
+            time.sleep(BEAT)
+            if (now := self._read(number)) != owner:
+                return not now or not now["released"]
+        return False
+
+    def _object(self, number: int) -> Path:
+        return self._place / f"{number:09d}"
+
+    def _numbers(self) -> list[int]:
+        return [int(path.name) for path in self._place.glob("*")]
+
+    def _newest(self) -> int:
+        return max(self._numbers(), default=0)
+
+    def _read(self, number: int) -> dict[str, Any]:
+        """What an object says; empty where it is gone, or no owner's."""
+        try:
+            return _owner(self._object(number).read_bytes())
+        except FileNotFoundError:
+            return {}
+
+    def _bytes(self) -> bytes:
+        return json.dumps(self._me).encode()
+
+    def _write(self) -> None:
+        store.put(self._object(self._number), self._bytes())
+
+
+def _owner(content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) and {"pid", "host", "since"} <= value.keys() else {}

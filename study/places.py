@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from study import store
 from study.metrics import fid
 from study.prepare import BadInputError
 
@@ -16,7 +17,11 @@ TRACKING = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")  # MLflow
 def check(storage: Path, tracking_uri: str | None, fid_weights: Path | None) -> None:
     """Refuse a folder that cannot be written, an unknown kind of store, unfit weights."""
     check_folder(storage)
-    check_folder(storage / "cache")
+    check_folder(cache(storage))
+    if tracking_uri is None and not store.is_local(storage):
+        raise BadInputError(
+            f"--storage {storage}: name a --tracking-uri, too: MLflow's own file cannot be there"
+        )
     if tracking_uri is not None:
         _check_uri(tracking_uri)
     try:
@@ -26,8 +31,20 @@ def check(storage: Path, tracking_uri: str | None, fid_weights: Path | None) -> 
         raise BadInputError(f"--fid-weights {fid_weights}: {error}") from None
 
 
+def cache(storage: Path) -> Path:
+    """Where judges and rendered images are kept: files of this machine, also where the records
+    are in an object store."""
+    local = store.is_local(storage)
+    return storage / "cache" if local else Path("~/.cache/gan-study").expanduser()
+
+
 def check_folder(folder: Path) -> None:
     """Refuse a folder that is none, or cannot be written or made."""
+    if not store.is_local(folder):
+        try:
+            return store.check(folder)
+        except OSError as error:
+            raise BadInputError(f"--storage {folder}: {error.strerror or error}") from None
     there = folder.absolute()
     while not os.path.lexists(there):  # a link that leads nowhere is there, too
         there = there.parent

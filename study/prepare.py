@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import search_spaces
 import trainables
 from search_spaces.core import Budget, Claim, Study
 from study import declared, environment
-from study.lock import LockedError, StudyLock
+from study.lock import Lock, LockedError, take
 from study.plan import Plan, Resources, difference
 from study.records import Records, write_json
 from trainables.data import DataError
@@ -114,7 +113,7 @@ def recorded(records: Records) -> dict[str, Any] | None:
     """
     path = records.folder / "study.json"
     try:
-        if not os.path.lexists(path):
+        if not (path.exists() or path.is_symlink()):
             return None
         if not path.is_file():  # a pipe would keep us waiting
             raise ValueError(f"{path} is damaged: it is no file")
@@ -144,11 +143,11 @@ def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], fold
         )
 
 
-def load_data(name: str, data_dir: Path | None, storage: Path) -> Dataset:
+def load_data(name: str, data_dir: Path | None, cache: Path) -> Dataset:
     from trainables import data
 
     try:
-        return data.load(name, data_dir, cache=storage / "cache")
+        return data.load(name, data_dir, cache=cache)
     except DataError as error:
         raise BadInputError(str(error)) from None
 
@@ -163,14 +162,14 @@ def check_images(plan: Plan, dataset: Dataset) -> None:
             raise BadInputError(f"{name} on {plan.data}: {error}") from None
 
 
-def lock(folder: Path) -> StudyLock:
+def lock(folder: Path) -> Lock:
     """Take a study's folder.
 
     Raises:
         BadInputError: another process has it.
     """
     try:
-        return StudyLock(folder)
+        return take(folder)
     except LockedError as error:
         raise BadInputError(str(error)) from None
 

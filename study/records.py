@@ -9,8 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study import store
+
 if TYPE_CHECKING:
     import pandas as pd
+
+    from study.lock import Lock
 
 Row = dict[str, Any]
 
@@ -21,12 +25,15 @@ CLOCK = ("seconds", "training_seconds", "images_per_second")
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary name, flush, rename: a reader sees the old file or the new, whole.
+    In an object store that is what one request does.
 
     When it returns, the new file outlives a power cut.
 
     Raises:
         OSError: the disk is full, or the like; it names the file.
     """
+    if not store.is_local(path):
+        return store.put(path, content)
     _make(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -96,7 +103,12 @@ class Records:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
+        """
+        Args:
+            folder: on a disk, or s3://BUCKET/PREFIX.
+        """
+        self.folder = store.folder(folder)
+        self.lock: Lock | None = None  # of the command that runs the study
         # What never changes once it is there is read once: studies have thousands of cells.
         self._read: dict[tuple[str, str], Any] = {}
 
@@ -176,6 +188,8 @@ class Records:
 
     def accept(self, cell_id: str, result: dict[str, Any]) -> None:
         """Write a cell's result, its last file: from now on it is never run or changed again."""
+        if self.lock:
+            self.lock.check()
         path = self.cell_folder(cell_id) / "result.json"
         if path.exists():
             raise FileExistsError(f"cell {cell_id} is already accepted")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.arguments import place
 from study.records import Records, study_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -102,11 +103,11 @@ def _group(group: Group) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m study.report", description=write.__doc__)
     parser.add_argument("name", metavar="NAME", help="the study: a folder of the storage")
-    parser.add_argument("--storage", type=Path, default=Path("runs"), help="default: runs")
+    parser.add_argument("--storage", type=place, default="runs", help="default: runs")
     asked = parser.parse_args(arguments)
     try:
         print(write(find(asked.storage, asked.name)))
-    except ValueError as error:  # no such study, or a damaged file
+    except (ValueError, OSError) as error:  # no such study, a damaged file, a store that is away
         print(f"study.report: {error}", file=sys.stderr)
         return 2
     return 0

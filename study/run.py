@@ -148,7 +148,7 @@ def verify(
 
     Nothing is written to the study's folder.
     """
-    from study import environment, prepare
+    from study import environment, places, prepare
     from study.plan import Cell, difference
     from study.sharing import make_shared
     from study.verify import verify
@@ -161,10 +161,11 @@ def verify(
         display.say(f"{cell.id} ran with {sorted(threads)} threads in turn: it cannot be repeated")
     resources = dataclasses.replace(resources, cpus=then["cpus_per_trial"])
     plan = dataclasses.replace(plan, only=cell.condition_name)
-    dataset = prepare.load_data(plan.data, args.data_dir, args.storage)
+    cache = places.cache(args.storage)
+    dataset = prepare.load_data(plan.data, args.data_dir, cache)
     prepare.check_digest(study, records.folder, dataset)
     bf16 = study["definition"]["bf16"]
-    shared = make_shared(plan, records, dataset, args.storage, args.fid_weights, bf16, display.say)
+    shared = make_shared(plan, records, dataset, cache, args.fid_weights, bf16, display.say)
     label, rows = f"{cell.id} ({cell.label})", len(records.rows(cell.id))
     line = verify(records, cell.id, shared, resources)
     if line is None:
@@ -189,7 +190,7 @@ def execute(
     command: str,
 ) -> int:
     """Run what is missing, then write the report and print the summary."""
-    from study import prepare, report
+    from study import places, prepare, report
     from study.plan import is_finished
     from study.tracking import Mirror, default_uri
 
@@ -197,7 +198,7 @@ def execute(
     began = (records.folder / "study.json").exists()
     with contextlib.ExitStack() as stack:
         if began:
-            stack.enter_context(prepare.lock(records.folder))
+            records.lock = stack.enter_context(prepare.lock(records.folder))
             for damage in records.mend():
                 display.say(damage)
         mirror = None
@@ -206,14 +207,13 @@ def execute(
         else:
             from study.sharing import make_shared
 
-            dataset = prepare.load_data(plan.data, args.data_dir, args.storage)
+            cache = places.cache(args.storage)
+            dataset = prepare.load_data(plan.data, args.data_dir, cache)
             prepare.check_images(plan, dataset)
             if not began:
-                stack.enter_context(prepare.lock(records.folder))
+                records.lock = stack.enter_context(prepare.lock(records.folder))
             bf16 = prepare.write_study(records, plan, dataset, resources, data_line, scale, command)
-            shared = make_shared(
-                plan, records, dataset, args.storage, args.fid_weights, bf16, display.say
-            )
+            shared = make_shared(plan, records, dataset, cache, args.fid_weights, bf16, display.say)
             from study.engine import run_cells
 
             mirror = following = Mirror(uri, args.storage, records)

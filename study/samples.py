@@ -101,7 +101,7 @@ def strips(path: Path) -> list[str]:
 
 def _read(path: Path) -> Image.Image | None:
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
             return image.convert("RGB")
     except OSError:
         return None

@@ -24,7 +24,7 @@ def make_shared(
     plan: Plan,
     records: Records,
     dataset: Dataset,
-    storage: Path,
+    cache: Path,
     fid_weights: Path | None,
     bf16: bool,
     report: Any,
@@ -38,7 +38,7 @@ def make_shared(
         BadInputError: the study's own are lost and what this machine computes differs from them.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    cache, own = storage / "cache", records.folder / "yardstick.pt"
+    own = records.folder / "yardstick.pt"
     # Of another machine or thread count they would differ: a study keeps its own for life.
     kept = load_tensors(own) if own.exists() else None
     report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")

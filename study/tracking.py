@@ -7,6 +7,7 @@ neither stops nor slows a trial, and whatever it missed is copied at the next op
 from __future__ import annotations
 
 import datetime
+import io
 import logging
 import os
 import queue
@@ -228,7 +229,7 @@ class Mirror:
             place.images = {int(match[1]) for match in found if match}
         picture = self.records.cell_folder(cell.id) / "samples" / f"{step:06d}.png"
         if step not in place.images and picture.exists():
-            with Image.open(picture) as image:
+            with Image.open(io.BytesIO(picture.read_bytes())) as image:
                 self._client.log_image(
                     place.run_id, image.copy(), key="samples", step=step, timestamp=time
                 )
@@ -241,7 +242,7 @@ class Mirror:
         tags = [RunTag(f"claim.{claim}", verdict) for claim, verdict in verdicts.items()]
         self._client.log_batch(self._parent, tags=tags)
         if report:
-            self._client.log_artifact(self._parent, str(report))
+            self._client.log_text(self._parent, report.read_text(), report.name)
         if finished:
             self._client.set_terminated(self._parent, "FINISHED")
 

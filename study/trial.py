@@ -13,7 +13,9 @@ import torch
 from ray import tune
 from threadpoolctl import threadpool_limits
 
+from study import store
 from study.cell import CellRun, Shared
+from study.lock import LockedError
 from study.metrics.judge import Judges
 from study.plan import Cell
 from study.records import Row
@@ -28,10 +30,11 @@ class StopFile:
 
     def __init__(self, folder: Path) -> None:
         self.path, self._asked, self._there = folder / ".stop", -1.0, False
+        self._pause = 0.25 if store.is_local(folder) else 2.0  # seconds; a store is asked by HTTP
 
     def __call__(self) -> bool:
         now = time.monotonic()
-        if now - self._asked > 0.25:  # seconds; it is asked before every training step
+        if now - self._asked > self._pause:  # it is asked before every training step
             self._asked, self._there = now, self.path.exists()
         return self._there
 
@@ -98,7 +101,7 @@ class StudyTrial(tune.Trainable):
         except (torch.OutOfMemoryError, MemoryError) as error:
             line = str(error) or type(error).__name__
             return {"done": True, "outcome": "out_of_memory", "error": line}
-        except TimeoutError:  # another process has the cell's folder
+        except LockedError:  # another process has the cell's folder
             return {"done": True, "outcome": "died"}
         except Exception as error:  # a bug in a variant: the driver may try again, others go on
             if isinstance(error, OSError) and error.errno in STORAGE:

@@ -173,6 +173,31 @@ def test_storage_is_no_folder(
     assert "a file: Not a directory" in refused(capsys, NAME, "--storage", place)
 
 
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("gs://bucket/runs", "is neither a folder nor s3://BUCKET/PREFIX"),
+        ("s3://bucket", "name a prefix in the bucket, too"),
+        ("s3://", "name a prefix in the bucket, too"),
+    ],
+)
+def test_store_of_another_kind_is_tried(
+    capsys: pytest.CaptureFixture[str], place: str, why: str
+) -> None:
+    line = refused(capsys, NAME, "--storage", place)
+    assert repr(place) in line
+    assert why in line
+
+
+def test_mlflow_in_a_store_is_tried(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite needs a file system."""
+    monkeypatch.setattr("study.store.check", lambda _: None)
+    line = refused(capsys, NAME, "--storage", "s3://bucket/runs")
+    assert "s3://bucket/runs: name a --tracking-uri, too" in line
+
+
 def test_fid_weights_are_something_else(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for content in (b"", b"root:x:0:0:root", os.urandom(500)):
         (storage.parent / "weights.pth").write_bytes(content)

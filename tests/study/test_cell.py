@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from study.cell import CellRun, Shared, checkpoints, load_tensors, save_tensors
+from study.lock import LockedError
 from study.metrics import cas, fid
 from study.metrics.judge import Judges
 from study.metrics.reference import Reference
@@ -165,7 +166,7 @@ class TestContinuing:
         cell = cell_of(plan)
         orphan = begin(cell, shared, judges)
         monkeypatch.setattr("study.cell.ORPHANS", 0.1)
-        with pytest.raises(TimeoutError, match="in use by another process"):
+        with pytest.raises(LockedError, match="is being run by process"):
             CellRun(cell, shared, CPU, judges)
         orphan.close()
         CellRun(cell, shared, CPU, judges).close()

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import platform
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from upath import UPath
 
-from study import lock
-from study.lock import LockedError, StudyLock
+from study import lock, store
+from study.lock import Lock, LockedError, take
 
-HOLD = "import sys; from pathlib import Path; from study.lock import StudyLock\nStudyLock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"  # noqa: E501
+HOLD = "import sys; from pathlib import Path; from study.lock import take\nlock = take(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"  # noqa: E501
 
 
 @pytest.fixture
@@ -32,13 +36,13 @@ def owner(folder: Path) -> dict[str, Any]:
 
 
 def test_second_command_runs_beside_the_first(tmp_path: Path) -> None:
-    first = StudyLock(tmp_path / "runs")
+    first = take(tmp_path / "runs")
     with pytest.raises(LockedError, match=r"process \d+ on .* since 20") as refused:
-        StudyLock(tmp_path / "runs")
+        take(tmp_path / "runs")
     assert platform.node() in str(refused.value)
     assert "\n" not in str(refused.value)
     first.release()
-    StudyLock(tmp_path / "runs").release()
+    take(tmp_path / "runs").release()
 
 
 def test_dead_owner_locks_the_folder_for_ever(tmp_path: Path) -> None:
@@ -48,27 +52,29 @@ def test_dead_owner_locks_the_folder_for_ever(tmp_path: Path) -> None:
     assert held.stdout.readline() == "held\n"
     assert owner(tmp_path)["pid"] == held.pid
     with pytest.raises(LockedError, match=f"process {held.pid} "):
-        StudyLock(tmp_path)
+        take(tmp_path)
     held.send_signal(signal.SIGKILL)
     held.communicate()
     start = time.monotonic()
-    StudyLock(tmp_path).release()
+    take(tmp_path).release()
     assert time.monotonic() - start < 1, "the heartbeat of a dead process was waited for"
 
 
 def test_many_at_once(tmp_path: Path) -> None:
+    one_of_many(tmp_path)
+
+
+def one_of_many(folder: Path) -> None:
     """Exactly one may win, whatever the timing."""
-    won: list[StudyLock] = []
+    won: list[Lock] = []
     barrier = threading.Barrier(8)
 
-    def take() -> None:
+    def attempt() -> None:
         barrier.wait()
-        try:
-            won.append(StudyLock(tmp_path))
-        except LockedError:
-            return
+        with contextlib.suppress(LockedError):
+            won.append(take(folder))
 
-    threads = [threading.Thread(target=take) for _ in range(8)]
+    threads = [threading.Thread(target=attempt) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -99,35 +105,108 @@ class TestOtherHost:
         thread.start()
         time.sleep(0.1)
         with pytest.raises(LockedError, match="process 7 on elsewhere since 2026"):
-            StudyLock(tmp_path)
+            take(tmp_path)
         over.set()
         thread.join()
 
     def test_dead_owner_locks_the_folder_for_ever(self, tmp_path: Path) -> None:
         self.elsewhere(tmp_path, 3)
-        taken = StudyLock(tmp_path)
+        taken = take(tmp_path)
         assert owner(tmp_path)["host"] == platform.node()
         taken.release()
 
     def test_released_folder_is_waited_for(self, tmp_path: Path) -> None:
-        StudyLock(tmp_path).release()
+        take(tmp_path).release()
         assert (tmp_path / ".lock").read_text() == ""
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 3}', "\x00\x00"])
     def test_torn_owner_ends_in_a_traceback(self, tmp_path: Path, text: str) -> None:
         (tmp_path / ".lock").write_text(text)
-        StudyLock(tmp_path).release()
+        take(tmp_path).release()
 
 
 @pytest.mark.usefixtures("quick")
 def test_clock_moved_back_kills_the_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat that is a time of day would stand still for an hour in autumn."""
-    held = StudyLock(tmp_path)
+    held = take(tmp_path)
     first = owner(tmp_path)
     monkeypatch.setattr(time, "time", lambda: 0.0)
     wait_until(lambda: owner_or_none(tmp_path) not in (None, first))
     assert owner(tmp_path).keys() >= {"pid", "host", "since"}
     held.release()
+
+
+@pytest.mark.usefixtures("quick")
+class TestStore:
+    """In an object store, which makes an object once and knows no locks."""
+
+    @pytest.fixture
+    def folder(self) -> Iterator[Path]:
+        place = UPath(f"memory://{uuid.uuid4().hex}")
+        yield cast(Path, place)
+        place.fs.rm(place.path, recursive=True)
+
+    def test_second_command_runs_beside_the_first(self, folder: Path) -> None:
+        first = take(folder)
+        with pytest.raises(LockedError, match=rf"process {os.getpid()} on .* since 20"):
+            take(folder)
+        first.check()
+        first.release()
+        start = time.monotonic()
+        take(folder).release()
+        assert time.monotonic() - start < lock.BEAT, "a released folder was watched"
+
+    def test_release_is_not_waited_for(self, folder: Path) -> None:
+        first = take(folder)
+        threading.Timer(0.3, first.release).start()
+        take(folder, patience=5).release()
+
+    def test_dead_owner_locks_the_folder_for_ever(self, folder: Path) -> None:
+        dead = take(folder)
+        dead._released.set()  # its thread ends as if it had been killed
+        dead._thread.join()
+        time.sleep(lock.MISSED * lock.BEAT)
+        with pytest.raises(LockedError, match="is away"):
+            dead.check()  # it is too late to write, whoever has it now
+        second = take(folder)
+        second.check()
+        second.release()
+
+    def test_owner_that_wakes_writes_on(self, folder: Path) -> None:
+        late = take(folder)
+        late._released.set()
+        late._thread.join()
+        second = take(folder)
+        late._beat()  # as its thread would
+        with pytest.raises(LockedError, match="was lost to another process"):
+            late.check()
+        late.release()
+        second._beat()
+        second.check()
+        with pytest.raises(LockedError, match="is being run by"):
+            take(folder)
+        second.release()
+
+    def test_late_owner_is_robbed(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It beats while another is just taking what it had not touched for long."""
+        late = take(folder)
+        late._released.set()
+        late._thread.join()
+        create = store.create
+
+        def beaten(path: Path, content: bytes) -> bool:
+            late._me["beat"] += 1
+            late._beat()
+            return create(path, content)
+
+        monkeypatch.setattr(store, "create", beaten)
+        with pytest.raises(LockedError, match="is being run by"):
+            take(folder)
+        late._beat()
+        late.check()
+
+    def test_many_at_once(self, folder: Path) -> None:
+        one_of_many(folder)
 
 
 def owner_or_none(folder: Path) -> dict[str, Any] | None:

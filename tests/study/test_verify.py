@@ -54,9 +54,9 @@ def test_equal_cell_is_called_different(
 ) -> None:
     cell = test_cell.cell_of(plan)
     accepted(records, shared, judges, cell)
-    before = {path: path.read_bytes() for path in shared.folder.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in shared.folder.rglob("[!.]*") if path.is_file()}
     assert verify(records, cell.id, shared, RESOURCES) is None
-    after = {path: path.read_bytes() for path in shared.folder.rglob("*") if path.is_file()}
+    after = {path: path.read_bytes() for path in shared.folder.rglob("[!.]*") if path.is_file()}
     assert after == before, "it wrote to the records"
     again = alter(records, cell, 3, "seconds", 1e6)
     assert verify(again, cell.id, shared, RESOURCES) is None, "times are no results"

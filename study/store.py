@@ -1,0 +1,75 @@
+"""Folders on a disk, or in an S3-compatible object store.
+
+Both are paths: one in a store is a UPath, which has pathlib's methods, and is called a Path here.
+A store's credentials, region and endpoint are where AWS's tools look for them (AWS_ACCESS_KEY_ID,
+AWS_SHARED_CREDENTIALS_FILE, AWS_ENDPOINT_URL, ...), on every node.
+"""
+
+from __future__ import annotations
+
+import errno
+import uuid
+from pathlib import Path
+from typing import Any, cast
+
+import fsspec
+from upath import UPath
+
+# By name: s3fs is imported where a store is used.
+fsspec.register_implementation("s3", "study.s3.Store", clobber=True)
+
+
+def folder(name: str | Path) -> Path:
+    """A path of the file system, or s3://BUCKET/PREFIX.
+
+    Raises:
+        ValueError: another kind of store, or what it needs is not installed (one line).
+    """
+    if not isinstance(name, str) or "://" not in name:
+        return Path(name) if isinstance(name, str) else name
+    if not name.startswith("s3://"):
+        raise ValueError(f"{name!r} is neither a folder nor s3://BUCKET/PREFIX")
+    place = UPath(name.rstrip("/"))
+    if not place.path.partition("/")[2]:
+        raise ValueError(f"{name!r}: name a prefix in the bucket, too, as in s3://BUCKET/PREFIX")
+    try:
+        _ = place.fs
+    except ImportError:
+        raise ValueError(f"{name!r} needs s3fs: pip install -e '.[s3]'") from None
+    return cast(Path, place)
+
+
+def is_local(path: Path) -> bool:
+    """Whether it is a path of the file system."""
+    return isinstance(path, Path)
+
+
+def put(path: Path, content: bytes, **options: Any) -> None:
+    """Write an object of a store: with one request, so that it is there whole or not at all."""
+    place = cast(UPath, path)
+    place.fs.pipe_file(place.path, content, **options)
+
+
+def create(path: Path, content: bytes) -> bool:
+    """Make an object of a store unless it is there; whether this call made it."""
+    try:
+        put(path, content, mode="create")
+    except OSError:
+        if not path.exists():
+            raise
+    # A request that was repeated may have been refused for its own first try's sake.
+    return path.read_bytes() == content
+
+
+def check(place: Path) -> None:
+    """Try what studies need of a store.
+
+    Raises:
+        OSError: it cannot be reached or written, or makes an object twice.
+    """
+    probe = place / f".probe-{uuid.uuid4().hex}"
+    create(probe, b"1")
+    twice = create(probe, b"2")
+    probe.unlink(missing_ok=True)
+    if twice:
+        raise OSError(errno.ENOTSUP, "the store does not heed If-None-Match, which locks need")
