@@ -165,7 +165,8 @@ def verify(
     dataset = prepare.load_data(plan.data, args.data_dir, cache)
     prepare.check_digest(study, records.folder, dataset)
     bf16 = study["definition"]["bf16"]
-    shared = make_shared(plan, records, dataset, cache, args.fid_weights, bf16, display.say)
+    smoke = study["definition"]["scale"] == "smoke"
+    shared = make_shared(plan, records, dataset, cache, args.fid_weights, bf16, display.say, smoke)
     label, rows = f"{cell.id} ({cell.label})", len(records.rows(cell.id))
     line = verify(records, cell.id, shared, resources)
     if line is None:
@@ -213,7 +214,10 @@ def execute(
             if not began:
                 records.lock = stack.enter_context(prepare.lock(records.folder))
             bf16 = prepare.write_study(records, plan, dataset, resources, data_line, scale, command)
-            shared = make_shared(plan, records, dataset, cache, args.fid_weights, bf16, display.say)
+            smoke = scale == "smoke"
+            shared = make_shared(
+                plan, records, dataset, cache, args.fid_weights, bf16, display.say, smoke
+            )
             from study.engine import run_cells
 
             mirror = following = Mirror(uri, args.storage, records)

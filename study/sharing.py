@@ -28,11 +28,13 @@ def make_shared(
     fid_weights: Path | None,
     bf16: bool,
     report: Any,
+    smoke: bool = False,
 ) -> Shared:
     """Judges, once per data set, and reference statistics, once per number of classes.
 
     Args:
         report: called with one line before each step that takes a while.
+        smoke: the verdicts will say nothing: judges are trained on a tenth of the images.
 
     Raises:
         BadInputError: the study's own are lost and what this machine computes differs from them.
@@ -43,7 +45,8 @@ def make_shared(
     kept = load_tensors(own) if own.exists() else None
     report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")
     judges = Judges.from_state(kept["judges"], device) if kept else None
-    judges = judges or train_judges(dataset, cache, device=device)
+    share = 0.1 if smoke else 1.0
+    judges = judges or train_judges(dataset, cache, device=device, share=share)
     kind = "labels" if judges.labels == 1 else "top-k labels"
     report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} ({kind})")
     references: dict[str, Any] = dict(kept["references"]) if kept else {}
