@@ -17,12 +17,13 @@ import psutil
 import pytest
 
 from study.records import Records
-from tests.docker import boxes
-from tests.docker.boxes import ROOT, Boxes
+from tests import boxes
+from tests.boxes import ROOT, Boxes
 from tests.docker.test_files import pods
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
+TOOLS = ("weed", "wget", "initdb", "pg_isready")
 NAME = "acgan_kmnist_classes"
 STUDY = [NAME, "--scale=smoke", "--data=kana", "--trials=1", "--seeds=1"]
 
@@ -64,7 +65,7 @@ except urllib.error.URLError as error:
 @pytest.fixture(scope="module")
 def up() -> Iterator[Boxes]:
     """All services, healthy by their own health checks, one processor a worker."""
-    if reason := boxes.missing():
+    if reason := boxes.missing(*TOOLS):
         warnings.warn(f"compose's services were NOT run: {reason}", stacklevel=1)
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="compose"))

@@ -1,4 +1,4 @@
-"""compose.yaml without Docker: each service in namespaces and a network of its own, as root.
+"""compose.yaml, or some of its services, without Docker: each in namespaces of its own, as root.
 
 A box has what a container has: its own root (an overlay on this machine's, gone with the box), host
 name, processes, /dev/shm, an address that the others know by the service's name, the volumes and
@@ -8,6 +8,7 @@ service's command, word for word.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -22,9 +23,9 @@ from typing import Any
 import psutil
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NET = "10.77.0"  # the boxes' own
-TOOLS = ("ip", "unshare", "nsenter", "setpriv", "weed", "wget", "initdb", "pg_isready")
+TOOLS = ("ip", "unshare", "nsenter", "setpriv")
 FOLDERS = [Path(sys.executable).parent, ROOT / "docker", *Path("/usr/lib/postgresql").glob("*/bin")]
 PATH = ":".join([*map(str, FOLDERS), os.environ["PATH"]])
 
@@ -64,11 +65,11 @@ exec "$@"
 """
 
 
-def missing() -> str | None:
-    """Why no box can be made here; None where it can."""
+def missing(*tools: str) -> str | None:
+    """Why no box with these tools in it can be made here; None where it can."""
     if os.geteuid() != 0:
         return "namespaces and mounts need root"
-    absent = [tool for tool in TOOLS if not shutil.which(tool, path=PATH)]
+    absent = [tool for tool in (*TOOLS, *tools) if not shutil.which(tool, path=PATH)]
     return f"not installed: {', '.join(absent)}" if absent else None
 
 
@@ -89,6 +90,7 @@ class Box:
     name: str
     service: dict[str, Any]
     space: str
+    port: str  # of the switch that joins all
     log: Path
     outer: subprocess.Popen[bytes] | None = None
 
@@ -105,7 +107,9 @@ class Box:
     @property
     def env(self) -> dict[str, str]:
         own = {"PATH": PATH, "HOME": "/tmp", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        return own | {"PGDATA": "/var/lib/postgresql/data"} | self.service.get("environment", {})
+        own |= {"PGDATA": "/var/lib/postgresql/data"}
+        own |= {"RAY_raylet_start_wait_time_s": "120"}  # nobody restarts a box, as Docker does
+        return own | self.service.get("environment", {})
 
     @property
     def init(self) -> psutil.Process:
@@ -149,7 +153,10 @@ class Box:
 
 
 class Boxes(dict[str, Box]):
-    """The services of a compose file, by name; of one with replicas, NAME-1, NAME-2, ..."""
+    """The services of a compose file, by name; of one with replicas, NAME-1, NAME-2, ...
+
+    Each is joined to one switch by a veth pair.
+    """
 
     def __init__(self, folder: Path, secrets: Path, file: dict[str, Any]) -> None:
         self.folder, self.secrets, self.switch = folder, secrets, f"gan{os.getpid()}"
@@ -158,12 +165,12 @@ class Boxes(dict[str, Box]):
             replicas = int(service.get("deploy", {}).get("replicas", 1))
             names = [f"{name}-{n + 1}" for n in range(replicas)] if replicas > 1 else [name]
             for one in names:
-                self[one] = Box(one, service, f"{self.switch}{one}", folder / f"{one}.log")
+                space, log = f"{self.switch}{one}", folder / f"{one}.log"
+                self[one] = Box(one, service, space, f"v{len(self) + 1}", log)
         for volume in file["volumes"]:
             (folder / volume).mkdir()
-        shutil.chown(folder / "shared", 1000, 1000)
-        shutil.chown(folder / "s3", 1000, 1000)
-        shutil.chown(folder / "postgres", "postgres", "postgres")
+            owner = "postgres" if volume == "postgres" else 1000
+            shutil.chown(folder / volume, owner, owner)
 
     def up(self) -> None:
         """Make the network and start all, each once those it depends on are healthy."""
@@ -172,11 +179,11 @@ class Boxes(dict[str, Box]):
         ip("-n", self.switch, "link", "set", "br0", "up")
         hosts = ["127.0.0.1 localhost", "::1 localhost"]  # as Docker has it
         for number, box in enumerate(self.values(), 1):
-            port, link = f"v{number}", ("-n", box.space, "link", "set")
+            link = ("-n", box.space, "link", "set")
             ip("netns", "add", box.space)
             peer = ("peer", "name", "eth0", "netns", box.space)
-            ip("-n", self.switch, "link", "add", port, "type", "veth", *peer)
-            ip("-n", self.switch, "link", "set", port, "master", "br0", "up")
+            ip("-n", self.switch, "link", "add", box.port, "type", "veth", *peer)
+            ip("-n", self.switch, "link", "set", box.port, "master", "br0", "up")
             ip("-n", box.space, "address", "add", f"{NET}.{number}/24", "dev", "eth0")
             ip(*link, "lo", "up")
             ip(*link, "eth0", "up")
@@ -198,6 +205,10 @@ class Boxes(dict[str, Box]):
                 del waiting[box.name]
                 if not any(b.service is box.service for b in waiting.values()):
                     healthy.add(re.sub(r"-\d+$", "", box.name))
+
+    def cut(self, name: str) -> None:
+        """Pull a box's network cable: it lives on, alone."""
+        ip("-n", self.switch, "link", "set", self[name].port, "down")
 
     def _start(self, box: Box) -> None:
         service, place = box.service, self.folder / f"{box.name}.box"
@@ -249,8 +260,9 @@ class Boxes(dict[str, Box]):
         for box in self.values():
             if box.outer:
                 # Its first process, and with it all in the box: --kill-child is lost with root.
-                for first in psutil.Process(box.outer.pid).children():
-                    first.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself
+                    for first in psutil.Process(box.outer.pid).children():
+                        first.kill()
                 box.outer.wait()
         for space in [*(box.space for box in self.values()), self.switch]:
             subprocess.run(["ip", "netns", "del", space], check=False, stderr=subprocess.DEVNULL)

@@ -1,0 +1,132 @@
+"""A Ray head and two workers, each on a host of its own, and a study that loses one of them.
+
+Where this fails, a machine that is cut off, and lives on, loses, repeats or changes cells.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from study.records import Records
+from study.tracking import default_uri
+from tests import boxes
+from tests.boxes import ROOT, Box, Boxes
+from tests.chaos import kills
+from tests.chaos.kills import NAME
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+# Cells of several ticks, so that one is cut off in the middle.
+STUDY = (
+    f"python -m study.run {NAME} --scale smoke --data kana --trials 2 --seeds 2"
+    " --set kimg=3 --set search_kimg=3 --storage /shared"
+)
+SUBMIT = "ray job submit --address http://head:8265 --submission-id study --no-wait --"
+# What `ray job submit` does, too, but for ending early where it loses its connection.
+WAIT = """
+import sys, time
+from ray.job_submission import JobSubmissionClient
+client = JobSubmissionClient("http://head:8265")
+while not (status := client.get_job_status("study")).is_terminal():
+    time.sleep(1)
+print(client.get_job_logs("study"))
+sys.exit(status.value != "SUCCEEDED")
+"""
+
+
+# Else a raylet that is cut off ends itself after three minutes (184 s): TCP waits for two of them.
+HASTE = {"RAY_grpc_client_keepalive_timeout_ms": "20000"}
+
+
+@pytest.fixture
+def hosts() -> Iterator[Boxes]:
+    """Three hosts, by compose's own commands: a head without trials, two workers with one each."""
+    if reason := boxes.missing():
+        warnings.warn(f"no study was run on several hosts: {reason}", stacklevel=1)
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="hosts"))
+    subprocess.run([ROOT / "docker" / "secrets.sh", folder / "secrets"], check=True)
+    file = boxes.compose(WORKER_CPUS="1")
+    services = {name: file["services"][name] for name in ("head", "worker")}
+    for service in services.values():
+        service["environment"] |= HASTE
+    made = Boxes(folder, folder / "secrets", {"services": services, "volumes": ["shared"]})
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+def holder(worker: Box) -> tuple[psutil.Process, str] | None:
+    """The process of a worker that has a cell, and the cell."""
+    for process in worker.init.children(recursive=True):
+        for file in Path(f"/proc/{process.pid}/fd").glob("*"):
+            try:
+                path = file.readlink()
+            except FileNotFoundError:  # closed just now
+                continue
+            if path.match("cells/*/.lock"):
+                return process, path.parent.name
+    return None
+
+
+def test_host_that_is_cut_off_loses_or_repeats_cells(hosts: Boxes) -> None:
+    """Its trial lives on for a while, writes, and keeps the cell from others until it ends."""
+    head, worker, storage = hosts["head"], hosts["worker-2"], hosts.folder / "shared"
+    records, orphan, cell = Records(storage / NAME), None, ""
+    seen: dict[str, bytes] = {}  # results
+    after: dict[str, float] = {}  # what happened how many seconds after the cut
+    done = head.run(*SUBMIT.split(), *STUDY.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    began = time.monotonic()
+    job = ThreadPoolExecutor().submit(head.run, "python", "-c", WAIT)
+    while not job.done():
+        time.sleep(0.1)
+        now = kills.results(storage)
+        assert seen.items() <= now.items(), "an accepted result was lost or changed"
+        seen = now
+        if orphan is None:
+            if len(seen) < 4 or (held := holder(worker)) is None:
+                continue
+            hosts.cut(worker.name)
+            (orphan, cell), cut = held, time.monotonic()
+            assert cell not in seen
+        happened = {
+            "given to another": len(records.attempts(cell)) > 1,
+            "dead": not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE,
+            "accepted": cell in seen,
+        }
+        for event, has in happened.items():
+            if has:
+                after.setdefault(event, time.monotonic() - cut)
+    done, seconds = job.result(), time.monotonic() - began
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert after.get("dead", math.inf) > 5, "its network was cut, not its life"
+    assert after["accepted"] > after["given to another"]
+
+    cells = records.cells()
+    retries = cells["attempts"].sum() - len(cells)
+    times = ", ".join(f"{event} after {value:.0f} s" for event, value in after.items())
+    print(f"{len(cells)} cells in {seconds:.0f} s, {retries} retries; the one cut off: {times}")
+    assert cells["id"].is_unique
+    assert set(cells["id"]) == set(seen) == set(records.ids())
+    assert set(cells["outcome"]) == {"complete"}
+    searched, confirmed = (cells[cells["phase"] == phase] for phase in ("search", "confirm"))
+    assert searched.groupby("condition").size().to_list() == [2, 2, 2]
+    kinds = ["is_reference", "is_best"]
+    assert (confirmed.groupby("condition")[kinds].sum() == 2).all(axis=None)
+    assert confirmed[kinds].any(axis=1).all()
+    again = head.run(*STUDY.split(), "--verify", cell)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert kills.mlflow_rows(default_uri(storage)) == kills.recorded_rows(storage)
