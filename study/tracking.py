@@ -132,6 +132,8 @@ class Mirror:
             "data": study["definition"]["data"],
             "git_commit": study["runs"][-1]["git_commit"],
         }
+        if code := study["runs"][-1].get("code"):  # of old runs it is not known
+            self._common["code"] = code
         runs: dict[str, Run] = {}  # by cell; the parent's by ""
         for run in self._all_runs():
             key = run.data.tags.get("cell", "")
