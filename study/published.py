@@ -5,8 +5,7 @@ import mlflow
 from study.published import load
 
 mlflow.set_tracking_uri("sqlite:///runs/mlflow.db")
-G = load("models:/acgan_kmnist_classes.classes-49/1")
-images = G(labels=[0, 1, 2], seed=0)  # uint8 [3, 1, 28, 28]
+images = load("models:/acgan_kmnist_classes.classes-5/1")(labels=[0, 1, 2, 3, 4], seed=0)
 ```
 """
 

@@ -236,13 +236,16 @@ def _model(
 def describe(records: Records, card: Card, said: str, parent: str) -> str:
     """Markdown: what it is, what it is not, its metrics, how to load it."""
     n = records.confirmed()["condition"].eq(card.condition).sum()
-    call = "n=16" if not trainables.load(card.variant).conditional else "labels=[...]"
+    variant = trainables.load(card.variant)
+    call = "(labels=[...], seed=0)" if variant.conditional else "(n=16, seed=0)"
+    call = ".translate(images, domain=1)" if variant.translates else call
+    name = registered_name(records.folder.name, card.condition)
     head = [
-        f"G of {card.study}, {card.condition}: {said}, the best of {n} confirm cells. One run that "
-        "is chosen for being the best flatters its condition: the verdicts, over all seeds, are in "
-        f"report.html of run {parent}.",
+        f"{said}: the best of the {n} confirm cells of {card.condition} in {card.study}. One run "
+        "that is chosen for being the best flatters its condition: the verdicts, over all seeds, "
+        f"are in report.html of run {parent}.",
         "",
-        f'`from study.published import load`, then `load("models:/...")({call}, seed=0)`.',
+        f'`from study.published import load`, then `load("models:/{name}/...")' + f"{call}`.",
         "",
         f"| on {card.data} | after {card.metrics['kimg']:g} kimg |",
         "|---|---|",
