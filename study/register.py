@@ -161,7 +161,8 @@ def _runs(client: MlflowClient, records: Records, cells: list[str]) -> dict[str,
     for cell_id in cells:
         own = f"tags.folder = '{study['folder']}' and tags.cell = '{cell_id}'"
         found = experiment and client.search_runs([experiment.experiment_id], own, max_results=1)
-        if not found:
+        # A row that is logged here would hide from the mirror that those before it are missing.
+        if not found or found[0].info.status != "FINISHED":
             again = f"python -m study.run {study['study']}"
             raise ValueError(f"MLflow lacks cell {cell_id}: `{again}`, with this store, copies it")
         runs[cell_id] = found[0]

@@ -265,6 +265,12 @@ class TestBadInput:
         lab.run(test_cell.cell_of(plan, "classes=2"), 3.0)
         line = self.refused(lab, capsys, "--register")
         assert "`python -m study.run tiny`, with this store, copies it" in line
+        lab.mirror()
+        experiment = lab.client.get_experiment_by_name("tiny")
+        assert experiment is not None
+        for run in lab.client.search_runs([experiment.experiment_id]):
+            lab.client.update_run(run.info.run_id, status="RUNNING")  # its last rows are to come
+        assert "copies it" in self.refused(lab, capsys, "--register")
         with socket.socket() as taken:  # nobody listens
             taken.bind(("127.0.0.1", 0))
             host = f"127.0.0.1:{taken.getsockname()[1]}"
