@@ -55,6 +55,13 @@ def task_of(classes: int) -> str:
     return f"classes={classes}"
 
 
+def look_of(judges: Judges, reference: Reference) -> Look:
+    """What the images look like that a condition's cells are trained on."""
+    channels, *size = judges.shape
+    paired = len(reference.pairs) > 0
+    return Look(reference.classes, channels, (size[0], size[1]), judges.labels, paired)
+
+
 class CellRun:
     """One cell from its newest whole checkpoint, or from the start.
 
@@ -95,15 +102,11 @@ class CellRun:
         self.reference = Reference.from_state(dict(shared.references[shared.task(cell)]))
         torch.manual_seed(cell.seed)
         variant = trainables.load(cell.variant)
-        x, y = self._images()
-        paired = len(self.reference.pairs) > 0
-        look = Look(
-            self.reference.classes, x.shape[1], (x.shape[2], x.shape[3]), self.judges.labels, paired
-        )
+        look = look_of(self.judges, self.reference)
         self.gan: Gan = variant(
             variant.config_type.parse(cell.hyperparameters), look, device, shared.bf16
         )
-        self.loop = Loop(self.gan, x, y, cell.seed)
+        self.loop = Loop(self.gan, *self._images(), cell.seed)
         self.rows: list[Row] = []
         self.trained: Row | None = None  # losses of a tick that is trained but not yet measured
         self.training = 0.0  # seconds, of the tick that is being trained

@@ -1,8 +1,9 @@
-"""What a result depends on beside its definition: versions, git commit, hardware."""
+"""What a result depends on beside its definition: versions, code, hardware."""
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 import platform
 import subprocess
@@ -26,7 +27,7 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Versions, git commit and hardware that a result depends on."""
+    """Versions, code and hardware that a result depends on."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -34,6 +35,7 @@ def environment() -> dict[str, Any]:
         cpu = models[0].partition(":")[2].strip() if models else cpu
     return {
         "versions": versions(),
+        "code": code(Path(__file__).parents[1]),
         "git_commit": _git("rev-parse", "HEAD") or "none",
         "git_dirty": _git("diff", "HEAD"),
         "git_untracked": _git("ls-files", "--others", "--exclude-standard").splitlines(),
@@ -45,6 +47,20 @@ def environment() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Of Python and of the packages that results depend on, in this process."""
     return {"python": platform.python_version()} | {p: version(p) for p in PACKAGES}
+
+
+def code(root: Path) -> str:
+    """16 hex digits of SHA-256 over the names and contents of this project's Python files.
+
+    It tells code apart where git cannot: a submitted job's folder and an installed package have no
+    .git, and of changes that are not committed git names no content.
+    """
+    sha = hashlib.sha256()
+    for folder in ("search_spaces", "study", "trainables"):
+        for path in sorted((root / folder).rglob("*.py")):
+            content = path.read_bytes()
+            sha.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
+    return sha.hexdigest()[:16]
 
 
 def cpus() -> int:

@@ -23,7 +23,7 @@ def check(storage: Path, tracking_uri: str | None, fid_weights: Path | None) -> 
             f"--storage {storage}: name a --tracking-uri, too: MLflow's own file cannot be there"
         )
     if tracking_uri is not None:
-        _check_uri(tracking_uri)
+        check_uri(tracking_uri)
     try:
         if fid_weights is not None:
             fid.find_weights(fid_weights)
@@ -56,7 +56,8 @@ def check_folder(folder: Path) -> None:
         raise BadInputError(f"--storage: {folder}: {there}: {error.strerror}") from None
 
 
-def _check_uri(uri: str) -> None:
+def check_uri(uri: str) -> None:
+    """Refuse what names no store of MLflow's."""
     scheme, colon, rest = uri.partition("://")
     if not colon or scheme.partition("+")[0] not in TRACKING:
         kinds = ", ".join(f"{kind}://" for kind in TRACKING)

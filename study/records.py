@@ -212,6 +212,16 @@ class Records:
         frame = pd.DataFrame(rows)
         return frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
 
+    def confirmed(self) -> pd.DataFrame:
+        """Of `cells` the complete confirm cells that have an objective, the best last one first."""
+        cells, last = self.cells(), f"last/{self.study()['definition']['objective']}"
+        if last not in cells.columns:
+            return cells.iloc[:0]
+        chosen = (
+            cells["phase"].eq("confirm") & cells["outcome"].eq("complete") & cells[last].notna()
+        )
+        return cells[chosen].sort_values(last, kind="stable")
+
     def ticks(self) -> pd.DataFrame:
         """One row per accepted cell and tick: the cell's columns, kimg, and every metric."""
         import pandas as pd

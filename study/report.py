@@ -1,8 +1,9 @@
 """The report: one self-contained page, and CSVs beside it, from the records alone.
 
-    python -m study.report NAME [--storage DIR]
+    python -m study.report NAME [--storage DIR] [--register]
 
-Works offline and at any moment of a study's life: what is missing is said in words.
+Works offline and at any moment of a study's life: what is missing is said in words. `--register`
+publishes the best generator of each condition in MLflow's model registry.
 """
 
 from __future__ import annotations
@@ -104,13 +105,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m study.report", description=write.__doc__)
     parser.add_argument("name", metavar="NAME", help="the study: a folder of the storage")
     parser.add_argument("--storage", type=place, default="runs", help="default: runs")
+    about = "publish the best generator of each condition in MLflow's model registry"
+    parser.add_argument("--register", action="store_true", help=about)
+    parser.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage")
     asked = parser.parse_args(arguments)
     try:
-        print(write(find(asked.storage, asked.name)))
+        records, lines = find(asked.storage, asked.name), []
+        if asked.register:
+            from study.register import register
+
+            lines = register(records, _store(asked.storage, asked.tracking_uri))
+        elif asked.tracking_uri:
+            raise ValueError("--tracking-uri is for --register: the report needs the records alone")
+        print(write(records), *lines, sep="\n")
     except (ValueError, OSError) as error:  # no such study, a damaged file, a store that is away
         print(f"study.report: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _store(storage: Path, tracking_uri: str | None) -> str:
+    """MLflow's store: the one named, or the storage folder's.
+
+    Raises:
+        ValueError: there is none.
+    """
+    from study.places import check_uri
+    from study.prepare import BadInputError
+    from study.ui import store_uri
+
+    if tracking_uri is None:
+        return store_uri(storage)
+    try:
+        check_uri(tracking_uri)
+    except BadInputError as error:
+        raise ValueError(error) from None
+    return tracking_uri
 
 
 if __name__ == "__main__":

@@ -149,9 +149,9 @@ def verify(
     Nothing is written to the study's folder.
     """
     from study import environment, places, prepare
-    from study.plan import Cell, difference
+    from study.plan import Cell
     from study.sharing import make_shared
-    from study.verify import verify
+    from study.verify import circumstances, verify
 
     study, attempts = records.study(), records.attempts(args.verify)
     cell = Cell.from_json(records.cell(args.verify))
@@ -173,10 +173,8 @@ def verify(
         display.say(f"{label}: equal, all {rows} rows")
         return COMPLETE
     display.say(f"{label}: different, {line}")
-    here = environment.environment()
-    for key in ("versions", "hardware"):
-        for other in difference(then[key], here[key]):
-            display.say(f"it ran elsewhere: {key}.{other}")
+    for other in circumstances(then, environment.environment()):
+        display.say(f"it ran with {other}")
     return DIFFERENT
 
 

@@ -133,6 +133,8 @@ class Mirror:
             "data": study["definition"]["data"],
             "git_commit": study["runs"][-1]["git_commit"],
         }
+        if code := study["runs"][-1].get("code"):  # of old runs it is not known
+            self._common["code"] = code
         runs: dict[str, Run] = {}  # by cell; the parent's by ""
         for run in self._all_runs():
             key = run.data.tags.get("cell", "")
@@ -173,8 +175,7 @@ class Mirror:
     def _read(self, cell_id: str) -> tuple[Cell, list[Row], dict[str, Any] | None, int]:
         """A cell, its rows, its result and the time of its first start, in milliseconds."""
         cell = Cell.from_json(self.records.cell(cell_id))
-        attempts = self.records.attempts(cell_id)
-        started = milliseconds(attempts[0]["started"]) if attempts else 0
+        started = first_start(self.records, cell_id)
         return cell, self.records.rows(cell_id), self.records.result(cell_id), started
 
     def _sync(
@@ -222,7 +223,7 @@ class Mirror:
 
     def _log(self, place: Place, cell: Cell, row: Row, started: int) -> None:
         """One row and its sample grid, the grid first: the row says that both are there."""
-        step, time = row["kimg"], started + int(row["seconds"] * 1000)
+        step, time = row["kimg"], moment(row, started)
         if place.images is None:
             files = self._client.list_artifacts(place.run_id, "images")
             found = [IMAGE.search(file.path) for file in files]
@@ -234,8 +235,7 @@ class Mirror:
                     place.run_id, image.copy(), key="samples", step=step, timestamp=time
                 )
             place.images.add(step)
-        metrics = [Metric(key, value, time, step) for key, value in row.items()]
-        self._client.log_batch(place.run_id, metrics=metrics)
+        self._client.log_batch(place.run_id, metrics=measured(row, started))
         place.kimg = step
 
     def _finish(self, report: Path | None, verdicts: dict[str, str], finished: bool) -> None:
@@ -254,6 +254,24 @@ def _place(run: Run) -> Place:
         params=len(run.data.params),
         ended=run.info.status in ("FINISHED", "FAILED"),
     )
+
+
+def measured(row: Row, started: int, **of: str) -> list[Metric]:
+    """A row as MLflow takes it, `of` a model and a data set where it is to be theirs too."""
+    time = moment(row, started)
+    return [Metric(key, value, time, row["kimg"], **of) for key, value in row.items()]
+
+
+def moment(row: Row, started: int) -> int:
+    """When a row was measured, in milliseconds: of the records alone, so that a row that is logged
+    twice is one."""
+    return started + int(row["seconds"] * 1000)
+
+
+def first_start(records: Records, cell_id: str) -> int:
+    """When a cell was first started, in milliseconds."""
+    attempts = records.attempts(cell_id)
+    return milliseconds(attempts[0]["started"]) if attempts else 0
 
 
 def milliseconds(time: str) -> int:

@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from study.records import Records
 
 HOST = "127.0.0.1"  # this machine only: MLflow asks nobody who they are
@@ -59,12 +57,7 @@ def best_cells(records: Records) -> list[str]:
 
     The best of every condition come first, then the second best, and so on.
     """
-    cells: pd.DataFrame = records.cells()
-    last = f"last/{records.study()['definition']['objective']}"
-    if last not in cells.columns:
-        return []
-    chosen = cells["phase"].eq("confirm") & cells["outcome"].eq("complete") & cells[last].notna()
-    kept = cells[chosen].sort_values(last)
+    kept = records.confirmed()
     kept["rank"] = kept.groupby("condition").cumcount()
     ids: list[str] = kept.sort_values(["rank", "condition"])["id"].head(MOST_COMPARED).to_list()
     return ids

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from study import plan
 from study.cell import CellRun, Shared
 from study.metrics.judge import Judges
 from study.plan import Cell
@@ -52,6 +54,13 @@ def verify(records: Records, cell_id: str, shared: Shared, resources: Resources)
             else:
                 return f"recorded {result['error']!r}, now it goes on"
     return None
+
+
+def circumstances(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """One "key: then -> now" for what differs in versions, code or hardware between two runs of
+    study.json; of old ones the code is not known."""
+    known = [key for key in ("versions", "code", "hardware") if key in then]
+    return plan.difference({key: then[key] for key in known}, {key: now[key] for key in known})
 
 
 def difference(recorded: Row, now: Row) -> str | None:

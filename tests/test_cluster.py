@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from study.environment import code
 from study.records import Records
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -165,3 +166,5 @@ def test_job_loses_or_repeats_cells(cluster: Cluster, tmp_path: Path) -> None:
     assert set(cells["outcome"]) <= {"complete", "pruned"}
     assert cells["id"].is_unique
     assert len(cells) == len(after) >= 12  # 3 conditions x (2 search + 2 of the reference)
+    (run,) = {(run["git_commit"], run["code"]) for run in Records(tmp_path / NAME).study()["runs"]}
+    assert run == ("none", code(ROOT)), "nobody can tell which code a job ran"

@@ -50,6 +50,14 @@ cursor = psycopg.connect("postgresql://mlflow@postgres:5432/mlflow", password=pa
 cursor.execute("select count(*) from runs")
 print(cursor.fetchone()[0])
 """
+LOAD = """
+import mlflow
+from study.published import load
+mlflow.set_tracking_uri("http://mlflow:5000")
+for classes in (5, 10, 49):
+    G = load(f"models:/acgan_kmnist_classes.classes-{classes}/1")
+    print(*G(labels=[0, classes - 1], seed=0).shape)
+"""
 STATUS = """
 import urllib.request, urllib.error
 request = urllib.request.Request({url!r}, headers={headers!r})
@@ -125,6 +133,19 @@ def test_study_is_not_in_mlflow(up: Boxes, study: Records) -> None:
     assert len(stored) == sum(len(run["files"]) for run in runs)
     ours = "password = open('/run/secrets/postgres_password').read()"
     assert int(up["mlflow"].python(DATABASE.format(password=ours))) == len(runs)
+
+
+def test_generator_does_not_reach_the_registry(up: Boxes, study: Records) -> None:
+    """Twice the same: its files lie in the S3-compatible store once, and load from there."""
+    command = ("python", "-m", "study.report", NAME, "--register", "--storage=/shared/runs")
+    for _ in range(2):
+        done = up["driver"].run(*command, "--tracking-uri=http://mlflow:5000")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(f": models:/{NAME}.classes-") == 3, done.stdout
+    assert done.stdout.count("/1 was there") == 3
+    assert up["driver"].python(LOAD).splitlines() == ["2 1 28 28"] * 3
+    stored = json.loads(up["mlflow"].python(STORE))
+    assert sum(key.endswith("/generator.safetensors") for key in stored) == 3
 
 
 def test_workers_did_nothing(up: Boxes, study: Records) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import pytest
 import test_cell
 import tiny
 
-from study import prepare
+from study import environment, prepare
 from study.cell import Shared
 from study.metrics.judge import Judges
 from study.plan import Cell, Plan, Resources
 from study.records import Records, write_json
 from study.trial import prepare_process
-from study.verify import verify
+from study.verify import circumstances, verify
 
 RESOURCES = Resources(1, 0.0, 1)
 
@@ -112,3 +113,24 @@ def test_cell_that_cannot_be_verified_ends_in_a_traceback(
     with pytest.raises(prepare.BadInputError, match=f"--verify '{asked}': ") as refused:
         prepare.check_cell(records, asked)
     assert "\n" not in str(refused.value)
+
+
+def test_change_of_code_goes_unnoticed(tmp_path: Path) -> None:
+    """In a submitted job there is no .git: a file's content or name alone tells."""
+    root = Path(environment.__file__).parents[1]
+    for name in ("search_spaces", "study", "trainables"):
+        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    code = environment.environment()["code"]
+    assert environment.code(tmp_path) == code, "the same code elsewhere"
+    seen = {code}
+    changed = tmp_path / "trainables" / "core" / "losses.py"
+    changed.write_text(changed.read_text() + "\n")
+    seen.add(environment.code(tmp_path))
+    changed.rename(changed.with_name("lost.py"))
+    seen.add(environment.code(tmp_path))
+    assert len(seen) == 3
+
+    then: dict[str, Any] = {"versions": {"torch": "1"}, "hardware": {"cpus": 2}}
+    now = {"versions": {"torch": "2"}, "hardware": {"cpus": 2}, "code": code}
+    assert circumstances(then, now) == ['versions.torch: "1" -> "2"']
+    assert circumstances({**now, "code": "a"}, now) == [f'code: "a" -> "{code}"']

@@ -1,0 +1,309 @@
+"""`python -m study.report NAME --register`: each condition's best generator in MLflow's registry.
+
+Where these fail, another generator than the best is published, twice or half, or as what it is not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import test_cell
+import tiny
+import torch
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.store.artifact.utils.models import _parse_model_uri
+from mlflow.utils.validation import _validate_logged_model_name, _validate_model_name
+
+import search_spaces
+from study import register, report
+from study.cell import CellRun, Shared, save_tensors
+from study.metrics.judge import Judges
+from study.plan import Cell, Plan
+from study.published import load
+from study.records import Records, write_json
+from study.tracking import Mirror, default_uri
+
+pytestmark = pytest.mark.timeout(120)  # MLflow on SQLite is slow
+
+BEST = {"classes=2": "models:/tiny.classes-2/1", "classes=3": "models:/tiny.classes-3/1"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite store: MLflow takes seconds to make one."""
+    folder = tmp_path_factory.mktemp("store")
+    MlflowClient(default_uri(folder)).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def records(
+    shared: Shared, plan: Plan, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Records]:
+    """A study with its yardstick and no cell, beside an empty store that MLflow is told of."""
+    shutil.copy(store, shared.folder.parent / "mlflow.db")
+    records = tiny.begin(Records(shared.folder), plan)
+    study = records.study()
+    study["definition"] |= {"bf16": False, "classes": ["a", "b", "c"], "digest": "d" * 16}
+    write_json(records.folder / "study.json", study)
+    yardstick = {"judges": shared.judges, "references": shared.references}
+    save_tensors(records.folder / "yardstick.pt", yardstick)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # undoes what `register` sets
+    yield records
+    mlflow.set_tracking_uri(None)
+
+
+@dataclasses.dataclass
+class Lab:
+    records: Records
+    shared: Shared
+    judges: Judges
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(default_uri(self.records.folder.parent))
+
+    def run(self, cell: Cell, fcd: float) -> CellRun:
+        """A cell run by the engine's own code and accepted, with `fcd` for its last figure."""
+        run = test_cell.begin(cell, self.shared, self.judges)
+        rows = test_cell.to_end(run)
+        folder = self.records.cell_folder(cell.id)
+        write_json(folder / "cell.json", cell.as_json())
+        write_json(folder / "attempts.json", [{"started": "2026-01-02T03:04:05+00:00", "run": 0}])
+        rows[-1]["fcd"] = fcd
+        write_json(folder / "ticks.json", rows)
+        ended = {"outcome": "complete", "error": None, "seconds": 1.0, "attempts": 1}
+        self.records.accept(cell.id, ended | {"ended": "2026-01-02T03:05:00+00:00"})
+        return run
+
+    def mirror(self) -> None:
+        storage = self.records.folder.parent
+        mirror = Mirror(default_uri(storage), storage, self.records)
+        mirror.close(None, {}, True)
+        assert mirror.problem is None
+
+    def register(self) -> list[str]:
+        records = Records(self.records.folder)
+        return register.register(records, default_uri(records.folder.parent))
+
+    def versions(self) -> dict[str, ModelVersion]:
+        found = self.client.search_model_versions()
+        return {f"models:/{v.name}/{v.version}": v for v in found}
+
+    def models(self) -> list[Any]:
+        experiment = self.client.get_experiment_by_name("tiny")
+        assert experiment is not None
+        return list(self.client.search_logged_models([experiment.experiment_id]))
+
+
+@pytest.fixture
+def lab(records: Records, shared: Shared, judges: Judges) -> Lab:
+    return Lab(records, shared, judges)
+
+
+def test_another_generator_than_the_best_is_published(lab: Lab, plan: Plan) -> None:
+    cells = [test_cell.cell_of(plan, "classes=2", seed) for seed in (0, 1)]
+    cells.append(test_cell.cell_of(plan, "classes=3"))
+    made = [lab.run(cell, fcd) for cell, fcd in zip(cells, (3.0, 2.0, 4.0), strict=True)]
+    lab.mirror()
+    assert [line.split(" (")[0] for line in lab.register()] == [
+        f"{condition}: {uri}" for condition, uri in BEST.items()
+    ]
+    versions, runs = lab.versions(), {}
+    for uri, run in ((BEST["classes=2"], made[1]), (BEST["classes=3"], made[2])):
+        version, cell = versions[uri], run.cell
+        runs[cell.id] = lab.client.get_run(version.run_id)
+        assert runs[cell.id].data.tags["cell"] == cell.id
+        parent = runs[cell.id].data.tags["mlflow.parentRunId"]
+        expected = {"cell": cell.id, "condition": cell.condition_name, "data": "bars"}
+        expected |= {"seed": str(cell.seed), "verdicts": f"report.html of run {parent}"}
+        assert expected.items() <= version.tags.items()
+        assert f"report.html of run {parent}" in version.description
+        row = lab.records.rows(cell.id)[-1]
+        for metric in ("fcd", "label_accuracy", "class_loss_ratio"):
+            assert f"| {metric} | {row[metric]:.4g} |" in version.description
+
+        (model,) = [model for model in lab.models() if model.source_run_id == version.run_id]
+        assert version.source == f"models:/{model.model_id}"
+        assert {metric.key: metric.value for metric in model.metrics} == row
+        assert {metric.dataset_name for metric in model.metrics} == {"bars"}
+        assert model.params["variant"] == "acgan"
+        files = {file.path for file in lab.client.list_logged_model_artifacts(model.model_id)}
+        assert files == {"generator.json", "generator.safetensors"}
+        history = lab.client.get_metric_history(version.run_id, "fcd")
+        assert Counter(metric.step for metric in history) == Counter(range(4)), "a point twice"
+
+        G = load(uri)
+        assert G.card.classes == ("a", "b", "c")[: cell.condition["classes"]]
+        y = torch.arange(8) % cell.condition["classes"]
+        drawn = run.gan.sample(y, 8, torch.Generator().manual_seed(1))
+        assert torch.equal(G(y, seed=1), drawn)
+
+
+def test_cell_is_published_twice_or_a_better_one_never(lab: Lab, plan: Plan) -> None:
+    cells = [test_cell.cell_of(plan, "classes=2", seed) for seed in (0, 1)]
+    lab.run(cells[0], 3.0)
+    lab.mirror()
+    first = lab.register()
+    assert first[1] == "classes=3: no finished confirm cell"
+    again = lab.register()
+    assert again[0].startswith("classes=2: models:/tiny.classes-2/1 was there")
+    assert len(lab.versions()) == len(lab.models()) == 1
+    lab.run(cells[1], 2.0)
+    lab.mirror()
+    assert lab.register()[0].startswith("classes=2: models:/tiny.classes-2/2 (")
+    assert lab.register()[0].startswith("classes=2: models:/tiny.classes-2/2 was there")
+    assert {uri: version.tags["cell"] for uri, version in lab.versions().items()} == {
+        f"models:/tiny.classes-2/{n}": cell.id for n, cell in enumerate(cells, 1)
+    }
+
+
+@pytest.mark.parametrize(
+    "step", ["log_model_artifacts", "log_batch", "finalize_logged_model", "create_model_version"]
+)
+def test_interrupted_publishing_leaves_halves_or_doubles(
+    lab: Lab, plan: Plan, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """MLflow answers, but the connection breaks before or after any of these."""
+    lab.run(test_cell.cell_of(plan, "classes=2"), 3.0)
+    lab.mirror()
+    done = getattr(MlflowClient, step)
+
+    def breaking(self: MlflowClient, *arguments: Any, **named: Any) -> Any:
+        if step != "create_model_version":
+            done(self, *arguments, **named)
+        raise ConnectionResetError("the connection broke")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, step, breaking)
+        with pytest.raises(ValueError, match="ConnectionResetError: the connection broke"):
+            lab.register()
+    lab.register()
+    (version,) = lab.versions().values()
+    (model,) = lab.models()
+    assert version.source == f"models:/{model.model_id}"
+    assert {metric.key for metric in model.metrics} == set(
+        lab.records.rows(version.tags["cell"])[-1]
+    )
+    load(BEST["classes=2"])
+
+
+def test_generator_that_grows_is_published_at_another_size(lab: Lab, plan: Plan) -> None:
+    """PGGAN's G is in the middle of fading a size in, which its weights do not tell."""
+    values = {"f": 2, "batch": 100, "stage_kimg": 1.7, "minibatch_stddev": True}
+    cell = test_cell.cell_of(plan, "classes=2")
+    cell = dataclasses.replace(cell, variant="pggan", hyperparameters=values)
+    lab.shared = dataclasses.replace(lab.shared, metrics=("fcd",))
+    run = lab.run(cell, 3.0)
+    level = run.gan.level
+    assert level % 1, "no size was fading in: the test shows nothing"
+    lab.mirror()
+    lab.register()
+    G = load(BEST["classes=2"])
+    assert torch.equal(G(n=8), run.gan.sample(None, 8, torch.Generator().manual_seed(0)))
+
+
+def test_generator_that_nobody_trained_is_published(lab: Lab, plan: Plan) -> None:
+    """SGAN's control trains D alone."""
+    cell = test_cell.cell_of(plan, "classes=2")
+    values = {"f": 2, "batch": 100, "labels": 0.5, "supervised_only": True}
+    lab.shared = dataclasses.replace(lab.shared, metrics=("fcd",))
+    lab.run(dataclasses.replace(cell, variant="sgan", hyperparameters=values), 3.0)
+    with pytest.raises(ValueError, match="classes=2: nobody trains its generator"):
+        lab.register()
+    lab.run(test_cell.cell_of(plan, "classes=3"), 3.0)
+    lab.mirror()
+    assert [line.split(" (")[0] for line in lab.register()] == [
+        "classes=2: nobody trains its generator",
+        f"classes=3: {BEST['classes=3']}",
+    ]
+
+
+class TestBadInput:
+    """One line, exit code 2, and nothing is registered."""
+
+    def refused(self, lab: Lab, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+        storage = str(lab.records.folder.parent)
+        assert report.main(["tiny", "--storage", storage, *more]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        assert not lab.versions()
+        assert not (lab.records.folder / "report.html").exists()
+        return err
+
+    def test_no_cell_is_finished(self, lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+        line = self.refused(lab, capsys, "--register")
+        assert "no generator to register (classes=2: no finished confirm cell; classes=3: " in line
+
+    @pytest.mark.parametrize("name", ["generator.pt", "yardstick.pt"])
+    def test_file_is_lost_or_torn(
+        self, lab: Lab, plan: Plan, capsys: pytest.CaptureFixture[str], name: str
+    ) -> None:
+        cell = test_cell.cell_of(plan, "classes=2")
+        lab.run(cell, 3.0)
+        lab.mirror()
+        (path,) = lab.records.folder.rglob(name)
+        path.write_bytes(path.read_bytes()[:-1])
+        assert f"{name} is damaged" in self.refused(lab, capsys, "--register")
+        path.unlink()
+        assert f"{name}: No such file" in self.refused(lab, capsys, "--register")
+
+    def test_mlflow_lacks_the_study_or_is_not_there(
+        self, lab: Lab, plan: Plan, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Nor is a password shown that stands in its address."""
+        lab.run(test_cell.cell_of(plan, "classes=2"), 3.0)
+        line = self.refused(lab, capsys, "--register")
+        assert "`python -m study.run tiny`, with this store, copies it" in line
+        lab.mirror()
+        experiment = lab.client.get_experiment_by_name("tiny")
+        assert experiment is not None
+        for run in lab.client.search_runs([experiment.experiment_id]):
+            lab.client.update_run(run.info.run_id, status="RUNNING")  # its last rows are to come
+        assert "copies it" in self.refused(lab, capsys, "--register")
+        with socket.socket() as taken:  # nobody listens
+            taken.bind(("127.0.0.1", 0))
+            host = f"127.0.0.1:{taken.getsockname()[1]}"
+            address = f"http://me:geheim@{host}"
+            line = self.refused(lab, capsys, "--register", "--tracking-uri", address)
+        assert f"MLflow at http://{host}: " in line
+        assert "geheim" not in line
+        line = self.refused(lab, capsys, "--register", "--tracking-uri", "nowhere")
+        assert "'nowhere': begin with one of sqlite://" in line
+        assert "--register" in self.refused(lab, capsys, "--tracking-uri", "sqlite:///x.db")
+        (lab.records.folder.parent / "mlflow.db").rename(lab.records.folder.parent / "kept.db")
+        lab.versions = dict  # type: ignore[method-assign]
+        assert "no MLflow store" in self.refused(lab, capsys, "--register")
+
+
+def test_condition_has_no_name_of_its_own_in_the_registry() -> None:
+    """Or one that MLflow, or a URI, does not take."""
+    for study in search_spaces.names():
+        names = set()
+        for condition in (conditions := search_spaces.load(study).conditions):
+            name = register.registered_name(study, condition)
+            _validate_model_name(name)
+            _validate_logged_model_name(name.removeprefix(f"{study}."))
+            parsed = _parse_model_uri(f"models:/{name}/3")
+            assert (parsed.name, parsed.version) == (name, "3")
+            assert name == name.strip("-.")
+            names.add(name)
+        assert len(names) == len(conditions)
+
+
+def test_two_conditions_become_one_model(lab: Lab) -> None:
+    study = lab.records.study()
+    study["definition"]["conditions"] = {"a b": {}, "a+b": {}}
+    write_json(lab.records.folder / "study.json", study)
+    with pytest.raises(ValueError, match="would be one registered model"):
+        lab.register()
