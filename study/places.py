@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from study import store
 from study.metrics import fid
@@ -70,6 +70,11 @@ def check_uri(uri: str) -> None:
             known, needed = bool(rest) and not file.is_dir(), "file, as in sqlite:///mlflow.db"
         else:
             parts = urlsplit(uri)
+            if parts.password is not None or "password" in parse_qs(parts.query):
+                raise BadInputError(  # and does not repeat it
+                    f"--tracking-uri {scheme}://...: a password there would be on record: give it "
+                    "in MLFLOW_TRACKING_PASSWORD, or a database's own PGPASSWORD or the like"
+                )
             known = bool(parts.hostname) and parts.port != 0
             needed = f"host, as in {scheme}://host:5000"
     except (OSError, ValueError) as error:  # a name too long; a port that is no number

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -67,9 +66,7 @@ def register(records: Records, uri: str) -> list[str]:
         raise
     except Exception as error:  # MLflow, its database, its artifact store: many kinds
         said = f"{type(error).__name__}: {error}".splitlines()[0]
-        bare, netloc = _without_password(uri), urlsplit(uri).netloc
-        said = said.replace(netloc, urlsplit(bare).netloc) if netloc else said
-        raise ValueError(f"MLflow at {bare}: {said}") from None
+        raise ValueError(f"MLflow at {uri}: {said}") from None
     return [f"{name}: {line}" for name, line in found.items()]
 
 
@@ -80,11 +77,6 @@ def registered_name(folder: str, condition: str) -> str:
 
 def _slug(condition: str) -> str:
     return re.sub(r"\W+", "-", condition).strip("-")
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def best(records: Records) -> dict[str, Made | str]:

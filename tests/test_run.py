@@ -75,6 +75,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--data", "nowhere.npz"], "nowhere.npz", "no such file"),
         (["--storage", "/proc/none"], "/proc/none", "/proc"),
         (["--tracking-uri", "ftp://host"], "'ftp://host'", "sqlite://"),
+        (["--tracking-uri", "http://me:secret@host"], "http://...", "MLFLOW_TRACKING_PASSWORD"),
+        (["--tracking-uri", "postgresql://host/db?password=secret"], "postgresql", "PGPASSWORD"),
         (["--tracking-uri", "sqlite:///none/x.db"], "none/x.db", "no folder"),
         (["--fid-weights", "none.pth"], "none.pth", "no FID weights"),
         (["--set", "samples=97"], "97", "classes=49 needs at least 98"),
@@ -93,6 +95,7 @@ def test_bad_value_is_not_named_with_the_valid_ones(
     line = refused(capsys, NAME, "--storage", str(storage), *arguments)
     assert value in line
     assert valid in line
+    assert "secret" not in line
     assert not storage.exists()
 
 
