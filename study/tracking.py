@@ -29,6 +29,7 @@ from PIL import Image
 
 from study.plan import Cell
 from study.records import Records, Row
+from study.ui import best_cells, compare_page
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # its migrations are no news to a user
 
@@ -107,7 +108,7 @@ class Mirror:
                     self._sync(self._places, *read)
                     self._behind.discard(cell_id)
                 if closing:
-                    self._finish(*self._end)
+                    self._finish(self._places, *self._end)
             except Exception as error:  # whatever MLflow throws must not reach the study
                 self._places = None
                 problem = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -238,8 +239,17 @@ class Mirror:
         self._client.log_batch(place.run_id, metrics=measured(row, started))
         place.kimg = step
 
-    def _finish(self, report: Path | None, verdicts: dict[str, str], finished: bool) -> None:
+    def _finish(
+        self,
+        places: dict[str, Place],
+        report: Path | None,
+        verdicts: dict[str, str],
+        finished: bool,
+    ) -> None:
         tags = [RunTag(f"claim.{claim}", verdict) for claim, verdict in verdicts.items()]
+        if runs := [places[cell].run_id for cell in best_cells(self.records) if cell in places]:
+            link = f"[the best cells compared]({compare_page(runs, self._experiment)})"
+            tags.append(RunTag("mlflow.note.content", f"{self.records.study()['title']}: {link}"))
         self._client.log_batch(self._parent, tags=tags)
         if report:
             self._client.log_text(self._parent, report.read_text(), report.name)

@@ -79,8 +79,13 @@ def compare_link(
     ids = [runs[0].info.run_id for runs in found if runs]
     if not ids:
         return None
-    runs, experiments = (quote(json.dumps(x, separators=(",", ":"))) for x in (ids, [number]))
-    return f"{address}/#/compare-runs?runs={runs}&experiments={experiments}"
+    return f"{address}/{compare_page(ids, number)}"
+
+
+def compare_page(runs: Sequence[str], experiment: str) -> str:
+    """MLflow's page that compares runs, as a link within its UI."""
+    lists = (quote(json.dumps(ids, separators=(",", ":"))) for ids in (runs, [experiment]))
+    return "#/compare-runs?runs={}&experiments={}".format(*lists)
 
 
 def server_command(uri: str, storage: Path, port: int) -> list[str]:

@@ -44,10 +44,6 @@ sys.exit(status.value != "SUCCEEDED")
 """
 
 
-# Else a raylet that is cut off ends itself after three minutes (184 s): TCP waits for two of them.
-HASTE = {"RAY_grpc_client_keepalive_timeout_ms": "20000"}
-
-
 @pytest.fixture
 def hosts() -> Iterator[Boxes]:
     """Three hosts, by compose's own commands: a head without trials, two workers with one each."""
@@ -58,8 +54,6 @@ def hosts() -> Iterator[Boxes]:
     subprocess.run([ROOT / "docker" / "secrets.sh", folder / "secrets"], check=True)
     file = boxes.compose(WORKER_CPUS="1")
     services = {name: file["services"][name] for name in ("head", "worker")}
-    for service in services.values():
-        service["environment"] |= HASTE
     made = Boxes(folder, folder / "secrets", {"services": services, "volumes": ["shared"]})
     try:
         made.up()

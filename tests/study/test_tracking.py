@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import tiny
@@ -143,6 +144,19 @@ def test_run_does_not_say_what_its_cell_was(records: Records, plan: Plan) -> Non
         assert steps == {"0", "1", "2"}
     mirror(records)
     assert runs(records)["parent"].info.status == "FINISHED"
+
+
+def test_parent_run_does_not_lead_to_the_best_cells(records: Records, plan: Plan) -> None:
+    """Who has MLflow alone, without the records, would have to pick them by hand."""
+    cells = plan.confirm_cells("classes=3", plan.hyperparameters("classes=3"))[:2]
+    write(records, cells[0], "complete")
+    write(records, cells[1], "diverged")
+    mirror(records)
+    found = runs(records)
+    title, _, link = found["parent"].data.tags["mlflow.note.content"].partition(": [")
+    assert title == plan.study.title
+    page = f'(#/compare-runs?runs=["{found[cells[0].id].info.run_id}"]&experiments=["1"])'
+    assert unquote(link).endswith(page)
 
 
 def test_second_mirror_writes_rows_again(records: Records, plan: Plan) -> None:
