@@ -92,9 +92,9 @@ STUDY = Study(
             fixed={"f": 2, "batch": 50},
         ),
         "quick": Budget(
-            kimg=40,
-            search_kimg=40,
-            tick_kimg=20,
+            kimg=100,
+            search_kimg=100,
+            tick_kimg=50,
             trials=0,
             seeds=4,
             samples=1000,

@@ -192,9 +192,8 @@ class Cyclegan(Gan):
 
     @torch.no_grad()
     def translate(self, x: Tensor, domain: int) -> Tensor:
-        G = self.G_ema[domain]
         with self.autocast():
-            parts = [G(to_float(part.to(self.device))) for part in torch.split(x, 500)]
+            parts = [self.G_ema[domain](to_float(s.to(self.device))) for s in torch.split(x, 500)]
         return to_uint8(torch.cat(parts))
 
 
