@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 import trainables
-from study import lock, metrics, pictures
+from study import lock, metrics, pictures, store
 from study.metrics.fid import Inception
 from study.metrics.judge import Judges
 from study.metrics.reference import Reference
@@ -197,6 +197,7 @@ class CellRun:
         if self.finished:  # before the checkpoint that says so: a kill in between must not lose it
             save_tensors(self.folder / "generator.pt", self.gan.G_ema.state_dict())
         self._checkpoint()
+        self._lock.check()
         write_json(self.folder / "ticks.json", self.rows)
 
     def _checkpoint(self) -> None:
@@ -241,7 +242,7 @@ def save_tensors(path: Path, value: Any) -> None:
 
 def load_tensors(path: Path) -> Any | None:
     """What `save_tensors` wrote; None where the file is torn or altered."""
-    content = path.read_bytes()
+    content = store.read(path)
     digest, payload = content[:32], content[32:]
     if hashlib.sha256(payload).digest() != digest:
         return None

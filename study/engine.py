@@ -83,7 +83,7 @@ def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None
         tune.with_parameters(StudyTrial, shared=shared),
         {"CPU": resources.cpus, "GPU": resources.gpus},
     )
-    with tempfile.TemporaryDirectory() as scratch:  # the records are what remains
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # of Tune's own
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -141,7 +141,9 @@ class Watch:
         self._theirs.close()  # ends the thread
         self._thread.join()
         self._ours.close()
-        StopFile(self.searcher.records.folder).path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next command begins with it
+            self.searcher.records.check_lock()
+            StopFile(self.searcher.records.folder).path.unlink(missing_ok=True)
         lost = isinstance(error, ray.exceptions.RayError | ConnectionError)  # a cluster
         if lost or (isinstance(error, Exception) and not self._ray_lives()):
             self.ray_died, self.why = True, f": {error}".splitlines()[0]
@@ -175,9 +177,9 @@ class Watch:
                     self._stop()
 
     def _stop(self) -> None:
-        self.searcher.stop()
         signal.alarm(GRACE)  # then a KeyboardInterrupt
         self._deadline = time.monotonic() + 1.5 * GRACE
+        self.searcher.stop()
 
     def _end_at_once(self) -> None:
         for process in psutil.Process().children(recursive=True):

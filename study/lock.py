@@ -82,7 +82,6 @@ class Lock(ABC):
 
     def _work(self) -> None:
         while not self._released.wait(BEAT):
-            self._me["beat"] += 1
             with contextlib.suppress(OSError):  # a full disk, a store that does not answer
                 self._beat()
 
@@ -138,6 +137,7 @@ class FileLock(Lock):
         return False
 
     def _beat(self) -> None:
+        self._me["beat"] += 1
         self._file.seek(0)
         self._file.truncate()
         self._file.write(json.dumps(self._me))
@@ -155,15 +155,16 @@ class Lease(Lock):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._me |= {"key": uuid.uuid4().hex, "released": False}
-        self._place, self._lost = folder / ".lock", False
+        self._place, self._lost, self._mutex = folder / ".lock", False, threading.Lock()
         newest = self._newest()
         owner = self._read(newest)
         if self._lives(newest, owner):
             raise self._taken(owner)
-        self._number, self._held = newest + 1, time.monotonic()
+        self._number = newest + 1
         if not store.create(self._object(self._number), self._bytes()):
             raise self._taken(self._read(self._number))
-        if self._read(newest) != owner:  # it was late, not dead, and may not have seen us
+        # It was late, not dead, and may not have seen us; or we were, and others came and went.
+        if self._read(newest) != owner or self._newest() != self._number:
             self._object(self._number).unlink(missing_ok=True)
             raise self._taken(owner)
         for number in self._numbers():
@@ -172,9 +173,9 @@ class Lease(Lock):
         self._thread.start()
 
     def check(self) -> None:
-        # Others wait for MISSED beats before they take it.
-        if self._lost or time.monotonic() > self._held + (MISSED - 1) * BEAT:
-            raise LockedError(f"{self.folder} was lost to another process, or its store is away")
+        self._beat()  # others wait for MISSED beats from now on
+        if self._lost:
+            raise LockedError(f"{self.folder} was taken over by another process")
 
     def release(self) -> None:
         """The object stays, so that numbers only grow."""
@@ -185,14 +186,11 @@ class Lease(Lock):
                 self._write()
 
     def _beat(self) -> None:
-        if self._lost:
-            return
-        began = time.monotonic()
-        self._write()
-        if self._newest() > self._number:
-            self._lost = True
-        else:
-            self._held = began
+        with self._mutex:
+            if not self._lost:
+                self._me["beat"] += 1
+                self._write()
+                self._lost = self._newest() > self._number
 
     def _lives(self, number: int, owner: dict[str, Any]) -> bool:
         """Whether an owner that did not release the folder is alive: watched for a while."""
@@ -208,7 +206,7 @@ class Lease(Lock):
         return self._place / f"{number:09d}"
 
     def _numbers(self) -> list[int]:
-        return [int(path.name) for path in self._place.glob("*")]
+        return [int(path.name) for path in self._place.glob("*") if path.name.isdigit()]
 
     def _newest(self) -> int:
         return max(self._numbers(), default=0)
@@ -216,7 +214,7 @@ class Lease(Lock):
     def _read(self, number: int) -> dict[str, Any]:
         """What an object says; empty where it is gone, or no owner's."""
         try:
-            return _owner(self._object(number).read_bytes())
+            return _owner(store.read(self._object(number)))
         except FileNotFoundError:
             return {}
 

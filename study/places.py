@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from study import store
 from study.metrics import fid
@@ -57,7 +58,12 @@ def check_folder(folder: Path) -> None:
 
 
 def check_uri(uri: str) -> None:
-    """Refuse what names no store of MLflow's."""
+    """Refuse what names no store of MLflow's, or holds a password."""
+    if re.search(r"://[^/]*:[^/]*@|[?&;]\w*(pass|pwd)", uri, re.IGNORECASE):
+        raise BadInputError(  # and does not repeat it
+            "--tracking-uri: a password there would be on record: give it in "
+            "MLFLOW_TRACKING_PASSWORD, or in a database's own PGPASSWORD or the like"
+        )
     scheme, colon, rest = uri.partition("://")
     if not colon or scheme.partition("+")[0] not in TRACKING:
         kinds = ", ".join(f"{kind}://" for kind in TRACKING)
@@ -70,11 +76,6 @@ def check_uri(uri: str) -> None:
             known, needed = bool(rest) and not file.is_dir(), "file, as in sqlite:///mlflow.db"
         else:
             parts = urlsplit(uri)
-            if parts.password is not None or "password" in parse_qs(parts.query):
-                raise BadInputError(  # and does not repeat it
-                    f"--tracking-uri {scheme}://...: a password there would be on record: give it "
-                    "in MLFLOW_TRACKING_PASSWORD, or a database's own PGPASSWORD or the like"
-                )
             known = bool(parts.hostname) and parts.port != 0
             needed = f"host, as in {scheme}://host:5000"
     except (OSError, ValueError) as error:  # a name too long; a port that is no number

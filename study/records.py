@@ -33,7 +33,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: the disk is full, or the like; it names the file.
     """
     if not store.is_local(path):
-        return store.put(path, content)
+        try:
+            return store.put(path, content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
     _make(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -80,7 +83,7 @@ def read_json(path: Path) -> Any:
         ValueError: the file is not whole (the message names it).
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(store.read(path))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
@@ -122,7 +125,7 @@ class Records:
 
     def ids(self) -> list[str]:
         """Ids of all cells that were ever started, accepted or not."""
-        return sorted(path.parent.name for path in self.folder.glob("cells/*/cell.json"))
+        return sorted(path.parent.name for path in store.find(self.folder / "cells", "cell.json"))
 
     def cell(self, cell_id: str) -> dict[str, Any]:
         """What defines a cell: condition, phase, number, hyperparameters, seed."""
@@ -188,12 +191,20 @@ class Records:
 
     def accept(self, cell_id: str, result: dict[str, Any]) -> None:
         """Write a cell's result, its last file: from now on it is never run or changed again."""
-        if self.lock:
-            self.lock.check()
+        self.check_lock()
         path = self.cell_folder(cell_id) / "result.json"
         if path.exists():
             raise FileExistsError(f"cell {cell_id} is already accepted")
         write_json(path, result)
+
+    def check_lock(self) -> None:
+        """Ask before writing.
+
+        Raises:
+            LockedError: another command has taken the folder meanwhile.
+        """
+        if self.lock:
+            self.lock.check()
 
     def cells(self) -> pd.DataFrame:
         """One row per accepted cell.
@@ -250,16 +261,9 @@ class Records:
             cell = self.cell(cell_id)
             name, values = cell["condition_name"], cell["hyperparameters"]
             if self.result(cell_id):
-                heads.append(
-                    {
-                        "id": cell_id,
-                        "condition": name,
-                        "phase": cell["phase"],
-                        "seed": cell["seed"],
-                        "is_reference": values == reference[name],
-                        "is_best": values == best.get(name),
-                    }
-                )
+                head = {"id": cell_id, "condition": name, "phase": cell["phase"]}
+                head |= {"seed": cell["seed"], "is_reference": values == reference[name]}
+                heads.append(head | {"is_best": values == best.get(name)})
         return heads
 
     def _summary(self, cell_id: str, objective: str) -> Row:

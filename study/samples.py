@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from study import store
 from study.figures import data_uri
 from study.frames import Frames, natural
 from study.records import Records
@@ -101,7 +102,7 @@ def strips(path: Path) -> list[str]:
 
 def _read(path: Path) -> Image.Image | None:
     try:
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
+        with Image.open(io.BytesIO(store.read(path))) as image:
             return image.convert("RGB")
     except OSError:
         return None

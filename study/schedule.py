@@ -49,6 +49,7 @@ class StudySearcher(Searcher):
         self.stopping = True
         self.problem = self.problem or problem
         with contextlib.suppress(OSError):  # on a full disk they stop by themselves
+            self.records.check_lock()  # else the cells that run there are another command's
             StopFile(self.records.folder).path.touch()
 
     def suggest(self, trial_id: str) -> Any:
@@ -66,6 +67,7 @@ class StudySearcher(Searcher):
         return {"cell": cell.as_json()}
 
     def _begin(self, cell: Cell) -> None:
+        self.records.check_lock()
         folder, attempts = self.records.cell_folder(cell.id), self.records.attempts(cell.id)
         if not (folder / "cell.json").exists():
             write_json(folder / "cell.json", cell.as_json())
@@ -90,7 +92,12 @@ class StudySearcher(Searcher):
         if cell.phase == "confirm":
             return False
         search = self.searches[cell.condition_name]
-        stop = search.should_stop(cell, self.records.rows(cell.id))
+        try:
+            rows = self.records.rows(cell.id)
+        except OSError as error:
+            self.stop(str(error))
+            return False
+        stop = search.should_stop(cell, rows)
         if stop:
             self.stopped.add(cell.id)
         return stop

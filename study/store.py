@@ -7,6 +7,7 @@ AWS_SHARED_CREDENTIALS_FILE, AWS_ENDPOINT_URL, ...), on every node.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import uuid
 from pathlib import Path
@@ -30,6 +31,8 @@ def folder(name: str | Path) -> Path:
     if not name.startswith("s3://"):
         raise ValueError(f"{name!r} is neither a folder nor s3://BUCKET/PREFIX")
     place = UPath(name.rstrip("/"))
+    if set(name) & set("*?["):
+        raise ValueError(f"{name!r}: without *, ? and [, please")
     if not place.path.partition("/")[2]:
         raise ValueError(f"{name!r}: name a prefix in the bucket, too, as in s3://BUCKET/PREFIX")
     try:
@@ -44,8 +47,25 @@ def is_local(path: Path) -> bool:
     return isinstance(path, Path)
 
 
+def read(path: Path) -> bytes:
+    """The content of a file or an object, of one moment."""
+    if is_local(path):
+        return path.read_bytes()
+    place = cast(UPath, path)
+    return bytes(place.fs.cat_file(place.path))
+
+
+def find(folder: Path, name: str) -> list[Path]:
+    """All files of that name in the folders of a folder."""
+    if is_local(folder):
+        return list(folder.glob(f"*/{name}"))
+    place = cast(UPath, folder)  # its glob asks for each folder by itself
+    below = [path.removeprefix(f"{place.path}/").split("/") for path in place.fs.find(place.path)]
+    return [folder / path[0] / name for path in below if path[1:] == [name]]
+
+
 def put(path: Path, content: bytes, **options: Any) -> None:
-    """Write an object of a store: with one request, so that it is there whole or not at all."""
+    """Write an object of a store: it is there whole or not at all."""
     place = cast(UPath, path)
     place.fs.pipe_file(place.path, content, **options)
 
@@ -58,7 +78,9 @@ def create(path: Path, content: bytes) -> bool:
         if not path.exists():
             raise
     # A request that was repeated may have been refused for its own first try's sake.
-    return path.read_bytes() == content
+    with contextlib.suppress(FileNotFoundError):  # whoever made it took it back
+        return read(path) == content
+    return False
 
 
 def check(place: Path) -> None:

@@ -27,6 +27,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from PIL import Image
 
+from study import store
 from study.plan import Cell
 from study.records import Records, Row
 from study.ui import best_cells, compare_page
@@ -231,7 +232,7 @@ class Mirror:
             place.images = {int(match[1]) for match in found if match}
         picture = self.records.cell_folder(cell.id) / "samples" / f"{step:06d}.png"
         if step not in place.images and picture.exists():
-            with Image.open(io.BytesIO(picture.read_bytes())) as image:
+            with Image.open(io.BytesIO(store.read(picture))) as image:
                 self._client.log_image(
                     place.run_id, image.copy(), key="samples", step=step, timestamp=time
                 )
@@ -249,10 +250,13 @@ class Mirror:
         tags = [RunTag(f"claim.{claim}", verdict) for claim, verdict in verdicts.items()]
         if runs := [places[cell].run_id for cell in best_cells(self.records) if cell in places]:
             link = f"[the best cells compared]({compare_page(runs, self._experiment)})"
-            tags.append(RunTag("mlflow.note.content", f"{self.records.study()['title']}: {link}"))
+            title, noted = self.records.study()["title"], "mlflow.note.content"
+            there = self._client.get_run(self._parent).data.tags.get(noted, title)
+            if there == title or there.startswith(f"{title}: [the best"):  # else it is a user's own
+                tags.append(RunTag(noted, f"{title}: {link}"))
         self._client.log_batch(self._parent, tags=tags)
         if report:
-            self._client.log_text(self._parent, report.read_text(), report.name)
+            self._client.log_text(self._parent, store.read(report).decode(), report.name)
         if finished:
             self._client.set_terminated(self._parent, "FINISHED")
 

@@ -101,8 +101,9 @@ class StudyTrial(tune.Trainable):
         except (torch.OutOfMemoryError, MemoryError) as error:
             line = str(error) or type(error).__name__
             return {"done": True, "outcome": "out_of_memory", "error": line}
-        except LockedError:  # another process has the cell's folder
-            return {"done": True, "outcome": "died"}
+        except LockedError as error:  # another process has the cell's folder, or took it
+            end = {"storage": str(error)} if self.run else {"outcome": "died"}
+            return {"done": True} | end
         except Exception as error:  # a bug in a variant: the driver may try again, others go on
             if isinstance(error, OSError) and error.errno in STORAGE:
                 return {"done": True, "storage": str(error)}

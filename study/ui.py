@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from study.arguments import place
+from study.store import is_local
+
 if TYPE_CHECKING:
     from study.records import Records
 
@@ -34,7 +37,7 @@ def store_uri(storage: Path) -> str:
         ValueError: there is none.
     """
     store = storage.resolve() / "mlflow.db"
-    if not store.exists():
+    if not (is_local(storage) and store.exists()):
         raise ValueError(f"no MLflow store {storage / 'mlflow.db'}: run a study, or give --storage")
     return f"sqlite:///{store}"
 
@@ -141,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m study.ui", description="Open MLflow on the store of a storage folder."
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="print its compare link too")
-    parser.add_argument("--storage", type=Path, default=Path("runs"), help="default: runs")
+    parser.add_argument("--storage", type=place, default="runs", help="default: runs")
     parser.add_argument("--port", type=int, default=5000, help="default: 5000")
     asked = parser.parse_args(arguments)
     # Explicitly: a shell starts its background jobs with SIGINT ignored.

@@ -92,14 +92,14 @@ def test_house_imports_something_undeclared() -> None:
     names = {line.split("[")[0].split(">")[0].split("=")[0] for line in project["dependencies"]}
     names = {n.strip().lower().replace("-", "_") for n in names}
     names |= {"PIL", "sklearn"}  # pillow's and scikit-learn's modules
-    names |= {
-        "markupsafe",
-        "upath",
-        "fsspec",
-    }  # jinja2's, universal-pathlib's and what it is made of
+    names |= {"markupsafe", "upath", "fsspec"}  # what jinja2 and universal-pathlib are made of
     optional = project["optional-dependencies"]["s3"]
     assert [line.split(">")[0] for line in optional] == ["s3fs"]
-    names |= {"s3fs", "botocore"}  # in study/s3.py alone, which is loaded where a store is used
+    names |= {
+        "s3fs",
+        "botocore",
+        "aiohttp",
+    }  # in study/s3.py alone, which is loaded where a store is used
     own = {*HOUSE, *sys.stdlib_module_names}
     used = {name for folder in HOUSE for path in files(folder) for name in imports(path)}
     assert used - own <= names

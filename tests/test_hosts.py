@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from study.engine import _runs
 from study.records import Records
 from study.tracking import default_uri
 from tests import boxes
@@ -65,11 +66,11 @@ def hosts() -> Iterator[Boxes]:
 def holder(worker: Box) -> tuple[psutil.Process, str] | None:
     """The process of a worker that has a cell, and the cell."""
     for process in worker.init.children(recursive=True):
-        for file in Path(f"/proc/{process.pid}/fd").glob("*"):
-            try:
-                path = file.readlink()
-            except FileNotFoundError:  # closed just now
-                continue
+        try:
+            paths = [Path(file.path) for file in process.open_files()]
+        except psutil.NoSuchProcess:  # it has just ended
+            continue
+        for path in paths:
             if path.match("cells/*/.lock"):
                 return process, path.parent.name
     return None
@@ -98,7 +99,7 @@ def test_host_that_is_cut_off_loses_or_repeats_cells(hosts: Boxes) -> None:
             assert cell not in seen
         happened = {
             "given to another": len(records.attempts(cell)) > 1,
-            "dead": not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE,
+            "dead": not _runs(orphan),
             "accepted": cell in seen,
         }
         for event, has in happened.items():

@@ -16,7 +16,8 @@ from study import report
 from study.records import Records
 from study.run import main
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+# The engine has an alarm of its own.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900, method="thread")]
 
 OWN_TEST = "acgan_kmnist_classes"  # tests/test_main_job.py
 

@@ -104,7 +104,8 @@ def test_outage_slows_the_study_or_loses_rows(tmp_path: Path, how: str) -> None:
                 Image.new("L", (9, 9)).save(folder / "samples" / f"{kimg:06d}.png")
                 tiny.write_cell(records, cell, tiny.rows(*range(9, 8 - kimg, -1)), None)
                 if kimg == TICKS - 1:
-                    end = {"outcome": "complete", "ended": "2026-01-02T04:00:00+00:00"}
+                    end = {"outcome": "complete", "seconds": 1.0, "attempts": 1}
+                    end |= {"ended": "2026-01-02T04:00:00+00:00"}
                     records.accept(cell.id, end)
                 before = time.monotonic()
                 mirror.touch(cell.id)
