@@ -99,7 +99,7 @@ def test_house_imports_something_undeclared() -> None:
         "s3fs",
         "botocore",
         "aiohttp",
-    }  # in study/s3.py alone, which is loaded where a store is used
+    }  # study/s3.py, loaded where a store is used
     own = {*HOUSE, *sys.stdlib_module_names}
     used = {name for folder in HOUSE for path in files(folder) for name in imports(path)}
     assert used - own <= names
