@@ -93,7 +93,12 @@ def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None
                 max_concurrent_trials=resources.concurrent,
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(name="tune", storage_path=scratch, verbose=0),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=scratch,  # the driver's own: workers save nothing there
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
         ).fit()
 
 
