@@ -158,7 +158,7 @@ class Watch:
         return isinstance(error, KeyboardInterrupt | SystemExit) and self.searcher.stopping
 
     def _ray_lives(self) -> bool:
-        return self._ray is not None and not self.ray_died and all(map(_runs, self._ray))
+        return self._ray is not None and not self.ray_died and all(map(is_alive, self._ray))
 
     def _work(self) -> None:
         self._ours.settimeout(0.5)  # seconds between two looks at Ray
@@ -193,7 +193,8 @@ class Watch:
         os._exit(130)
 
 
-def _runs(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs: a zombie does not."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False

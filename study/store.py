@@ -26,8 +26,10 @@ def folder(name: str | Path) -> Path:
     Raises:
         ValueError: another kind of store, or what it needs is not installed (one line).
     """
-    if not isinstance(name, str) or "://" not in name:
-        return Path(name) if isinstance(name, str) else name
+    if not isinstance(name, str):
+        return name
+    if "://" not in name:
+        return Path(name)
     if not name.startswith("s3://"):
         raise ValueError(f"{name!r} is neither a folder nor s3://BUCKET/PREFIX")
     place = UPath(name.rstrip("/"))

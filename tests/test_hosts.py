@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study.engine import _runs
+from study.engine import is_alive
 from study.records import Records
 from study.tracking import default_uri
 from tests import boxes
@@ -99,7 +99,7 @@ def test_host_that_is_cut_off_loses_or_repeats_cells(hosts: Boxes) -> None:
             assert cell not in seen
         happened = {
             "given to another": len(records.attempts(cell)) > 1,
-            "dead": not _runs(orphan),
+            "dead": not is_alive(orphan),
             "accepted": cell in seen,
         }
         for event, has in happened.items():

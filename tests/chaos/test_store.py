@@ -24,8 +24,8 @@ import pytest
 
 from study import store
 from study.lock import LockedError, take
-from study.records import CLOCK, Records
-from tests.chaos.kills import CLOCKED
+from study.records import Records
+from tests.chaos.kills import table
 
 NAME = "egan_ring"
 STUDY = f"{NAME} --scale smoke --only egan --seeds 8 --set kimg=20 --set tick_kimg=2"
@@ -143,13 +143,6 @@ def results(storage: str) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in found}
 
 
-def table(storage: str) -> str:
-    records = Records(f"{storage}/{NAME}")
-    cells, ticks = records.cells(), records.ticks()
-    cells = cells.drop(columns=[c for c in cells if c in CLOCKED])
-    return str(cells.to_csv()) + str(ticks.drop(columns=[c for c in CLOCK if c in ticks]).to_csv())
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_records_in_a_store_differ(weed: Weed, tmp_path: Path) -> None:
@@ -179,7 +172,7 @@ def test_records_in_a_store_differ(weed: Weed, tmp_path: Path) -> None:
     after = results(bucket)
     assert begun.items() <= after.items(), "a finished cell was run again"
     assert len(after) == 8
-    assert table(disk) == table(bucket)
+    assert table(Records(f"{disk}/{NAME}")) == table(Records(f"{bucket}/{NAME}"))
     study = store.folder(f"{bucket}/{NAME}/study.json").read_text()
     assert SECRET not in log.read_text() + said + study
 

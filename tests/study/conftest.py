@@ -47,6 +47,18 @@ def common(tmp_path_factory: pytest.TempPathFactory, judges: Judges, plan: Plan)
     )
 
 
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite store of MLflow's, which takes seconds to make one."""
+    from mlflow import MlflowClient  # seconds, too
+
+    from study.tracking import default_uri
+
+    folder = tmp_path_factory.mktemp("store")
+    MlflowClient(default_uri(folder)).search_experiments()
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
 def shared(tmp_path: Path, common: Shared) -> Shared:
     return dataclasses.replace(common, folder=tmp_path / "tiny")

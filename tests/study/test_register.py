@@ -37,14 +37,6 @@ pytestmark = pytest.mark.timeout(120)  # MLflow on SQLite is slow
 BEST = {"classes=2": "models:/tiny.classes-2/1", "classes=3": "models:/tiny.classes-3/1"}
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store: MLflow takes seconds to make one."""
-    folder = tmp_path_factory.mktemp("store")
-    MlflowClient(default_uri(folder)).search_experiments()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
 def records(
     shared: Shared, plan: Plan, store: Path, monkeypatch: pytest.MonkeyPatch
@@ -237,7 +229,8 @@ class TestBadInput:
         out, err = capsys.readouterr()
         assert out == ""
         assert err.count("\n") == 1
-        assert not lab.versions()
+        if (lab.records.folder.parent / "mlflow.db").exists():  # else asking would make it
+            assert not lab.versions()
         assert not (lab.records.folder / "report.html").exists()
         return err
 
@@ -279,7 +272,6 @@ class TestBadInput:
         assert "'nowhere': begin with one of sqlite://" in line
         assert "--register" in self.refused(lab, capsys, "--tracking-uri", "sqlite:///x.db")
         (lab.records.folder.parent / "mlflow.db").rename(lab.records.folder.parent / "kept.db")
-        lab.versions = dict  # type: ignore[method-assign]
         assert "no MLflow store" in self.refused(lab, capsys, "--register")
 
 

@@ -22,14 +22,6 @@ from study.tracking import Mirror, default_uri, milliseconds
 pytestmark = pytest.mark.timeout(60)  # MLflow on SQLite is slow
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store: MLflow takes seconds to make one."""
-    folder = tmp_path_factory.mktemp("store")
-    MlflowClient(default_uri(folder)).search_experiments()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
 def storage(tmp_path: Path, store: Path) -> Path:
     shutil.copy(store, tmp_path / "mlflow.db")
