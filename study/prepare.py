@@ -197,6 +197,7 @@ def write_study(
 
     value = recorded(records)
     here = environment.environment()
+    on_gpu = resources.gpus > 0 and torch.cuda.is_available()
     if value is None:
         definition = plan.definition() | {
             "digest": dataset.digest,
@@ -205,7 +206,7 @@ def write_study(
             "data_source": data_line,
             "stand_in": plan.data == plan.study.standin != plan.study.data,
             "scale": scale,
-            "bf16": bf16_pays(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+            "bf16": bf16_pays(torch.device("cuda" if on_gpu else "cpu")),
         }
         value = {"study": plan.name, "definition": definition, "environment": here, "runs": []}
     else:  # another command may have begun it since ours looked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import time
 import traceback
 from pathlib import Path
@@ -47,6 +48,11 @@ def prepare_process(cpus: int, gpus: float) -> torch.device:
     if not gpus:
         return torch.device("cpu")
     torch.cuda.set_per_process_memory_fraction(min(1.0, gpus))
+    # Same seed, same numbers: else cuDNN and atomic additions sum in an order of their own.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # All memory is written first.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return torch.device("cuda", 0)
 
 

@@ -42,7 +42,7 @@ def plan_of(cells: int) -> Plan:
     study = Study(
         title="one-second cells", variant="dcgan", data="none", standin="none",
         conditions={"all": {}}, reference={}, space=space, metrics=(), claims=(),
-        scales={"quick": budget},
+        scales={"smoke": budget, "quick": budget, "full": budget},
     )  # fmt: skip
     return Plan(
         name="bench", study=study, budget=budget, overrides={}, data="none", classes=1,

@@ -19,12 +19,9 @@ import torch
 from search_spaces.acgan_kmnist_classes import RECIPE_A
 from search_spaces.core import Budget, Study, crossed
 from study import cluster, engine
-from study.cell import Shared
-from study.metrics.classifier import Recipe
-from study.metrics.judge import train_judges
-from study.metrics.reference import Reference
 from study.plan import Plan, Resources
 from study.records import Records, write_json
+from study.sharing import make_shared
 from trainables.acgan import Acgan
 from trainables.core.loop import Loop
 from trainables.data.base import Dataset, Look, Split
@@ -38,11 +35,12 @@ def noise(n: int) -> Split:
 
 
 def plan_of(f: int, kimg: int) -> Plan:
-    budget = Budget(kimg=kimg, search_kimg=1, tick_kimg=kimg, trials=0, seeds=1, samples=20)
+    budget = Budget(kimg=kimg, search_kimg=1, tick_kimg=kimg, trials=0, seeds=1, samples=100)
     study = Study(
         title="speed", variant="acgan", data="none", standin="none",
         conditions=crossed(classes=(CLASSES,)), reference=RECIPE_A | {"f": f}, space=None,
-        metrics=("fcd",), claims=(), scales={"quick": budget},
+        metrics=("fcd",), claims=(), fid=False,
+        scales={"smoke": budget, "quick": budget, "full": budget},
     )  # fmt: skip
     return Plan(
         name="bench", study=study, budget=budget, overrides={}, data="none", classes=CLASSES,
@@ -53,18 +51,14 @@ def plan_of(f: int, kimg: int) -> Plan:
 def in_trial(plan: Plan, data: Dataset, scratch: Path) -> float:
     """images/s of one cell, as its record has it."""
     records = Records(scratch / "bench")
-    judges = train_judges(data, scratch, recipe=Recipe(label_images=960, feature_images=960))
-    name = next(iter(plan.conditions))
     definition = plan.definition()
-    head = {"title": "bench", "definition": definition, "reference": definition["reference"]}
+    head = {
+        "title": "bench", "definition": definition, "runs": [{"git_commit": "-"}],
+        "reference": definition["reference"],
+    }  # fmt: skip
     write_json(records.folder / "study.json", head)
-    shared = Shared(
-        folder=records.folder, x=data.train.x, y=data.train.y, judges=judges.state(),
-        references={name: Reference.build(judges, data, 20, 0).state()},
-        ticks={"confirm": plan.budget.ticks(plan.budget.kimg)}, metrics=("fcd",), objective="fcd",
-        bf16=False, inceptions={},
-    )  # fmt: skip
-    engine.run_cells(plan, records, shared, Resources(1, 0.0, 1), lambda cell, result: None)
+    shared = make_shared(plan, records, data, scratch, None, False, lambda _: None, smoke=True)
+    engine.run_cells(plan, records, shared, Resources(1, 0.0, 1), lambda cell, result: None, print)
     (cell,) = records.ids()
     return float(records.rows(cell)[-1]["images_per_second"])
 

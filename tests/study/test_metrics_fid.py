@@ -79,6 +79,16 @@ def test_features_differ_from_pytorch_fids(
     assert np.allclose(ours, theirs.numpy(), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.gpu
+@pytest.mark.timeout(100)
+def test_a_gpu_has_other_features(built: Inception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fid, "native_bf16", lambda: False)
+    x = images(4, 5)
+    here = inception_features(built.network, x)
+    there = inception_features(Inception.from_state(built.state(), "cuda").network, x)
+    assert np.abs(there - here).max() < 0.01 * np.abs(here).max()  # it multiplies in TF32
+
+
 def test_grey_images_are_not_copied_to_three_channels(built: Inception) -> None:
     grey = images(1, 6)
     colour = np.repeat(grey, 3, axis=1)

@@ -11,6 +11,7 @@ from trainables.core.gan import Gan
 from trainables.core.loop import Loop
 from trainables.data.base import Look
 
+CPU = torch.device("cpu")
 SHAPES = [Look(3, 1, (28, 28)), Look(4, 3, (32, 32))]
 SEVERAL = Look(5, 3, (32, 32), labels=3)
 every_variant = pytest.mark.parametrize("name", trainables.names())
@@ -23,14 +24,21 @@ CASES = [
 every_shape = pytest.mark.parametrize(("name", "images"), CASES)
 
 
-def make(name: str, images: Look, seed: int = 0, **values: Any) -> Loop:
+def make(
+    name: str,
+    images: Look,
+    seed: int = 0,
+    device: torch.device = CPU,
+    bf16: bool = False,
+    **values: Any,
+) -> Loop:
     torch.manual_seed(seed)
     variant = trainables.load(name)
     config = variant.config_type.parse({"f": 4, "batch": 8, **values})
-    gan = variant(config, images, torch.device("cpu"))
+    gan = variant(config, images, device, bf16)
     rng = torch.Generator().manual_seed(1)
     x = torch.randint(0, 256, (40, images.channels, *images.size), generator=rng)
-    return Loop(gan, x.to(torch.uint8), labels(images, 40), seed)
+    return Loop(gan, x.to(device, torch.uint8), labels(images, 40).to(device), seed)
 
 
 def labels(images: Look, n: int) -> torch.Tensor:

@@ -1,0 +1,24 @@
+"""The README's ratios come from commands that still run: each in small, without a look at times."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("bench_engine", "--repeats 1 --cells 3"),
+        ("bench_frechet", "--repeats 1"),
+        ("bench_training", "--repeats 1 --steps 2 --f 2"),
+        ("bench_trial", "--repeats 1 --kimg 1 --f 2"),
+    ],
+)
+def test_a_benchmark_does_not_run(name: str, arguments: str) -> None:
+    command = [sys.executable, "-m", f"tests.benchmarks.{name}", *arguments.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "ratio" in done.stdout
