@@ -28,7 +28,7 @@ from study.records import Records
 from tests.chaos.kills import table
 
 NAME = "egan_ring"
-STUDY = f"{NAME} --scale smoke --only egan --seeds 8 --set kimg=20 --set tick_kimg=2"
+STUDY = f"{NAME} --scale smoke --only egan --seeds 5 --set kimg=20 --set tick_kimg=2"
 SECRET = "not-a-secret-but-a-test"
 IDENTITIES = {
     "identities": [
@@ -157,7 +157,7 @@ def test_records_in_a_store_differ(weed: Weed, tmp_path: Path) -> None:
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     begun = results(bucket)
-    assert len(begun) < 7, "it ended too early to be killed"
+    assert len(begun) < 4, "it ended too early to be killed"
 
     second = start(bucket, tmp_path / "second")  # waits until the dead one's lease stands still
     wait_for(lambda: len(results(bucket)) > len(begun))
@@ -171,7 +171,7 @@ def test_records_in_a_store_differ(weed: Weed, tmp_path: Path) -> None:
     assert start(bucket, tmp_path / "third").wait() == 0, (tmp_path / "third").read_text()
     after = results(bucket)
     assert begun.items() <= after.items(), "a finished cell was run again"
-    assert len(after) == 8
+    assert len(after) == 5
     assert table(Records(f"{disk}/{NAME}")) == table(Records(f"{bucket}/{NAME}"))
     study = store.folder(f"{bucket}/{NAME}/study.json").read_text()
     assert SECRET not in log.read_text() + said + study
