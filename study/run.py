@@ -148,6 +148,8 @@ def verify(
 
     Nothing is written to the study's folder.
     """
+    import torch
+
     from study import environment, places, prepare
     from study.plan import Cell
     from study.sharing import make_shared
@@ -159,6 +161,8 @@ def verify(
     then = runs[-1]
     if len(threads := {run["cpus_per_trial"] for run in runs}) > 1:
         display.say(f"{cell.id} ran with {sorted(threads)} threads in turn: it cannot be repeated")
+    if resources.gpus and not torch.cuda.is_available():
+        raise prepare.BadInputError("--verify: the trials have GPUs, and this machine has none")
     resources = dataclasses.replace(resources, cpus=then["cpus_per_trial"])
     plan = dataclasses.replace(plan, only=cell.condition_name)
     cache = places.cache(args.storage)

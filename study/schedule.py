@@ -187,6 +187,11 @@ class EarlyStopping(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self.searcher = searcher
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None: Tune starts pending trials in order by itself. FIFO's choice, the first of them,
+        may have an actor that is still starting: a free worker would take its cell, time and again.
+        """
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         stop = self.searcher.observe(trial.config["cell"]["id"])
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)

@@ -51,7 +51,7 @@ def prepare_process(cpus: int, gpus: float) -> torch.device:
     # Same seed, same numbers: else cuDNN and atomic additions sum in an order of their own.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # All memory is written first.
+    # Else torch fills all memory that it is given, which takes time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return torch.device("cuda", 0)
 

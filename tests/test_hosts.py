@@ -99,11 +99,16 @@ def test_host_that_is_cut_off_loses_or_repeats_cells(hosts: Boxes) -> None:
         assert seen.items() <= now.items(), "an accepted result was lost or changed"
         seen = now
         if orphan is None:
-            held = {name: one for name in workers if (one := holder(hosts[name]))}
-            if len(seen) < 4 or not held:
+            if len(seen) < 4:
                 continue
-            name, (orphan, cell) = held.popitem()
+            held = {name: one for name in workers if (one := holder(hosts[name]))}
+            if not held:
+                continue
+            name, (begun, cell) = held.popitem()
+            if len(records.rows(cell)) > 2:  # it might end before its host is cut off
+                continue
             hosts.cut(name)
+            orphan = begun
             cut = time.monotonic()
             assert cell not in seen
         happened = {
@@ -118,7 +123,7 @@ def test_host_that_is_cut_off_loses_or_repeats_cells(hosts: Boxes) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert orphan is not None, f"nobody was cut off: {done.stdout}"
     assert after.get("dead", math.inf) > 5, "its network was cut, not its life"
-    assert after["accepted"] > after["given to another"]
+    assert after["accepted"] > after.get("given to another", math.inf), after
 
     cells = records.cells()
     retries = cells["attempts"].sum() - len(cells)

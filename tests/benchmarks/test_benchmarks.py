@@ -1,4 +1,4 @@
-"""The engine's ratios come from commands that still run: each in small, without a look at times."""
+"""The README's ratios come from commands that still run: each in small, without a look at times."""
 
 import subprocess
 import sys
@@ -12,6 +12,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
     ("name", "arguments"),
     [
         ("bench_engine", "--repeats 1 --cells 3"),
+        ("bench_frechet", "--repeats 1 --dims 32"),
+        ("bench_training", "--repeats 1 --steps 1 --f 2"),
         ("bench_trial", "--repeats 1 --kimg 1 --f 2"),
     ],
 )

@@ -18,7 +18,7 @@ from tests.chaos import kills
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-KIMG = 4
+KIMG = 10
 PAST = """
 import datetime, runpy, time
 from types import SimpleNamespace

@@ -28,7 +28,9 @@ from study.records import Records
 from tests.chaos.kills import table
 
 NAME = "egan_ring"
-STUDY = f"{NAME} --scale smoke --only egan --seeds 5 --set kimg=20 --set tick_kimg=2"
+STUDY = (
+    f"{NAME} --scale smoke --only egan --seeds 5 --set kimg=20 --set tick_kimg=2 --max-concurrent 2"
+)
 SECRET = "not-a-secret-but-a-test"
 IDENTITIES = {
     "identities": [

@@ -1,0 +1,59 @@
+"""A worker that is slow to start gets cells all the same.
+
+Where this fails, cells that end sooner than an actor starts leave half a cluster idle.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import tiny
+
+from study import trial
+from study.plan import Resources
+from tests.study.test_engine import run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def slow_second() -> None:
+    """In each worker: the second to set up its trial takes eight seconds; cells take one."""
+    notes = Path(os.environ["NOTES"])
+    prepare, step = trial.prepare_process, trial.StudyTrial.step
+
+    def slow(cpus: int, gpus: float) -> Any:
+        try:
+            (notes / "first").touch(exist_ok=False)
+        except FileExistsError:
+            time.sleep(8)
+        return prepare(cpus, gpus)
+
+    def noted(one: trial.StudyTrial) -> dict[str, Any]:
+        (notes / f"worked-{os.getpid()}").touch()
+        time.sleep(0.5)
+        return step(one)
+
+    trial.prepare_process, trial.StudyTrial.step = slow, noted
+
+
+def test_slow_worker_gets_no_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tune's own FIFO gives its cell to each free worker, and it begins to start another actor."""
+    plan = tiny.plan(tiny.study(), tiny.budget(trials=0, seeds=12, kimg=1, tick_kimg=1))
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers lack this file
+    hook = {"env_vars": {"NOTES": str(notes)}, "worker_process_setup_hook": slow_second}
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=hook
+    )
+    try:
+        run(plan, tmp_path, monkeypatch, Resources(cpus=1, gpus=0.0, concurrent=2))
+    finally:
+        ray.shutdown()
+    assert len(list(notes.glob("worked-*"))) == 2
