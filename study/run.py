@@ -155,14 +155,14 @@ def verify(
     from study.sharing import make_shared
     from study.verify import circumstances, verify
 
+    if resources.gpus and not torch.cuda.is_available():
+        raise prepare.BadInputError("--verify: the trials have GPUs, and this machine has none")
     study, attempts = records.study(), records.attempts(args.verify)
     cell = Cell.from_json(records.cell(args.verify))
     runs = [study["runs"][attempt["run"]] for attempt in attempts]
     then = runs[-1]
     if len(threads := {run["cpus_per_trial"] for run in runs}) > 1:
         display.say(f"{cell.id} ran with {sorted(threads)} threads in turn: it cannot be repeated")
-    if resources.gpus and not torch.cuda.is_available():
-        raise prepare.BadInputError("--verify: the trials have GPUs, and this machine has none")
     resources = dataclasses.replace(resources, cpus=then["cpus_per_trial"])
     plan = dataclasses.replace(plan, only=cell.condition_name)
     cache = places.cache(args.storage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 import test_cell
 import tiny
+import torch
 
-from study import environment, prepare
+from study import environment, prepare, run
 from study.cell import Shared
+from study.console import Display
 from study.metrics.judge import Judges
 from study.plan import Cell, Plan, Resources
 from study.records import Records, write_json
@@ -74,6 +77,16 @@ def test_cell_that_was_stopped_early_is_called_different(
     cell = test_cell.cell_of(plan)
     accepted(records, shared, judges, cell, ticks=2)
     assert verify(records, cell.id, shared, RESOURCES) is None
+
+
+def test_gpu_that_is_not_here_is_asked_for(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with --address: the nodes have GPUs, the machine that verifies has none."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    on_gpu, display = Resources(1, 0.25, 1), Display(plan, records)
+    with pytest.raises(prepare.BadInputError, match="this machine has none"):
+        run.verify(argparse.Namespace(), plan, records, on_gpu, display)
 
 
 def test_difference_goes_unnoticed(
