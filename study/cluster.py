@@ -83,8 +83,7 @@ def check(storage: Path) -> list[Node]:
     storage.mkdir(parents=True, exist_ok=True)
     token = storage / f".seen-{uuid.uuid4().hex}"
     token.touch()
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    alive = {node["NodeID"]: node for node in nodes if node["Alive"]}
+    alive = _alive()
     try:
         look = ray.remote(num_cpus=0, max_retries=0)(_look)
         answers = {
@@ -94,11 +93,22 @@ def check(storage: Path) -> list[Node]:
             for node in alive
         }
         for node, answer in answers.items():
-            _judge(alive[node]["NodeManagerAddress"], storage, answer)
+            try:
+                _judge(alive[node]["NodeManagerAddress"], storage, answer)
+            except BadInputError:
+                if node in _alive():
+                    raise
+                del alive[node]  # dead: Ray notices after some seconds, while we ask
     finally:
         token.unlink()
     has = [node["Resources"] for node in alive.values()]
     return [Node(int(one.get("CPU", 0)), one.get("GPU", 0.0)) for one in has]
+
+
+def _alive() -> dict[str, Any]:
+    """What Ray knows of the nodes that it takes to be alive, by their ids."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeID"]: node for node in nodes if node["Alive"]}
 
 
 def _judge(host: str, storage: Path, answer: Any) -> None:

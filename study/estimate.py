@@ -9,6 +9,7 @@ import torch
 
 import trainables
 from study.plan import Plan, Resources
+from study.resources import device_of
 from trainables.core.loop import Loop
 
 MOMENTS = 4
@@ -17,7 +18,7 @@ MOMENTS = 4
 def estimate(plan: Plan, resources: Resources) -> float:
     """Seconds for all cells of the plan, judges and start-up left out."""
     # A cluster may have GPUs where this machine has none: then the estimate is this machine's.
-    device = torch.device("cuda" if resources.gpus and torch.cuda.is_available() else "cpu")
+    device = device_of(resources)
     torch.set_num_threads(resources.cpus)
     budget, seconds = plan.budget, 0.0
     for name in plan.conditions:

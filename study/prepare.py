@@ -190,14 +190,12 @@ def write_study(
     Raises:
         BadInputError: the data, or the definition, are not those that the folder was begun with.
     """
-    import torch
-
     from study.metrics.judge import bf16_pays
     from study.pictures import grid_columns
+    from study.resources import device_of
 
     value = recorded(records)
     here = environment.environment()
-    on_gpu = resources.gpus > 0 and torch.cuda.is_available()
     if value is None:
         definition = plan.definition() | {
             "digest": dataset.digest,
@@ -206,7 +204,7 @@ def write_study(
             "data_source": data_line,
             "stand_in": plan.data == plan.study.standin != plan.study.data,
             "scale": scale,
-            "bf16": bf16_pays(torch.device("cuda" if on_gpu else "cpu")),
+            "bf16": bf16_pays(device_of(resources)),
         }
         value = {"study": plan.name, "definition": definition, "environment": here, "runs": []}
     else:  # another command may have begun it since ours looked

@@ -25,6 +25,11 @@ def here() -> list[Node]:
     return [Node(environment.cpus(), torch.cuda.device_count())]
 
 
+def device_of(resources: Resources) -> torch.device:
+    """What trials of that share compute on, judged by this machine."""
+    return torch.device("cuda" if resources.gpus and torch.cuda.is_available() else "cpu")
+
+
 def fit(
     nodes: Sequence[Node], cpus_per_trial: int, gpus_per_trial: float | None, most: int | None
 ) -> Resources:

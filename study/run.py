@@ -148,14 +148,13 @@ def verify(
 
     Nothing is written to the study's folder.
     """
-    import torch
-
     from study import environment, places, prepare
     from study.plan import Cell
+    from study.resources import device_of
     from study.sharing import make_shared
     from study.verify import circumstances, verify
 
-    if resources.gpus and not torch.cuda.is_available():
+    if resources.gpus and device_of(resources).type == "cpu":
         raise prepare.BadInputError("--verify: the trials have GPUs, and this machine has none")
     study, attempts = records.study(), records.attempts(args.verify)
     cell = Cell.from_json(records.cell(args.verify))

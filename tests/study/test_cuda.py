@@ -8,16 +8,15 @@ from __future__ import annotations
 import copy
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import tiny
 import torch
+from hooked import hooked_ray
 
 from study import trial
 from study.metrics import judge
@@ -91,20 +90,8 @@ def note_memory() -> None:
 @pytest.fixture
 def noted(tmp_path: Path) -> Iterator[Path]:
     """A Ray whose workers write notes into this folder."""
-    notes = tmp_path / "notes"
-    notes.mkdir()
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers lack this file
-    hook = {"env_vars": {"NOTES": str(notes)}, "worker_process_setup_hook": note_memory}
-    ray.init(
-        address="local",
-        num_cpus=8,
-        num_gpus=1,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env=hook,
-    )
-    yield notes
-    ray.shutdown()
+    with hooked_ray(note_memory, notes := tmp_path / "notes", num_cpus=8, num_gpus=1):
+        yield notes
 
 
 def read(notes: Path) -> list[dict[str, Any]]:

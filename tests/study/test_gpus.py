@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import ray
 import tiny
+from hooked import hooked_ray
 
 from study import trial
 from study.plan import Resources
@@ -54,24 +54,8 @@ def test_a_gpu_gets_more_trials_than_fit_or_none(
     gpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = tiny.plan(tiny.study(), tiny.budget(trials=0, seeds=4, kimg=4, tick_kimg=1))
-    notes = tmp_path / "notes"
-    notes.mkdir()
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers lack this file
-    ray.init(
-        address="local",
-        num_cpus=8,
-        num_gpus=gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={
-            "env_vars": {"NOTES": str(notes)},
-            "worker_process_setup_hook": note_gpu,
-        },
-    )
-    try:
+    with hooked_ray(note_gpu, notes := tmp_path / "notes", num_cpus=8, num_gpus=gpus):
         records, _ = run(plan, tmp_path, monkeypatch, Resources(cpus=1, gpus=0.25, concurrent=8))
-    finally:
-        ray.shutdown()
     assert len(records.cells()) == 8
     holders = [json.loads(path.read_text()) for path in notes.iterdir()]
     assert {holder["share"] for holder in holders} == {0.25}

@@ -6,14 +6,13 @@ Where this fails, cells that end sooner than an actor starts leave half a cluste
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import tiny
+from hooked import hooked_ray
 
 from study import trial
 from study.plan import Resources
@@ -45,15 +44,6 @@ def slow_second() -> None:
 def test_slow_worker_gets_no_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tune's own FIFO gives its cell to each free worker, and it begins to start another actor."""
     plan = tiny.plan(tiny.study(), tiny.budget(trials=0, seeds=12, kimg=1, tick_kimg=1))
-    notes = tmp_path / "notes"
-    notes.mkdir()
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers lack this file
-    hook = {"env_vars": {"NOTES": str(notes)}, "worker_process_setup_hook": slow_second}
-    ray.init(
-        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=hook
-    )
-    try:
+    with hooked_ray(slow_second, notes := tmp_path / "notes", num_cpus=2):
         run(plan, tmp_path, monkeypatch, Resources(cpus=1, gpus=0.0, concurrent=2))
-    finally:
-        ray.shutdown()
     assert len(list(notes.glob("worked-*"))) == 2
