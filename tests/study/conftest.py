@@ -9,6 +9,7 @@ import pytest
 import tiny
 
 from study.cell import Shared
+from study.metrics import cas
 from study.metrics.classifier import Recipe
 from study.metrics.judge import Judges, train_judges
 from study.metrics.reference import Reference
@@ -62,3 +63,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shared(tmp_path: Path, common: Shared) -> Shared:
     return dataclasses.replace(common, folder=tmp_path / "tiny")
+
+
+@pytest.fixture
+def slow(shared: Shared, judges: Judges, monkeypatch: pytest.MonkeyPatch) -> Shared:
+    """With all that is measured of whole sets of fakes, and CAS at the end."""
+    monkeypatch.setattr(cas, "IMAGES", 60)
+    monkeypatch.setattr(cas, "DRAWS", 300)
+    wanted = (*shared.metrics, "kcd", "prdc", "intra_fcd", "ms_ssim", "cas")
+    references = {
+        name: Reference.build(judges, tiny.dataset().keep(int(name[-1])), 30, 0, wanted).state()
+        for name in shared.references
+    }
+    return dataclasses.replace(shared, metrics=wanted, references=references)

@@ -15,9 +15,9 @@ from typing import Any
 
 import mlflow
 import pytest
-import test_cell
 import tiny
 import torch
+from cells import begin, cell_of, to_end
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.store.artifact.utils.models import _parse_model_uri
@@ -66,8 +66,8 @@ class Lab:
 
     def run(self, cell: Cell, fcd: float) -> CellRun:
         """A cell run by the engine's own code and accepted, with `fcd` for its last figure."""
-        run = test_cell.begin(cell, self.shared, self.judges)
-        rows = test_cell.to_end(run)
+        run = begin(cell, self.shared, self.judges)
+        rows = to_end(run)
         folder = self.records.cell_folder(cell.id)
         write_json(folder / "cell.json", cell.as_json())
         write_json(folder / "attempts.json", [{"started": "2026-01-02T03:04:05+00:00", "run": 0}])
@@ -103,8 +103,8 @@ def lab(records: Records, shared: Shared, judges: Judges) -> Lab:
 
 
 def test_another_generator_than_the_best_is_published(lab: Lab, plan: Plan) -> None:
-    cells = [test_cell.cell_of(plan, "classes=2", seed) for seed in (0, 1)]
-    cells.append(test_cell.cell_of(plan, "classes=3"))
+    cells = [cell_of(plan, "classes=2", seed) for seed in (0, 1)]
+    cells.append(cell_of(plan, "classes=3"))
     made = [lab.run(cell, fcd) for cell, fcd in zip(cells, (3.0, 2.0, 4.0), strict=True)]
     lab.mirror()
     assert [line.split(" (")[0] for line in lab.register()] == [
@@ -142,7 +142,7 @@ def test_another_generator_than_the_best_is_published(lab: Lab, plan: Plan) -> N
 
 
 def test_cell_is_published_twice_or_a_better_one_never(lab: Lab, plan: Plan) -> None:
-    cells = [test_cell.cell_of(plan, "classes=2", seed) for seed in (0, 1)]
+    cells = [cell_of(plan, "classes=2", seed) for seed in (0, 1)]
     lab.run(cells[0], 3.0)
     lab.mirror()
     first = lab.register()
@@ -166,7 +166,7 @@ def test_interrupted_publishing_leaves_halves_or_doubles(
     lab: Lab, plan: Plan, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """MLflow answers, but the connection breaks before or after any of these."""
-    lab.run(test_cell.cell_of(plan, "classes=2"), 3.0)
+    lab.run(cell_of(plan, "classes=2"), 3.0)
     lab.mirror()
     done = getattr(MlflowClient, step)
 
@@ -192,7 +192,7 @@ def test_interrupted_publishing_leaves_halves_or_doubles(
 def test_generator_that_grows_is_published_at_another_size(lab: Lab, plan: Plan) -> None:
     """PGGAN's G is in the middle of fading a size in, which its weights do not tell."""
     values = {"f": 2, "batch": 100, "stage_kimg": 1.7, "minibatch_stddev": True}
-    cell = test_cell.cell_of(plan, "classes=2")
+    cell = cell_of(plan, "classes=2")
     cell = dataclasses.replace(cell, variant="pggan", hyperparameters=values)
     lab.shared = dataclasses.replace(lab.shared, metrics=("fcd",))
     run = lab.run(cell, 3.0)
@@ -206,13 +206,13 @@ def test_generator_that_grows_is_published_at_another_size(lab: Lab, plan: Plan)
 
 def test_generator_that_nobody_trained_is_published(lab: Lab, plan: Plan) -> None:
     """SGAN's control trains D alone."""
-    cell = test_cell.cell_of(plan, "classes=2")
+    cell = cell_of(plan, "classes=2")
     values = {"f": 2, "batch": 100, "labels": 0.5, "supervised_only": True}
     lab.shared = dataclasses.replace(lab.shared, metrics=("fcd",))
     lab.run(dataclasses.replace(cell, variant="sgan", hyperparameters=values), 3.0)
     with pytest.raises(ValueError, match="classes=2: nobody trains its generator"):
         lab.register()
-    lab.run(test_cell.cell_of(plan, "classes=3"), 3.0)
+    lab.run(cell_of(plan, "classes=3"), 3.0)
     lab.mirror()
     assert [line.split(" (")[0] for line in lab.register()] == [
         "classes=2: nobody trains its generator",
@@ -242,7 +242,7 @@ class TestBadInput:
     def test_file_is_lost_or_torn(
         self, lab: Lab, plan: Plan, capsys: pytest.CaptureFixture[str], name: str
     ) -> None:
-        cell = test_cell.cell_of(plan, "classes=2")
+        cell = cell_of(plan, "classes=2")
         lab.run(cell, 3.0)
         lab.mirror()
         (path,) = lab.records.folder.rglob(name)
@@ -254,7 +254,7 @@ class TestBadInput:
     def test_mlflow_lacks_the_study_or_is_not_there(
         self, lab: Lab, plan: Plan, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        lab.run(test_cell.cell_of(plan, "classes=2"), 3.0)
+        lab.run(cell_of(plan, "classes=2"), 3.0)
         line = self.refused(lab, capsys, "--register")
         assert "`python -m study.run tiny`, with this store, copies it" in line
         lab.mirror()

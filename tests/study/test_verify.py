@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_cell
 import tiny
 import torch
+from cells import begin, cell_of
 
 from study import environment, prepare, run
 from study.cell import Shared
@@ -35,7 +35,7 @@ def accepted(
     """The cell run to that tick, or until it diverges, and accepted."""
     prepare_process(RESOURCES.cpus, RESOURCES.gpus)
     write_json(records.cell_folder(cell.id) / "cell.json", cell.as_json())
-    run, outcome, error = test_cell.begin(cell, shared, judges), "complete", None
+    run, outcome, error = begin(cell, shared, judges), "complete", None
     try:
         while len(run.rows) < ticks:
             run.advance()
@@ -62,7 +62,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def test_equal_cell_is_called_different(
     records: Records, shared: Shared, judges: Judges, plan: Plan
 ) -> None:
-    cell = test_cell.cell_of(plan)
+    cell = cell_of(plan)
     accepted(records, shared, judges, cell)
     before = contents(shared.folder)
     assert verify(records, cell.id, shared, RESOURCES) is None
@@ -74,7 +74,7 @@ def test_equal_cell_is_called_different(
 def test_cell_that_was_stopped_early_is_called_different(
     records: Records, shared: Shared, judges: Judges, plan: Plan
 ) -> None:
-    cell = test_cell.cell_of(plan)
+    cell = cell_of(plan)
     accepted(records, shared, judges, cell, ticks=2)
     assert verify(records, cell.id, shared, RESOURCES) is None
 
@@ -93,7 +93,7 @@ def test_difference_goes_unnoticed(
     records: Records, shared: Shared, judges: Judges, plan: Plan
 ) -> None:
     """The last digit of one column in one row."""
-    cell = test_cell.cell_of(plan)
+    cell = cell_of(plan)
     rows = accepted(records, shared, judges, cell)
     value = rows[2]["fcd"] * (1 + 1e-15)
     line = verify(alter(records, cell, 2, "fcd", value), cell.id, shared, RESOURCES)
@@ -105,7 +105,7 @@ def test_difference_goes_unnoticed(
 def test_diverged_cell_is_not_compared(
     records: Records, shared: Shared, judges: Judges, plan: Plan
 ) -> None:
-    cell = test_cell.cell_of(plan, lr=1e30)
+    cell = cell_of(plan, lr=1e30)
     assert len(accepted(records, shared, judges, cell)) == 1
     assert verify(records, cell.id, shared, RESOURCES) is None
     path = records.cell_folder(cell.id) / "result.json"
@@ -119,7 +119,7 @@ def test_diverged_cell_is_not_compared(
 def test_cell_that_cannot_be_verified_ends_in_a_traceback(
     records: Records, plan: Plan, damage: str
 ) -> None:
-    cell = test_cell.cell_of(plan)
+    cell = cell_of(plan)
     (records.folder / "yardstick.pt").write_bytes(b"x")
     tiny.write_cell(records, cell, tiny.rows(3.0), None if damage == "unfinished" else "complete")
     prepared = Path(records.cell_folder(cell.id))

@@ -1,0 +1,48 @@
+"""One cell, run as a worker runs it but in this process."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.cell import CellRun, Shared
+from study.metrics.judge import Judges
+from study.plan import Cell, Plan
+from study.records import CLOCK, Records, Row
+
+CPU = torch.device("cpu")
+
+
+def cell_of(plan: Plan, condition: str = "classes=2", seed: int = 0, **values: Any) -> Cell:
+    cell = plan.confirm_cells(condition, {**plan.hyperparameters(condition), **values})[0]
+    return dataclasses.replace(cell, seed=seed)
+
+
+def elsewhere(shared: Shared, name: str) -> Shared:
+    return dataclasses.replace(shared, folder=shared.folder.parent / name)
+
+
+OPEN: dict[Path, CellRun] = {}
+
+
+def begin(cell: Cell, shared: Shared, judges: Judges, **rest: Any) -> CellRun:
+    """As another process would: the one before it is dead, and its lock is free."""
+    folder = Records(shared.folder).cell_folder(cell.id)
+    if folder in OPEN:
+        OPEN.pop(folder).close()
+    OPEN[folder] = CellRun(cell, shared, CPU, judges, **rest)
+    return OPEN[folder]
+
+
+def to_end(run: CellRun) -> list[Row]:
+    while not run.finished:
+        run.advance()
+    return run.rows
+
+
+def plain(rows: list[Row]) -> list[Row]:
+    """Without what the clock says."""
+    return [{k: v for k, v in row.items() if k not in CLOCK} for row in rows]
