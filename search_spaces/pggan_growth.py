@@ -5,7 +5,8 @@ networks at full size from the first image on, after as many images; and growth 
 or without D's minibatch standard deviation. Quality is by FCD and by the paper's own measures,
 sliced Wasserstein distance and MS-SSIM; seconds are those of training, measuring left out.
 
-Each size has as many images as each fade, as in the authors' schedule: five equal parts.
+Each size has as many images as each fade, as in the authors' schedule: five equal parts; at
+scale quick the last is half of the whole.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from trainables.core import losses
-from trainables.core.config import Config, Positive
+from trainables.core.config import Config, NotNegative, Positive
 from trainables.core.gan import Batch, Terms
-from trainables.dcgan import Dcgan, DcganConfig, Weight
+from trainables.dcgan import Dcgan, DcganConfig
 
 Kimg = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]
 
@@ -19,9 +19,9 @@ class AcganConfig(DcganConfig, frozen=True):
     """Weights of the class loss: the paper's are (1, 1, 1), the accepted remedy sets the fakes'
     weight in D to 0, lest G and D agree on a code of their own."""
 
-    class_real: Weight = 1.0  # in D, on real images
-    class_fake: Weight = 1.0  # in D, on fakes, for the labels asked of G
-    class_g: Weight = 1.0  # in G
+    class_real: NotNegative = 1.0  # in D, on real images
+    class_fake: NotNegative = 1.0  # in D, on fakes, for the labels asked of G
+    class_g: NotNegative = 1.0  # in G
     class_warmup_kimg: Kimg = 0.0  # over which G's weight rises from 0
     class_fake_from_kimg: Kimg = 0.0  # before it the fakes' weight in D is 0
     class_cosine: bool = False  # class logits are scaled cosines of features and class weights

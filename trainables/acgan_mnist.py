@@ -12,7 +12,7 @@ import math
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, StrictBool
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -33,7 +33,7 @@ class RecipeCConfig(DcganConfig, frozen=True):
 class AcganMnistConfig(RecipeCConfig, AcganConfig, frozen=True):
     # Cross-entropy of the softmax of class probabilities: with K classes it is never less than
     # log(1 + (K - 1) / e), 1.461 for ten.
-    double_softmax: Annotated[bool, Field(strict=True)] = False
+    double_softmax: StrictBool = False
     class_cosine: Literal[False] = False  # D's head is linear
 
 

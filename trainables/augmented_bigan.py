@@ -4,19 +4,18 @@ are fakes, too, and features of D are matched, so that G(E(x)) keeps what x show
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from trainables.bigan import Bigan, BiganConfig, JointDiscriminator, PairBatch
-from trainables.core.config import Config
+from trainables.core.config import Config, NotNegative
 from trainables.core.gan import Player, Terms
 
 
 class AugmentedBiganConfig(BiganConfig, frozen=True):
-    matching: Annotated[float, Field(ge=0, strict=True)] = 1.0  # weight of feature matching
+    matching: NotNegative = 1.0  # weight of feature matching
 
 
 class AugmentedBigan(Bigan):

@@ -126,10 +126,6 @@ class Bigan(Gan):
         """Images and latents -> scores [N] by name."""
         return JointDiscriminator(self.pixels, self.config.z_dim, self.width)
 
-    def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
-        images: Tensor = G(z)
-        return images
-
     def code(self, x: Tensor) -> Tensor:
         """E(x): float32 [N, z_dim], of z's mean and standard deviation."""
         code: Tensor = self.E(x).float() * self.config.z_std + self.config.z_mean

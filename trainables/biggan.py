@@ -15,7 +15,7 @@ from pydantic import Field, StrictBool
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.config import Config
+from trainables.core.config import Config, NotNegative
 from trainables.core.gan import Batch, Gan, Player, Terms
 from trainables.core.layers_res import (
     Init,
@@ -40,7 +40,7 @@ class BigganConfig(Config, frozen=True):
     sn: StrictBool = True  # in G and D
     n_dis: Annotated[int, Field(ge=1, le=100, strict=True)] = 2  # turns of D for one of G
     init: Init = "orthogonal"
-    ortho_reg: Annotated[float, Field(ge=0, strict=True)] = 1e-4  # weight of eq. 3, on G
+    ortho_reg: NotNegative = 1e-4  # weight of eq. 3, on G
     skip_z: StrictBool = True
 
 

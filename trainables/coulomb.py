@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, StrictBool
 from torch import Tensor
 
-from trainables.core.config import Positive
+from trainables.core.config import NotNegative, Positive
 from trainables.core.gan import Batch, Player, Terms
-from trainables.standard_gan import NotNegative, RecipeD, RecipeDConfig, Switch
+from trainables.standard_gan import RecipeD, RecipeDConfig
 
 
 class CoulombConfig(RecipeDConfig, frozen=True):
@@ -21,10 +21,10 @@ class CoulombConfig(RecipeDConfig, frozen=True):
     eps: Positive = 1.0  # distance below which charges no longer feel each other grow nearer
     eps_half_life: NotNegative = 5000.0  # steps; 0: eps stays as it is
     dimension: Annotated[int, Field(ge=3, le=16, strict=True)] = 3  # 3: as of charges in space
-    self_potential: Switch = False  # a charge feels itself: eps^(2 - dimension) / N more
+    self_potential: StrictBool = False  # a charge feels itself: eps^(2 - dimension) / N more
     # Distances by sqrt(C H W), a root mean square over the pixels: pictures are some 0.7 apart, not
     # 20, and potentials no longer small beside what a new D says.
-    scale_distances: Switch = False
+    scale_distances: StrictBool = False
 
 
 def plummer(a: Tensor, b: Tensor, eps: float, dimension: int) -> Tensor:

@@ -9,12 +9,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.config import Config, Fraction
+from trainables.core.config import Config, Fraction, NotNegative
 from trainables.core.gan import Batch, Gan, Player, Terms
 from trainables.core.layers import Discriminator, Generator, Norm
 
 Low = Annotated[float, Field(ge=-1, le=2, strict=True)]
-Weight = Annotated[float, Field(ge=0, strict=True)]
 
 
 class DcganConfig(Config, frozen=True):
@@ -22,7 +21,7 @@ class DcganConfig(Config, frozen=True):
 
     adversarial: losses.Adversarial = "non_saturating"
     d_norm: Norm = "bn"
-    r1: Weight = 0.0  # of R1, the penalty on D's gradient at real images
+    r1: NotNegative = 0.0  # of R1, the penalty on D's gradient at real images
     g_condition: Literal["concat", "cbn"] = "concat"  # labels beside z, or in G's batch norms
     label_noise: Literal["none", "one_sided", "two_sided"] = "none"  # of D's targets
     noise_real: tuple[Low, Low] = (0.7, 1.2)  # targets of real images: U[low, high]

@@ -8,7 +8,7 @@ import itertools
 import math
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 from torch import Tensor, nn
 
 from trainables.core.config import Config
@@ -16,20 +16,19 @@ from trainables.core.gan import Player
 from trainables.core.layers import halvings, init_normal
 from trainables.dcgan import Dcgan, DcganConfig
 
-Switch = Annotated[bool, Field(strict=True)]
-
 
 class DcganGuidelinesConfig(DcganConfig, frozen=True):
     """All guidelines are followed by default."""
 
-    strided: Switch = True  # convolutions change the size; else max-pooling in D, upsampling in G
-    g_bn: Switch = True
-    d_bn: Switch = True
-    bn_ends: Switch = False  # BN of G's output and D's input, too, which the paper warns of
-    hidden_layers: Switch = False  # a fully connected layer of 16f units in G and in D
-    g_relu: Switch = True  # ReLU in G; else LeakyReLU
-    d_leaky: Switch = True  # LeakyReLU in D; else ReLU
-    tanh: Switch = True  # at G's end; else nothing bounds what D sees
+    # Convolutions change the size; else max-pooling in D, upsampling in G.
+    strided: StrictBool = True
+    g_bn: StrictBool = True
+    d_bn: StrictBool = True
+    bn_ends: StrictBool = False  # BN of G's output and D's input, too, which the paper warns of
+    hidden_layers: StrictBool = False  # a fully connected layer of 16f units in G and in D
+    g_relu: StrictBool = True  # ReLU in G; else LeakyReLU
+    d_leaky: StrictBool = True  # LeakyReLU in D; else ReLU
+    tanh: StrictBool = True  # at G's end; else nothing bounds what D sees
     d_norm: Literal["bn"] = "bn"  # no choices: `d_bn` and the like are these
     g_condition: Literal["concat"] = "concat"
     d_dropout: Annotated[float, Field(ge=0, le=0, strict=True)] = 0.0

@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
 from pydantic import Field, field_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.core import losses
-from trainables.core.config import Config
+from trainables.core.config import Config, NotNegative
 from trainables.core.gan import Batch, Gan, Player, Terms
 from trainables.core.layers import Discriminator, Generator
 from trainables.core.layers_mlp import MlpDiscriminator, MlpGenerator
@@ -28,7 +28,7 @@ class EganConfig(Config, frozen=True):
     mutations: Annotated[tuple[Mutation, ...], Field(min_length=1)] = get_args(Mutation)
     selection: Literal["fitness", "random"] = "fitness"  # random: a control without evolution
     survivors: Count = 1  # parents of the next generation
-    gamma: Annotated[float, Field(ge=0, strict=True)] = 0.01  # of diversity against quality
+    gamma: NotNegative = 0.01  # of diversity against quality
     n_dis: Count = 3  # turns of D for one generation
     d_norm: Literal["bn", "sn", "none"] = "bn"
 
@@ -89,10 +89,6 @@ class Egan(Gan):
             "g": Player([self.G], self.losses_g, c.lr),
         }
 
-    def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
-        images: Tensor = G(z)
-        return images
-
     def draw(self, x: Tensor, y: Tensor) -> Batch:
         return Batch(x, y, y, self.generate(self.G, self.noise(len(x)), None))
 
@@ -127,9 +123,10 @@ class Egan(Gan):
             pairs = [pairs[i] for i in torch.randperm(len(pairs))[:count].tolist()]
         children = [self.breed(*pair, x, y, z) for pair in pairs]
         survivors = sorted(children, key=lambda child: -float(child.fitness))[:count]
-        self.population = []
+        self.population, updates = [], self.updates
         for child in reversed(survivors):  # the fittest is the last and stays in G
             self.load(child.state)
+            self.updates = updates  # one generation, however many survive it
             self.update_average()
             self.population.insert(0, self.keep())
         # Each survivor has an equal share of every batch that D is shown.

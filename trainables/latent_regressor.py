@@ -1,5 +1,7 @@
 """The latent regressor (Donahue, Krähenbühl, Darrell 2017, arXiv:1605.09782, sec. 4.1), BiGAN's
-control: a plain GAN beside which E learns to read z off G's images, and never sees a real one."""
+control: a plain GAN beside which E learns to read z off G's images, and never sees a real one.
+E's loss is the squared error, theirs a sigmoid cross-entropy: both are least at the mean of z given
+the image."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from typing import Annotated, Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.config import Config, Fraction, Positive
+from trainables.core.config import Config, Fraction, NotNegative, Positive
 from trainables.core.gan import Batch, Gan, Player, Terms
 from trainables.core.layers_grow import (
     GROUP,
@@ -28,9 +28,6 @@ from trainables.core.layers_grow import (
     twice,
 )
 
-Switch = Annotated[bool, Field(strict=True)]
-Weight = Annotated[float, Field(ge=0, strict=True)]
-
 
 class PgganConfig(Config, frozen=True):
     """The defaults are those of the authors' code, but for the width, which is 512 there."""
@@ -40,13 +37,13 @@ class PgganConfig(Config, frozen=True):
     lr: Positive = 1e-3
     beta1: Fraction = 0.0
     beta2: Fraction = 0.99
-    grow: Switch = True  # else all layers are in use from the start
+    grow: StrictBool = True  # else all layers are in use from the start
     stage_kimg: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 1200.0  # of each size
     fade: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.5  # of it: the next size fades in
-    abrupt: Switch = False  # it comes at once, where it would be half faded in
-    minibatch_stddev: Switch = True  # D sees how much the images of a batch differ
-    gp: Weight = 10.0  # of the gradient penalty
-    drift: Weight = 0.001  # of D's squared output on real images, which else drifts away
+    abrupt: StrictBool = False  # it comes at once, where it would be half faded in
+    minibatch_stddev: StrictBool = True  # D sees how much the images of a batch differ
+    gp: NotNegative = 10.0  # of the gradient penalty
+    drift: NotNegative = 0.001  # of D's squared output on real images, which else drifts away
 
     @model_validator(mode="after")
     def _in_groups(self) -> Self:
@@ -80,8 +77,9 @@ class Pggan(Gan):
         }
 
     def on_images(self, seen: int) -> None:
-        """New layers find optimizers without a memory, as in the authors' code, and an average that
-        begins anew: else it would hold their first weights for as long as training at a size."""
+        """New layers find optimizers without a memory, as in the authors' code, which has them
+        forget when a fade ends, too, and an average that begins anew: else it would hold their
+        first weights for as long as training at a size."""
         c = self.config
         if not c.grow:
             return

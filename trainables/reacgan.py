@@ -14,12 +14,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trainables.acgan import Acgan, AcganConfig
+from trainables.core.config import NotNegative
 from trainables.core.gan import Player
-from trainables.dcgan import Weight
 
 
 class ReacganConfig(AcganConfig, frozen=True):
-    class_fake: Weight = 0.0
+    class_fake: NotNegative = 0.0
     class_cosine: Literal[False] = False  # the loss normalises by itself
     temperature: Annotated[float, Field(gt=0, strict=True)] = 0.5  # tau
     margin: Annotated[float, Field(ge=-1, le=1, strict=True)] = 0.98  # m_p; m_n is 1 - m_p

@@ -10,15 +10,14 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator, model_validator
-from torch import Tensor, nn
+from pydantic import Field, StrictBool, field_validator, model_validator
+from torch import Tensor
 
 from trainables.core import losses
-from trainables.core.config import Config, Fraction
+from trainables.core.config import Config, Fraction, NotNegative
 from trainables.core.gan import Batch, Gan, Player, Terms, to_float
 from trainables.core.layers import Discriminator, Generator
 
-NotNegative = Annotated[float, Field(ge=0, strict=True)]
 SUBSET_SEED = 40_000_003  # apart from the seeds of the loop's epochs
 
 
@@ -28,7 +27,7 @@ class SganConfig(Config, frozen=True):
     generator_loss: Literal["class", "feature_matching"] = "class"
     unlabelled: NotNegative = 1.0  # weight of real against fake in D
     # The control: D is trained on the labelled images alone, by the same steps, and G not at all.
-    supervised_only: Annotated[bool, Field(strict=True)] = False
+    supervised_only: StrictBool = False
     d_norm: Literal["bn", "sn", "none"] = "none"
     d_dropout: Fraction = 0.0  # rate of whole channels after each convolution of D
     d_noise: NotNegative = 0.0  # sd of the Gaussian noise on whatever D reads in training
@@ -103,10 +102,6 @@ class Sgan(Gan):
         labelled = round(n if n >= 1 else n * len(y))
         rows = choose_labelled(y.cpu(), labelled, seed).to(x.device)
         self.labelled_x, self.labelled_y = x[rows], y[rows]
-
-    def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
-        images: Tensor = G(z)
-        return images
 
     def draw(self, x: Tensor, y: Tensor) -> SganBatch:
         """`x` with its labels unused, fakes, and a batch of the labelled images, or all of them

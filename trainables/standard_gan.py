@@ -5,19 +5,17 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import StrictBool
 from torch import Tensor, nn
 
 from trainables.core import losses
-from trainables.core.config import Config, Positive
+from trainables.core.config import Config, NotNegative, Positive
 from trainables.core.gan import Batch, Gan, Player, Terms
 
 EPSILON = 1e-7  # Keras'
-NotNegative = Annotated[float, Field(ge=0, strict=True)]
-Switch = Annotated[bool, Field(strict=True)]
 
 
 class RecipeDConfig(Config, frozen=True):
@@ -132,10 +130,6 @@ class RecipeD(Gan):
             for group in self.optimizers[name].param_groups:
                 group["lr"] = self.players[name].lr / (1 + decay * self.steps(seen))
 
-    def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
-        images: Tensor = G(z)
-        return images
-
     def draw(self, x: Tensor, y: Tensor) -> Batch:
         return Batch(x, y, y, self.generate(self.G, self.noise(len(x)), None))
 
@@ -143,7 +137,7 @@ class RecipeD(Gan):
 class StandardGanConfig(RecipeDConfig, frozen=True):
     # As in the write-up, which took D's sigmoid away and kept Keras' binary_crossentropy: D's
     # output is a probability, clipped to [1e-7, 1 - 1e-7], and beyond it there is no gradient.
-    clipped: Switch = False
+    clipped: StrictBool = False
 
 
 def clipped_bce(probability: Tensor, target: float) -> Tensor:

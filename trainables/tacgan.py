@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.acgan import Acgan, AcganConfig
+from trainables.core.config import NotNegative
 from trainables.core.gan import Batch, Terms
-from trainables.dcgan import Weight
 
 
 class TacganConfig(AcganConfig, frozen=True):
-    class_fake: Weight = 0.0  # the twin is for fakes
+    class_fake: NotNegative = 0.0  # the twin is for fakes
 
 
 class Tacgan(Acgan):

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from trainables.augmented_bigan import AugmentedBigan, AugmentedBiganConfig
 from trainables.core.affine import GENERATORS, affine_tangents, orthonormal
-from trainables.core.config import Config, Positive
+from trainables.core.config import Config, NotNegative, Positive
 from trainables.core.gan import Player, Terms
-from trainables.sgan import NotNegative, Sgan, SganBatch, SganConfig
+from trainables.sgan import Sgan, SganBatch, SganConfig
 
 Whole = Annotated[int, Field(ge=1, le=1024, strict=True)]
 LEARNED = ("encoder", "decoder")
@@ -22,6 +22,7 @@ LEARNED = ("encoder", "decoder")
 
 class TangentsConfig(SganConfig, frozen=True):
     generator_loss: Literal["class", "feature_matching"] = "feature_matching"
+    supervised_only: Literal[False] = False  # tangents are those of all images
     # Singular directions of the Jacobian of E, or of G at E(x); the controls are directions drawn
     # anew at each step, and how x changes as it is shifted, turned, scaled and sheared.
     directions: Literal["encoder", "decoder", "random", "affine"] = "encoder"

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from study.metrics.view import View
 
+SHOWN = 1_024  # images of a side, at most: their number matters
 NEEDS: frozenset[str] = frozenset()
 COLUMNS = {
     "swd": "sliced Wasserstein distance of 7x7 patches to those of held-out real images x 1000, "
-    "mean over the levels of a Laplacian pyramid; lower is better",
+    f"mean over the levels of a Laplacian pyramid, of {SHOWN:,} images at most; lower is better",
     "swd_floor": "the same of real training images in place of fakes",
     "swd_finest": "swd of the finest level: sharp detail; lower is better",
     "swd_coarsest": "swd of the coarsest level: large shapes; lower is better",
@@ -33,7 +34,7 @@ BLUR = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 
 
 def measure(view: View) -> dict[str, float]:
-    n = min(len(view.fakes), len(view.reference.x))
+    n = min(len(view.fakes), len(view.reference.x), SHOWN)
     real, fakes = (pyramid(x[:n].cpu().float() / 127.5 - 1) for x in (view.reference.x, view.fakes))
     levels = []
     for a, b in zip(real, fakes, strict=True):

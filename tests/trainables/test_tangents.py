@@ -134,6 +134,11 @@ class TestDirections:
             make(**values)
         make(directions="random", k=7)
 
+    def test_control_without_tangents_has_them(self) -> None:
+        """Trained on the labels alone, D is not to change along tangents at other images."""
+        with pytest.raises(ValueError, match="supervised_only=True"):
+            make(supervised_only=True)
+
     def test_jacobian_is_not_finite(self) -> None:
         """A GAN whose inference diverged would be recorded as a crash."""
         gan: Any = make().gan

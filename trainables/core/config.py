@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 # Strict: "true" is no learning rate.
 Real = Annotated[float, Field(strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True)]
+NotNegative = Annotated[float, Field(ge=0, strict=True)]
 Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 
 

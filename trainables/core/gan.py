@@ -87,9 +87,10 @@ class Gan(nn.Module, ABC):
     def draw(self, x: Tensor, y: Tensor) -> Any:
         """What the players of one step share: x [N, C, H, W] in [-1, 1] and y -> a Batch."""
 
-    @abstractmethod
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
-        """z [N, z_dim], labels y -> images [N, C, H, W] in [-1, 1]."""
+        """z [N, z_dim], labels y -> images [N, C, H, W] in [-1, 1]. This G takes no labels."""
+        images: Tensor = G(z)
+        return images
 
     def on_data(self, x: Tensor, y: Tensor, seed: int) -> None:
         """Called once, before the first step and before a checkpoint is restored, with all training

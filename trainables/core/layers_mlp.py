@@ -1,12 +1,11 @@
 """Fully connected networks, for points in the plane and whatever else has no neighbours."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
-
-from trainables.core.layers import Norm
 
 WIDTH = 8  # units of a hidden layer, in units of f: 512 at f = 64, as in WGAN-GP's toy problems
 HIDDEN = 3  # layers, likewise
@@ -39,20 +38,23 @@ class MlpGenerator(nn.Module):
 class MlpDiscriminator(nn.Module):
     """Three hidden layers of 8f (norm, LReLU .2), then the outputs. Torch's default weights.
 
-    BN uses the statistics of the batch at hand; "bn_joint", for batches of both kinds, keeps
-    averages; SN is on every layer.
+    BN uses the statistics of the batch at hand; SN is on every layer.
     """
 
     def __init__(
-        self, channels: int, f: int, size: tuple[int, int], norm: Norm, outputs: int
+        self,
+        channels: int,
+        f: int,
+        size: tuple[int, int],
+        norm: Literal["bn", "sn", "none"],
+        outputs: int,
     ) -> None:
         super().__init__()
-        batch_norm, joint = norm in ("bn", "bn_joint"), norm == "bn_joint"
         layers: list[nn.Module] = [nn.Flatten()]
         for i in range(HIDDEN):
             layers.append(nn.Linear(WIDTH * f if i else channels * math.prod(size), WIDTH * f))
-            if batch_norm:
-                layers.append(nn.BatchNorm1d(WIDTH * f, track_running_stats=joint))
+            if norm == "bn":
+                layers.append(nn.BatchNorm1d(WIDTH * f, track_running_stats=False))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         self.layers = nn.Sequential(*layers, nn.Linear(WIDTH * f, outputs))
         if norm == "sn":
