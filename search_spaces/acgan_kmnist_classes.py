@@ -123,7 +123,6 @@ STUDY = Study(
     scales={
         "smoke": Budget(
             kimg=1,
-            search_kimg=1,
             tick_kimg=1,
             trials=2,
             seeds=2,

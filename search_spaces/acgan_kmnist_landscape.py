@@ -59,7 +59,6 @@ STUDY = Study(
     scales={
         "smoke": Budget(
             kimg=1,
-            search_kimg=1,
             tick_kimg=1,
             trials=18,
             seeds=0,
@@ -68,7 +67,6 @@ STUDY = Study(
         ),
         "quick": Budget(
             kimg=40,
-            search_kimg=40,
             tick_kimg=40,  # nothing is stopped early: that would leave out the hard tasks
             trials=60,
             seeds=0,
@@ -77,7 +75,6 @@ STUDY = Study(
         ),
         "full": Budget(
             kimg=3_000,
-            search_kimg=3_000,
             tick_kimg=3_000,
             trials=200,
             parallel=16,

@@ -84,23 +84,17 @@ STUDY = Study(
         ),
     ),
     scales={
-        "smoke": Budget(
-            kimg=1, search_kimg=1, tick_kimg=1, trials=0, seeds=2, samples=200, fixed={"f": 4}
-        ),
+        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, fixed={"f": 4}),
         "quick": Budget(
             kimg=60,
-            search_kimg=60,
             tick_kimg=20,
-            trials=0,
             seeds=5,
             samples=1000,
             fixed={"f": 8, "batch": 32, "lr": 2e-3},
         ),
         "full": Budget(  # 100 epochs; 20 more for the head
             kimg=23_000,
-            search_kimg=23_000,
             tick_kimg=1_000,
-            trials=0,
             seeds=5,
             samples=10_000,
             stretch=230,

@@ -177,9 +177,7 @@ STUDY = Study(
         ),
     ),
     scales={
-        "smoke": Budget(
-            kimg=1, search_kimg=1, tick_kimg=1, trials=2, seeds=1, samples=200, fixed={"f": 2}
-        ),
+        "smoke": Budget(kimg=1, tick_kimg=1, trials=2, seeds=1, samples=200, fixed={"f": 2}),
         "quick": Budget(
             kimg=50,
             search_kimg=25,

@@ -117,26 +117,20 @@ STUDY = Study(
         ),
     ),
     scales={
-        "smoke": Budget(
-            kimg=1, search_kimg=1, tick_kimg=1, trials=0, seeds=2, samples=200, fixed={"f": 4}
-        ),
+        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, fixed={"f": 4}),
         "quick": Budget(
             kimg=90,
-            search_kimg=90,
             tick_kimg=30,
             first_tick_kimg=10,
-            trials=0,
             seeds=4,
             samples=1000,
             fixed={"f": 16, "batch": 32, "lr": 2e-3},  # at f=8 D's first layer has two maps
         ),
         "full": Budget(  # the original's 200 epochs of 60,000 images
             kimg=12_000,
-            search_kimg=12_000,
             tick_kimg=1_000,
             first_tick_kimg=60,
             stretch=12,
-            trials=0,
             seeds=5,
             samples=10_000,
             fixed={"f": 64},

@@ -90,27 +90,21 @@ STUDY = Study(
     scales={
         "smoke": Budget(
             kimg=1,
-            search_kimg=1,
             tick_kimg=1,
-            trials=0,
             seeds=2,
             samples=200,
             fixed={"f": 2, "batch": 50},
         ),
         "quick": Budget(
             kimg=300,
-            search_kimg=300,
             tick_kimg=100,
-            trials=0,
             seeds=5,
             samples=1000,
             fixed={"f": 16, "batch": 32, "lr": 5e-4},
         ),
         "full": Budget(  # the original's 400 epochs of 60,000 images
             kimg=24_000,
-            search_kimg=24_000,
             tick_kimg=1_500,
-            trials=0,
             seeds=5,
             samples=10_000,
             fixed={"f": 64},

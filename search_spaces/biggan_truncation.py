@@ -84,27 +84,21 @@ STUDY = Study(
     scales={
         "smoke": Budget(
             kimg=1,
-            search_kimg=1,
             tick_kimg=1,
-            trials=0,
             seeds=1,
             samples=100,
             fixed={"f": 4, "batch": 32, "lr": 2e-3},
         ),
         "quick": Budget(
             kimg=30,
-            search_kimg=30,
             tick_kimg=15,
-            trials=0,
             seeds=3,
             samples=1000,
             fixed={"f": 8, "batch": 16, "lr": 2e-3},
         ),
         "full": Budget(
             kimg=3_000,
-            search_kimg=3_000,
             tick_kimg=250,
-            trials=0,
             seeds=5,
             samples=10_000,
             fixed={"f": 32, "batch": 256},

@@ -87,27 +87,21 @@ STUDY = Study(
     scales={
         "smoke": Budget(
             kimg=1,
-            search_kimg=1,
             tick_kimg=1,
-            trials=0,
             seeds=2,
             samples=100,
             fixed={"f": 2},
         ),
         "quick": Budget(
             kimg=60,
-            search_kimg=60,
             tick_kimg=20,
-            trials=0,
             seeds=3,
             samples=400,
             fixed={"f": 8, "batch": 16, "lr_scale": 5.0},
         ),
         "full": Budget(  # the lab's 300 epochs of 18,009 images
             kimg=5_400,
-            search_kimg=5_400,
             tick_kimg=200,
-            trials=0,
             seeds=5,
             samples=5_000,
             fixed={"f": 64},

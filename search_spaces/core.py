@@ -64,11 +64,11 @@ class Budget:
     """How much one scale of a study spends. All training lengths are in kimg (1,000 images)."""
 
     kimg: int  # length of a confirm cell
-    search_kimg: int  # length of a search cell that is not stopped early
     tick_kimg: int  # evaluate and report once per so many kimg
-    trials: int  # search cells per condition
     seeds: int  # confirm cells per condition and configuration; 0 for a search alone
     samples: int  # fakes per evaluation
+    trials: int = 0  # search cells per condition
+    search_kimg: int = 0  # length of a search cell that is not stopped early; 0: `kimg`
     # Search cells of one condition that may run at once: cell n is suggested, and stopped early,
     # by the ends of cells 0 to n - parallel alone, so a search is the same on every machine.
     parallel: int = 2
@@ -77,7 +77,7 @@ class Budget:
     fixed: Mapping[str, Any] = field(default_factory=dict)  # hyperparameters of this scale
 
     def __post_init__(self) -> None:
-        lowest = {"trials": 0, "seeds": 0, "samples": 2}
+        lowest = {"trials": 0, "seeds": 0, "samples": 2, "search_kimg": 0}
         names = ["kimg", "search_kimg", "tick_kimg", "trials", "seeds", "samples", "parallel"]
         names.append("stretch")
         if self.first_tick_kimg is not None:
@@ -92,6 +92,7 @@ class Budget:
             if value > 1_000_000:  # a billion images: a slip of the keyboard
                 raise ValueError(f"{name} must be at most 1000000 but is {value}")
         check_plain("fixed", self.fixed)
+        object.__setattr__(self, "search_kimg", self.search_kimg or self.kimg)
 
     def ticks(self, kimg: int) -> list[int]:
         """The kimg at which a cell of that length is evaluated, 0 (before training) included."""

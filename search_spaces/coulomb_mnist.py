@@ -132,7 +132,6 @@ STUDY = Study(
     scales={
         "smoke": Budget(
             kimg=1,
-            search_kimg=1,
             tick_kimg=1,
             trials=2,
             seeds=2,
@@ -141,7 +140,6 @@ STUDY = Study(
         ),
         "quick": Budget(
             kimg=60,  # 938 steps for the original's 46,900
-            search_kimg=60,
             tick_kimg=20,
             first_tick_kimg=9,  # 15 %
             trials=6,

@@ -30,27 +30,21 @@ METRICS = ("fcd", "labels", "variance", "translation")
 SCALES: dict[Scale, Budget] = {
     "smoke": Budget(
         kimg=1,
-        search_kimg=1,
         tick_kimg=1,
-        trials=0,
         seeds=2,
         samples=200,
         fixed={"f": 2},
     ),
     "quick": Budget(
         kimg=20,
-        search_kimg=20,
         tick_kimg=10,
-        trials=0,
         seeds=3,
         samples=1000,
         fixed={"f": 8, "batch": 8, "lr": 2e-3},  # the steps count: the authors' batch is 1
     ),
     "full": Budget(
         kimg=2_000,
-        search_kimg=2_000,
         tick_kimg=200,
-        trials=0,
         seeds=5,
         samples=10_000,
         stretch=100,

@@ -84,27 +84,21 @@ STUDY = Study(
     scales={
         "smoke": Budget(
             kimg=1,
-            search_kimg=1,
             tick_kimg=1,
-            trials=0,
             seeds=1,
             samples=100,
             fixed={"f": 2, "batch": 50},
         ),
         "quick": Budget(
             kimg=100,
-            search_kimg=100,
             tick_kimg=50,
-            trials=0,
             seeds=4,
             samples=1000,
             fixed={"f": 8, "batch": 32, "lr": 2e-3},
         ),
         "full": Budget(
             kimg=1_500,  # 25 epochs
-            search_kimg=1_500,
             tick_kimg=150,
-            trials=0,
             seeds=5,
             samples=10_000,
             fixed={"f": 64, "batch": 128},

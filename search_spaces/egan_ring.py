@@ -72,23 +72,17 @@ STUDY = Study(
         ),
     ),
     scales={
-        "smoke": Budget(
-            kimg=1, search_kimg=1, tick_kimg=1, trials=0, seeds=2, samples=200, fixed={"f": 4}
-        ),
+        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, fixed={"f": 4}),
         "quick": Budget(
             kimg=400,
-            search_kimg=400,
             tick_kimg=100,
-            trials=0,
             seeds=5,
             samples=2000,
             fixed={"f": 16, "batch": 128, "lr": 1e-3},
         ),
         "full": Budget(  # 50,000 generations of 512 units
             kimg=12_800,
-            search_kimg=12_800,
             tick_kimg=1_280,
-            trials=0,
             seeds=10,
             samples=10_000,
             fixed={"f": 64, "batch": 256, "lr": 1e-4},

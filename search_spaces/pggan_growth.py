@@ -106,18 +106,14 @@ STUDY = Study(
     scales={
         "smoke": Budget(
             kimg=1,
-            search_kimg=1,
             tick_kimg=1,
-            trials=0,
             seeds=2,
             samples=100,
             fixed={"f": 2, "z_dim": 16, "stage_kimg": 0.4},
         ),
         "quick": Budget(
             kimg=60,
-            search_kimg=60,
             tick_kimg=20,
-            trials=0,
             seeds=4,
             samples=1000,
             # At equal rates G outruns a D of so few maps: two of four seeds collapse.
@@ -132,9 +128,7 @@ STUDY = Study(
         ),
         "full": Budget(
             kimg=3_000,
-            search_kimg=3_000,
             tick_kimg=250,
-            trials=0,
             seeds=5,
             samples=10_000,
             fixed={"f": 128},

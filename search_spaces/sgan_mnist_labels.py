@@ -107,7 +107,6 @@ STUDY = Study(
     scales={
         "smoke": Budget(
             kimg=1,
-            search_kimg=1,
             tick_kimg=1,
             trials=1,
             seeds=1,

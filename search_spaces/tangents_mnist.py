@@ -117,18 +117,14 @@ STUDY = Study(
     scales={
         "smoke": Budget(
             kimg=1,
-            search_kimg=1,
             tick_kimg=1,
-            trials=0,
             seeds=1,
             samples=100,
             fixed={"f": 2, "batch": 50},
         ),
         "quick": Budget(
             kimg=40,
-            search_kimg=40,
             tick_kimg=40,
-            trials=0,
             seeds=3,
             samples=500,
             stretch=50,
@@ -136,9 +132,7 @@ STUDY = Study(
         ),
         "full": Budget(  # ten epochs, as `sgan_mnist_labels`
             kimg=600,
-            search_kimg=600,
             tick_kimg=60,
-            trials=0,
             seeds=5,
             samples=10_000,
             stretch=1_000,
