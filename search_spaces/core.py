@@ -68,7 +68,7 @@ class Budget:
     seeds: int  # confirm cells per condition and configuration; 0 for a search alone
     samples: int  # fakes per evaluation
     trials: int = 0  # search cells per condition
-    search_kimg: int = 0  # length of a search cell that is not stopped early; 0: `kimg`
+    search_kimg: int | None = None  # length of a search cell that is not stopped early: else kimg
     # Search cells of one condition that may run at once: cell n is suggested, and stopped early,
     # by the ends of cells 0 to n - parallel alone, so a search is the same on every machine.
     parallel: int = 2
@@ -77,11 +77,10 @@ class Budget:
     fixed: Mapping[str, Any] = field(default_factory=dict)  # hyperparameters of this scale
 
     def __post_init__(self) -> None:
-        lowest = {"trials": 0, "seeds": 0, "samples": 2, "search_kimg": 0}
-        names = ["kimg", "search_kimg", "tick_kimg", "trials", "seeds", "samples", "parallel"]
-        names.append("stretch")
-        if self.first_tick_kimg is not None:
-            names.append("first_tick_kimg")
+        lowest = {"trials": 0, "seeds": 0, "samples": 2}
+        names = ["kimg", "tick_kimg", "trials", "seeds", "samples", "parallel", "stretch"]
+        optional = ("search_kimg", "first_tick_kimg")
+        names += [name for name in optional if getattr(self, name) is not None]
         for name in names:
             low = lowest.get(name, 1)
             value = getattr(self, name)
@@ -92,7 +91,11 @@ class Budget:
             if value > 1_000_000:  # a billion images: a slip of the keyboard
                 raise ValueError(f"{name} must be at most 1000000 but is {value}")
         check_plain("fixed", self.fixed)
-        object.__setattr__(self, "search_kimg", self.search_kimg or self.kimg)
+
+    @property
+    def searched_kimg(self) -> int:
+        """Length of a search cell that is not stopped early."""
+        return self.search_kimg or self.kimg
 
     def ticks(self, kimg: int) -> list[int]:
         """The kimg at which a cell of that length is evaluated, 0 (before training) included."""

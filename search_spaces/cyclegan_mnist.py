@@ -2,7 +2,7 @@
 
 The map is 255 - x, never shown: training images of the two sides have nothing to do with each
 other. Held-out digits and their own negatives say how far a translation is from the right one
-(`paired_l1`). Conditions and budgets are those of `cyclegan_kana`.
+(`paired_l1`). Conditions and budgets are those of `cyclegan_kana`, but for "lighter".
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ All conditions play the same game: D sees as many images, G's line of descent ta
 (`generator_steps/kept` in the rows), and they differ in who survives. E-GAN takes three steps of G
 for each that is kept (`generator_steps/taken`), the controls one: its pictures cost about three
 times the seconds, which the claims here do not count against it. Random selection keeps a child
-of a random mutation: a replication saw no advantage in E-GAN that could be noticed, and had such a
-control. Which mutation survived, and how often, is in the rows as `survived/...`.
+of a random mutation: a replication with this control saw no noticeable advantage of
+E-GAN. Which mutation survived, and how often, is in the rows as `survived/...`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def estimate(plan: Plan, resources: Resources) -> float:
     for name in plan.conditions:
         searched = name in plan.searched
         phases = (
-            (budget.trials * searched, budget.search_kimg),
+            (budget.trials * searched, budget.searched_kimg),
             (budget.seeds * (1 + searched), budget.kimg),
         )
         per_image, per_sample = _speed(plan, name, device)

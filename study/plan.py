@@ -143,7 +143,7 @@ class Plan:
             suggested=suggested,
             hyperparameters=self.hyperparameters(condition, values),
             seed=SEARCH_SEEDS + number,
-            kimg=self.budget.search_kimg,
+            kimg=self.budget.searched_kimg,
         )
 
     def confirm_cells(self, condition: str, hyperparameters: Mapping[str, Any]) -> list[Cell]:
@@ -204,8 +204,8 @@ class Plan:
             "overrides": dict(self.overrides),
             "data": self.data,
             "kimg": budget.kimg,
-            "search_kimg": budget.search_kimg,
-            "ticks": budget.ticks(max(budget.kimg, budget.search_kimg)),
+            "search_kimg": budget.searched_kimg,
+            "ticks": budget.ticks(max(budget.kimg, budget.searched_kimg)),
             "samples": budget.samples,
             "parallel": budget.parallel,
         }

@@ -108,7 +108,7 @@ class ConditionSearch:
             # A trial is stopped where its best value so far is worse than the median of those
             # finished, at the same kimg; not in the first two thirds, where the order is noise.
             pruner=optuna.pruners.MedianPruner(
-                n_startup_trials=3, n_warmup_steps=2 * self.plan.budget.search_kimg // 3
+                n_startup_trials=3, n_warmup_steps=2 * self.plan.budget.searched_kimg // 3
             ),
         )
         for n in range(number):

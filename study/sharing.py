@@ -74,7 +74,7 @@ def make_shared(
             inception = fid.Inception.build(weights, part, plan.budget.samples, 0, cache, device)
             inceptions[task_of(n)] = inception.state()
     ticks = {
-        "search": plan.budget.ticks(plan.budget.search_kimg),
+        "search": plan.budget.ticks(plan.budget.searched_kimg),
         "confirm": plan.budget.ticks(plan.budget.kimg),
     }
     return Shared(

@@ -23,11 +23,9 @@ class CycleganConfig(Config, frozen=True):
     cycle: NotNegative = 10.0  # weight of the L1 distance there and back
     identity: NotNegative = 5.0  # of the L1 distance of an image to itself in its own domain
     pool: Annotated[int, Field(ge=0, le=65536, strict=True)] = 50  # past fakes kept, per domain
+    blocks: Annotated[int, Field(ge=0, le=32, strict=True)] = 2  # residual ones; at 256 pixels 9
     steady_kimg: NotNegative = 0.0  # after which learning rates begin to fall
     decay_kimg: NotNegative = 0.0  # over which they fall, linearly to 0; 0: they stay
-
-
-BLOCKS = 2  # residual ones; the authors have 9 at 256 pixels
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
@@ -45,12 +43,12 @@ class Translator(nn.Module):
     """conv3 f, two stride-2 conv3 of 2f and 4f, residual blocks, and back up; IN, ReLU; tanh. The
     first and the last are conv7 in the authors' code, whose images are nine times as wide."""
 
-    def __init__(self, channels: int, f: int) -> None:
+    def __init__(self, channels: int, f: int, blocks: int) -> None:
         super().__init__()
         layers = [*conv(channels, f), nn.ReLU(inplace=True)]
         for width in (f, 2 * f):
             layers += [*conv(width, 2 * width, 2), nn.ReLU(inplace=True)]
-        for _ in range(BLOCKS):
+        for _ in range(blocks):
             layers.append(Residual(*conv(4 * f, 4 * f), nn.ReLU(inplace=True), *conv(4 * f, 4 * f)))
         for width in (4 * f, 2 * f):
             up = nn.ConvTranspose2d(width, width // 2, 3, 2, 1, 1)
@@ -97,7 +95,7 @@ class Cyclegan(Gan):
 
     def build(self) -> dict[str, Player]:
         c, images = self.config, self.images
-        self.G = nn.ModuleList(Translator(images.channels, c.f) for _ in range(2))
+        self.G = nn.ModuleList(Translator(images.channels, c.f, c.blocks) for _ in range(2))
         self.D = nn.ModuleList(patch_critic(images.channels, c.f) for _ in range(2))
         self.register_buffer("pool", torch.zeros(2, c.pool, images.channels, *images.size))
         halved = {"adversarial_real": 0.5, "adversarial_fake": 0.5}

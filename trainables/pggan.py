@@ -77,9 +77,9 @@ class Pggan(Gan):
         }
 
     def on_images(self, seen: int) -> None:
-        """New layers find optimizers without a memory, as in the authors' code, which has them
-        forget when a fade ends, too, and an average that begins anew: else it would hold their
-        first weights for as long as training at a size."""
+        """New layers find optimizers without a memory, as in the authors' code (where they forget
+        at the end of a fade, too), and an average that begins anew: else the average would hold
+        their first weights for as long as training at a size."""
         c = self.config
         if not c.grow:
             return

@@ -22,7 +22,7 @@ LEARNED = ("encoder", "decoder")
 
 class TangentsConfig(SganConfig, frozen=True):
     generator_loss: Literal["class", "feature_matching"] = "feature_matching"
-    supervised_only: Literal[False] = False  # tangents are those of all images
+    supervised_only: Literal[False] = False  # D is flat at images without labels
     # Singular directions of the Jacobian of E, or of G at E(x); the controls are directions drawn
     # anew at each step, and how x changes as it is shifted, turned, scaled and sheared.
     directions: Literal["encoder", "decoder", "random", "affine"] = "encoder"

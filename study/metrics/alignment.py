@@ -20,7 +20,7 @@ SHOWN = 256  # held-out real images, at most
 NEEDS = frozenset({"tangents"})
 COLUMNS = {
     "alignment": "mean cosine of the principal angles between the span of the tangents at "
-    f"{SHOWN} held-out real images and that of affine changes; 1 is the same span",
+    f"at most {SHOWN} held-out real images and that of affine changes; 1 is the same span",
     "alignment_random": "the same of as many random directions",
     "alignment_elsewhere": "the same of the tangents at another image",
     "alignment_gain": "alignment - alignment_elsewhere; higher is better",

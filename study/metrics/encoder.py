@@ -31,13 +31,13 @@ RANDOM = 3  # untrained encoders: their mean is the control
 
 _CODES = f"a probe on E(x) that has seen {PROBED:,} training images; higher is better"
 _RATIO = (
-    f"mean distance of {SHOWN:,} real images to their G(E(x)) over that to other images' G(E(x))"
+    f"mean distance of at most {SHOWN:,} real images to their G(E(x)) over that to other images'"
 )
 _TRAINED = {
     "reconstruction/pixels": f"{_RATIO}, Euclid in pixels (EGr / EGr_b); 1 is chance",
     "reconstruction/features": f"{_RATIO}, in the judge's features; 1 is chance",
-    "reconstruction/labels": f"share of {SHOWN:,} held-out real images whose G(E(x)) the label "
-    "judge reads as the image's own label; higher is better",
+    "reconstruction/labels": f"share of at most {SHOWN:,} held-out real images whose G(E(x)) the "
+    "label judge reads as the image's own label; higher is better",
     "encoder/knn": f"accuracy on held-out real images of the {NEIGHBOURS} nearest neighbours, "
     + _CODES,
     "encoder/linear": f"accuracy on held-out real images of logistic regression, {_CODES}",

@@ -35,7 +35,7 @@ def noise(n: int) -> Split:
 
 
 def plan_of(f: int, kimg: int) -> Plan:
-    budget = Budget(kimg=kimg, search_kimg=1, tick_kimg=kimg, trials=0, seeds=1, samples=100)
+    budget = Budget(kimg=kimg, tick_kimg=kimg, seeds=1, samples=100)
     study = Study(
         title="speed", variant="acgan", data="none", standin="none",
         conditions=crossed(classes=(CLASSES,)), reference=RECIPE_A | {"f": f}, space=None,

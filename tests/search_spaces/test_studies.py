@@ -111,7 +111,7 @@ def test_smoke_run_takes_minutes(name: str) -> None:
     study = search_spaces.load(name)
     search, confirm = plan(study, study.scales["smoke"]).count()
     smoke = study.scales["smoke"]
-    assert search * smoke.search_kimg + confirm * smoke.kimg <= 60
+    assert search * smoke.searched_kimg + confirm * smoke.kimg <= 60
 
 
 def test_dry_run_fails_where_many_images_are_wanted() -> None:

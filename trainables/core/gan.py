@@ -88,7 +88,8 @@ class Gan(nn.Module, ABC):
         """What the players of one step share: x [N, C, H, W] in [-1, 1] and y -> a Batch."""
 
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
-        """z [N, z_dim], labels y -> images [N, C, H, W] in [-1, 1]. This G takes no labels."""
+        """z [N, z_dim], labels y -> images [N, C, H, W] in [-1, 1]; a conditional GAN's own."""
+        assert not self.conditional, "a G that takes labels needs a generate of its own"
         images: Tensor = G(z)
         return images
 
