@@ -24,7 +24,7 @@ OWN_TEST = "acgan_kmnist_classes"  # tests/test_main_job.py
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One per process, with one Ray: judges are trained once per data set."""
+    """One for all, and one Ray: judges are trained once per data set."""
     yield tmp_path_factory.mktemp("smoke")
     ray.shutdown()
 
