@@ -107,4 +107,5 @@ class Display:
                 table.add_row(*row)
             self.console.print(table)
         counts = cells["outcome"].value_counts()
-        self.say("cells: " + ", ".join(f"{n} {outcome}" for outcome, n in counts.items()))
+        ends = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+        self.say(f"cells: {ends or 'none yet'}")

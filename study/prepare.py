@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # What --set changes of a budget.
 BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples", "parallel")
+CHANGES = 4  # of a definition are named
 
 
 class BadInputError(Exception):
@@ -137,9 +138,11 @@ def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], fold
     """
     old = {key: known["definition"].get(key) for key in definition}
     if lines := difference(old, definition):
+        more = [f"{len(lines) - CHANGES} more"] if len(lines) > CHANGES else []
+        begun = f"{folder}, begun at scale {known['definition'].get('scale')}"
         raise BadInputError(
-            f"{folder}, begun at scale {known['definition'].get('scale')}, holds another "
-            f"definition ({'; '.join(lines)}): ask for that one, or begin anew with --fresh"
+            f"{begun}, holds another definition ({'; '.join(lines[:CHANGES] + more)}): "
+            "ask for that one, or begin anew with --fresh"
         )
 
 

@@ -102,7 +102,8 @@ def _group(group: Group) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m study.report", description=write.__doc__)
+    about = "Write report.html, cells.csv, ticks.csv and claims.csv into the study's folder."
+    parser = argparse.ArgumentParser(prog="python -m study.report", description=about)
     parser.add_argument("name", metavar="NAME", help="the study: a folder of the storage")
     parser.add_argument("--storage", type=place, default="runs", help="default: runs")
     about = "publish the best generator of each condition in MLflow's model registry"

@@ -71,9 +71,10 @@ def _run(args: argparse.Namespace, command: str) -> int:
     places.check(args.storage, args.tracking_uri, args.fid_weights)
     records = Records(study_folder(args.storage, args.name, args.fresh))
     places.check_folder(records.folder)
-    known = prepare.recorded(records)
+    known, begun = prepare.recorded(records), ""
     if args.data == "auto" and known:  # the choice is kept for the study's life
         choice, line = known["definition"]["data"], known["definition"]["data_source"]
+        begun = " (with which this folder was begun)"
     try:
         if args.data != "auto" or not known:
             choice, line = data.choose(args.data, study.data, study.standin, args.data_dir)
@@ -114,7 +115,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
     from study.console import Display
 
     display = Display(plan, records)
-    display.say(line)
+    display.say(line + begun)
     for name, why in plan.left_out.items():
         display.say(f"left out: {name}, for {why}")
     if args.dry_run:
@@ -242,6 +243,7 @@ def execute(
     ui = f"python -m study.ui {plan.name} --storage {args.storage}"
     display.say(f"mlflow: {args.tracking_uri or ui}")
     if not finished:
+        display.say("interrupted; the same command goes on")
         return INTERRUPTED
     return SOME_FAILED if cells["outcome"].isin(FAILED).any() else COMPLETE
 

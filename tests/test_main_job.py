@@ -147,6 +147,7 @@ def test_interrupted_run_leaves_processes_or_loses_cells(
         running.send_signal(signal.Signals[how])
     out = interrupted(running, ours)
     assert "report: " in out
+    assert "interrupted; the same command goes on" in out
     assert "Ray died" not in out
     before = results(tmp_path)
     again = start(tmp_path)

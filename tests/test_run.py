@@ -249,6 +249,28 @@ def test_folder_of_another_definition_is_gone_on_with(
     assert "--fresh" in line
 
 
+def test_refusal_fills_the_screen(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another scale changes each condition's recipe."""
+    begun(storage)
+    capsys.readouterr()
+    line = refused(capsys, NAME, "--scale", "quick")
+    assert "kimg: 1 -> " in line
+    assert " more): ask for that one" in line
+    assert len(line) < 500
+
+
+def test_data_of_a_begun_folder_pass_for_the_wanted_ones(
+    storage: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps its data, though the study's own are at hand by now."""
+    begun(storage)
+    monkeypatch.setattr("study.run.dry_run", lambda *_: 0)
+    capsys.readouterr()
+    assert main([NAME, "--scale", "smoke", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "data: kana, rendered (with which this folder was begun)" in " ".join(said.split())
+
+
 def test_damaged_study_file_is_overwritten(
     storage: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
