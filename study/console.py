@@ -52,11 +52,7 @@ class Display:
         if result["outcome"] == "again":
             self.say(f"{cell.label}: {error}; it goes on from {at}")
             return
-        done = sum(
-            self.records.result(cell_id) is not None
-            and self.records.cell(cell_id)["condition_name"] in self.plan.conditions
-            for cell_id in self.records.ids()
-        )
+        done = self._done()
         self.progress.update(self.task, completed=done)
         figures = error or (self._figures(rows[-1]) if rows else "no row")
         self.say(
@@ -64,11 +60,18 @@ class Display:
             f" ({result['seconds']:.0f} s)"
         )
 
+    def _done(self) -> int:
+        return sum(
+            self.records.result(cell_id) is not None
+            and self.records.cell(cell_id)["condition_name"] in self.plan.conditions
+            for cell_id in self.records.ids()
+        )
+
     def _figures(self, row: Row) -> str:
         names = [name for name in (self.plan.study.objective, *SHOWN) if name in row]
         return ", ".join(f"{name.replace('_', ' ')} {row[name]:.3g}" for name in names)
 
-    def summary(self, cells: pd.DataFrame, claims: pd.DataFrame) -> None:
+    def summary(self, cells: pd.DataFrame, claims: pd.DataFrame, finished: bool) -> None:
         """Two tables: confirm cells by condition and configuration; the claims' verdicts."""
         names = [n for n in (self.plan.study.objective, *SHOWN) if f"last/{n}" in cells]
         table = Table(
@@ -109,3 +112,5 @@ class Display:
         counts = cells["outcome"].value_counts()
         ends = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
         self.say(f"cells: {ends or 'none yet'}")
+        if finished and (fewer := self.total - self._done()) > 0:
+            self.say(f"{fewer} fewer than the most: a best found that is the reference runs once")

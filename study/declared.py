@@ -67,7 +67,11 @@ def check_metrics(study: Study, look: Look) -> None:
     for metric in study.metrics:
         if not any(metric in served for served in able.values()):
             first = next(iter(variants.values()))
-            metrics.check([metric], first, look)
+            try:
+                metrics.check([metric], first, look)
+            except ValueError as error:  # --data, mostly: a study's own data suit its metrics
+                own = " or ".join(dict.fromkeys((study.data, study.standin)))
+                raise ValueError(f"{error}; of data, such as {own}") from None
     fid = metrics.load("fid").COLUMNS if study.fid else {}
     columns = {
         name: [column for metric in served for column in metrics.load(metric).COLUMNS]

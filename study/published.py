@@ -104,7 +104,8 @@ class Generator:
         rng, z = torch.Generator().manual_seed(seed), None
         if truncation is not None:
             if not gan.truncates or not truncation > 0:
-                known = "a number above 0" if gan.truncates else f"not for {self.card.variant}"
+                lacking = f"not for {self.card.variant}, whose z is not normal or not all it draws"
+                known = "a number above 0" if gan.truncates else lacking
                 raise ValueError(f"truncation={truncation}: {known}")
             c = gan.config
             u = torch.rand(count, c.z_dim, dtype=torch.float64, generator=rng)

@@ -236,7 +236,7 @@ def execute(
         mirror.close(page, dict(zip(claims["id"], claims["verdict"], strict=True)), finished)
     if mirror.problem:
         display.say(f"mlflow: {uri} is behind ({mirror.problem}); the same command catches up")
-    display.summary(cells, claims)
+    display.summary(cells, claims, finished)
     if scale == "smoke":
         display.say("scale smoke tries the plumbing: these verdicts say nothing of the claims")
     display.say(f"report: {page}")

@@ -97,6 +97,7 @@ def server_command(uri: str, storage: Path, port: int) -> list[str]:
     return [
         *(sys.executable, "-m", "mlflow", "server", *where),
         *("--host", HOST, "--port", str(port), "--workers", "1"),
+        *("--uvicorn-opts", "--log-level warning"),  # without a line per request
     ]
 
 
@@ -107,7 +108,8 @@ def serve(command: Sequence[str], port: int, lines: Sequence[str]) -> int:
     """
     # A session of its own: Ctrl-C reaches us alone, and we end the server with its workers.
     # Without MLflow's job runners: seven more processes, for features that no study uses.
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    quiet = {"MLFLOW_LOGGING_LEVEL": "WARNING"}
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | quiet
     server = subprocess.Popen(command, start_new_session=True, env=environment, stdout=sys.stderr)
     try:
         if _listening(server, port):

@@ -32,11 +32,12 @@ def test_claim_without_interval_ends_in_a_traceback(
     for cell in plan.confirm_cells("classes=2", plan.hyperparameters("classes=2")):
         tiny.write_cell(records, cell, tiny.rows(3.0, 2.0))
     claims = pd.DataFrame([CLAIM | {"effect": effect, "low": low, "high": high}])
-    Display(plan, records).summary(records.cells(), claims)
+    Display(plan, records).summary(records.cells(), claims, finished=True)
     out = capsys.readouterr().out
     assert shown in out
     assert "classes=2" in out
     assert "cells: 2 complete" in out
+    assert f"{sum(plan.count()) - 2} fewer than the most" in out  # the counter's total
 
 
 def test_count_holds_cells_of_conditions_that_do_not_run(
