@@ -52,11 +52,16 @@ STUDY = Study(
     claims=(
         cut(
             "precision",
-            "truncation raises quality: precision at .25 is higher",
+            "truncation raises quality: precision at .25 is 0.02 higher or more",
             "precision_gain",
             0.02,
         ),
-        cut("recall", "truncation costs variety: recall at .25 is lower", "recall_loss", 0.02),
+        cut(
+            "recall",
+            "truncation costs variety: recall at .25 is 0.02 lower or more",
+            "recall_loss",
+            0.02,
+        ),
         cut("precision-curve", "precision rises with most tighter cuts", "precision_tau", 0.6),
         cut("recall-curve", "recall falls with most tighter cuts", "recall_tau", 0.6),
         Claim(

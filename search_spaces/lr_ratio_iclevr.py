@@ -43,7 +43,7 @@ STUDY = Study(
     claims=(
         Claim(
             id="B2a",
-            text="4 : 1 is steadier: FCD is set back less in training than with 2 : 2",
+            text="4 : 1 is steadier: FCD is set back 0.95 times as far as with 2 : 2, or less",
             metric="fcd",
             of=Group(SLOW_D, at="setback"),
             against=Group(EVEN, at="setback"),

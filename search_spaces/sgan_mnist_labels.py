@@ -1,6 +1,6 @@
 """Does SGAN beat a plain CNN when labels are few? 25 to half of MNIST's labels (claims E4).
 
-Labels are drawn once per seed, as many of each class; SGAN's D sees all other images without them.
+Labels are drawn once per seed, as many of each class; SGAN's D sees all images without them.
 The CNN is that very network, with the same labels, searched as long and in the same space, trained
 on them alone (`supervised_only`): the share of the gain that is the unlabelled images'. The search
 goes by one half of the test images, the claims by the other. Images are not augmented.

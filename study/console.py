@@ -75,9 +75,9 @@ class Display:
         """Two tables: confirm cells by condition and configuration; the claims' verdicts."""
         names = [n for n in (self.plan.study.objective, *SHOWN) if f"last/{n}" in cells]
         table = Table(
-            "condition", "configuration", "cells", *names, title="confirm cells, last tick"
+            "condition", "configuration", "cells", *names, title="complete confirm cells, last tick"
         )
-        confirm = cells[cells["phase"] == "confirm"]
+        confirm = cells[(cells["phase"] == "confirm") & (cells["outcome"] == "complete")]
         for condition in self.plan.study.conditions:
             part = confirm[confirm["condition"] == condition]
             reference, best = (part[flag].astype(bool) for flag in ("is_reference", "is_best"))
@@ -113,4 +113,5 @@ class Display:
         ends = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
         self.say(f"cells: {ends or 'none yet'}")
         if finished and (fewer := self.total - self._done()) > 0:
-            self.say(f"{fewer} fewer than the most: a best found that is the reference runs once")
+            why = "a best found runs apart only where it is another than the reference"
+            self.say(f"{fewer} fewer than the most: {why}")

@@ -27,16 +27,16 @@ def estimate(plan: Plan, resources: Resources) -> float:
             (budget.trials * searched, budget.searched_kimg),
             (budget.seeds * (1 + searched), budget.kimg),
         )
-        per_image, per_sample = _speed(plan, name, device)
+        pretraining, per_image, per_sample = _speed(plan, name, device)
         for cells, kimg in phases:
-            per_cell = kimg * 1000 * per_image
+            per_cell = pretraining + kimg * 1000 * per_image
             per_cell += len(budget.ticks(kimg)) * budget.samples * per_sample
             seconds += cells * per_cell
     return seconds / resources.concurrent
 
 
-def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, float]:
-    """Seconds per image trained and per image sampled, one trial alone.
+def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, float, float]:
+    """Seconds of pretraining, per image trained and per image sampled, one trial alone.
 
     Steps are timed at four moments of training: networks may grow.
     """
@@ -48,6 +48,13 @@ def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, flo
     n = max(4 * config.batch, *config.images_needed().values())
     x = torch.zeros(n, plan.channels, *plan.size, dtype=torch.uint8, device=device)
     loop = Loop(gan, x, gan.random_labels(n), 0)
+    pretraining, images = 0.0, gan.pretrain_images()
+    for _ in range(2 if images else 0):  # the first one warms up
+        start = time.monotonic()
+        gan.pretrain(*loop.next_batch())
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        pretraining = images / config.batch * (time.monotonic() - start)
     gan.pretrain_images = lambda: 0  # type: ignore[method-assign]
     seconds = 0.0
     for moment in range(MOMENTS):
@@ -60,4 +67,4 @@ def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, flo
     start = time.monotonic()
     y = gan.random_labels(100)
     gan.sample(y if gan.conditional else None, 100, torch.Generator().manual_seed(0))
-    return trained, (time.monotonic() - start) / 100
+    return pretraining, trained, (time.monotonic() - start) / 100

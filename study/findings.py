@@ -77,6 +77,8 @@ def _judge(claim: Claim, frames: Frames) -> Judged:
         return Judged(claim, None, "undecided", "; ".join([str(error), *notes]))
     if min(measured.n) == 1:
         notes.insert(0, "one seed gives no interval")
+    elif all(len(set(v.values())) == 1 for v in columns):
+        notes.insert(0, "equal values give an interval without width, however few they are")
     return Judged(claim, measured, measured.verdict(claim.region), "; ".join(notes))
 
 

@@ -40,8 +40,10 @@ def find(storage: Path, name: str) -> Records:
 def claims_frame(records: Records) -> pd.DataFrame:
     """The study's claims, one row each, judged on the confirm cells.
 
+    Those on importances are judged on the search cells.
+
     Columns: id, text, metric, of, against, effect, low, high (95 % interval), n_of, n_against,
-    region, verdict, reason (why not run or undecided, and which cells are not in it).
+    region, verdict, reason (why not run or undecided, what weakens it, which cells are not in it).
     """
     from study.findings import judge
     from study.frames import Frames

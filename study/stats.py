@@ -81,10 +81,11 @@ def interval(groups: Sequence[tuple[float, NDArray[np.float64]]], seed: int) -> 
 
     A symmetric bootstrap-t: the spread of |mean* - mean| / se* over seeded resamples of each group
     replaces Student's quantile, so that skewness widens it (Hall 1988). Below eight values a
-    resample has too few distinct ones for that (at five the interval is twice Student's on normal
-    values), and the interval is Welch's. The percentile and BCa bootstraps are not used: with three
-    values they cannot reach beyond the values themselves, and cover the truth in some 75 % of cases
-    where they say 95.
+    resample has too few distinct ones for that (at five normal values the interval is 1.75 times as
+    wide as Student's), and the interval is Welch's. The percentile and BCa bootstraps are not used:
+    with three values they cannot reach beyond the values themselves, and cover the truth in some
+    75 % of cases where they say 95. Equal values have no spread to tell a width by: it is 0, which
+    is too narrow for a count that seldom is another.
     """
     rng = np.random.default_rng(seed)
     value = sum(sign * float(x.mean()) for sign, x in groups)

@@ -122,6 +122,14 @@ def test_condition_that_the_data_cannot_hold_is_started(
     assert "no condition is left to run: classes=49: kana_digits has 10 classes" in line
 
 
+def test_data_of_another_kind_are_refused_without_a_hint(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = refused(capsys, "cyclegan_kana", "--data", "kana")
+    assert "needs images in pairs of two domains, and these data are of one" in line
+    assert "; of data, such as kana_styles" in line
+
+
 def npz(path: Path, **changes: np.ndarray) -> Path:
     y = np.repeat(np.arange(10), 20)
     x = np.random.default_rng(0).integers(0, 256, (len(y), 16, 16), dtype=np.uint8)

@@ -120,18 +120,14 @@ class RecipeC(Dcgan):
     multilabel: ClassVar[bool] = False  # G looks up one label's embedding
     D: DropoutDiscriminator
 
-    def build(self) -> dict[str, Player]:
+    def networks(self) -> tuple[nn.Module, nn.Module]:
         c, images = self.config, self.images
-        self.G = UpsamplingGenerator(
+        G = UpsamplingGenerator(
             c.z_dim, images.classes, c.f, images.size, images.channels, c.bn_eps
         )
-        self.D = DropoutDiscriminator(
+        return G, DropoutDiscriminator(
             self.d_channels(), c.f, images.size, c.d_norm, sum(self.d_outputs()), c.bn_eps
         )
-        return {
-            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),
-            "g": Player([self.G], self.losses_g, c.lr, self.weights("g")),
-        }
 
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
         images: Tensor = G(z, y)

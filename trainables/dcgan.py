@@ -50,17 +50,23 @@ class Dcgan(Gan):
     D: nn.Module
 
     def build(self) -> dict[str, Player]:
-        c, images = self.config, self.images
-        labels = images.classes if self.conditional else 0
-        beside, within = (labels, 0) if c.g_condition == "concat" else (0, labels)
-        self.G = Generator(c.z_dim + beside, c.f, images.size, images.channels, within)
-        self.D = Discriminator(
-            self.d_channels(), c.f, images.size, c.d_norm, *self.d_outputs(), dropout=c.d_dropout
-        )
+        c = self.config
+        self.G, self.D = self.networks()
         return {
             "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),
             "g": Player([self.G], self.losses_g, c.lr, self.weights("g")),
         }
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """G and D, made in this order."""
+        c, images = self.config, self.images
+        labels = images.classes if self.conditional else 0
+        beside, within = (labels, 0) if c.g_condition == "concat" else (0, labels)
+        G = Generator(c.z_dim + beside, c.f, images.size, images.channels, within)
+        outputs = self.d_outputs()
+        return G, Discriminator(
+            self.d_channels(), c.f, images.size, c.d_norm, *outputs, dropout=c.d_dropout
+        )
 
     def d_channels(self) -> int:
         """Input planes of D."""

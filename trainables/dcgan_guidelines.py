@@ -12,7 +12,6 @@ from pydantic import Field, StrictBool
 from torch import Tensor, nn
 
 from trainables.core.config import Config
-from trainables.core.gan import Player
 from trainables.core.layers import halvings, init_normal
 from trainables.dcgan import Dcgan, DcganConfig
 
@@ -31,6 +30,7 @@ class DcganGuidelinesConfig(DcganConfig, frozen=True):
     tanh: StrictBool = True  # at G's end; else nothing bounds what D sees
     d_norm: Literal["bn"] = "bn"  # no choices: `d_bn` and the like are these
     g_condition: Literal["concat"] = "concat"
+    fake_labels: Literal["uniform"] = "uniform"
     d_dropout: Annotated[float, Field(ge=0, le=0, strict=True)] = 0.0
 
 
@@ -110,14 +110,10 @@ class DcganGuidelines(Dcgan):
     config_type: ClassVar[type[Config]] = DcganGuidelinesConfig
     config: DcganGuidelinesConfig
 
-    def build(self) -> dict[str, Player]:
+    def networks(self) -> tuple[nn.Module, nn.Module]:
         c, images = self.config, self.images
-        self.G = PaperGenerator(c, images.size, images.channels)
-        self.D = PaperDiscriminator(c, images.size, images.channels)
-        return {
-            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),
-            "g": Player([self.G], self.losses_g, c.lr),
-        }
+        G = PaperGenerator(c, images.size, images.channels)
+        return G, PaperDiscriminator(c, images.size, images.channels)
 
 
 VARIANT = DcganGuidelines

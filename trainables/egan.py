@@ -30,7 +30,7 @@ class EganConfig(Config, frozen=True):
     survivors: Count = 1  # parents of the next generation
     gamma: NotNegative = 0.01  # of diversity against quality
     n_dis: Count = 3  # turns of D for one generation
-    d_norm: Literal["bn", "sn", "none"] = "bn"
+    d_norm: Literal["bn", "none"] = "bn"  # SN moves at each pass: siblings would meet other Ds
 
     @field_validator("mutations")
     @classmethod
@@ -156,12 +156,10 @@ class Egan(Gan):
     def judge(self, x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """Quality, mean D(G(z)), and diversity, -log |gradient of D's loss by D|: scalars.
 
-        In float32: siblings are one step apart. In eval mode, lest spectral norm's vectors move.
+        In float32: siblings are one step apart.
         """
         self.unfreeze("d")
-        self.D.eval()
         real, fake = self.D(x)[:, 0], self.D(images)[:, 0]
-        self.D.train()
         loss = losses.bce(real, 1.0) + losses.bce(fake, 0.0)
         grads = torch.autograd.grad(loss, [*self.D.parameters()])
         norm = torch.stack([grad.square().sum() for grad in grads]).sum().sqrt()

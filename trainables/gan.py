@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from trainables.core.config import Config, Fraction
-from trainables.core.gan import Player
 from trainables.core.layers import init_normal
 from trainables.core.layers_mlp import MlpGenerator
 from trainables.dcgan import Dcgan, DcganConfig
@@ -23,6 +22,7 @@ class GanConfig(DcganConfig, frozen=True):
     d_norm: Literal["none"] = "none"
     d_dropout: Fraction = 0.5  # rate of D's hidden units
     g_condition: Literal["concat"] = "concat"  # no choice: G takes no labels
+    fake_labels: Literal["uniform"] = "uniform"
 
 
 class Maxout(nn.Module):
@@ -68,15 +68,11 @@ class FirstGan(Dcgan):
     truncates: ClassVar[bool] = False
     uniform: ClassVar[bool] = True
 
-    def build(self) -> dict[str, Player]:
+    def networks(self) -> tuple[nn.Module, nn.Module]:
         c, images = self.config, self.images
-        self.G = MlpGenerator(c.z_dim, c.f, images.size, images.channels, width=16, hidden=2)
-        init_normal(self.G)
-        self.D = MaxoutDiscriminator(images.channels, c.f, images.size, c.d_dropout)
-        return {
-            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights("d")),
-            "g": Player([self.G], self.losses_g, c.lr),
-        }
+        G = MlpGenerator(c.z_dim, c.f, images.size, images.channels, width=16, hidden=2)
+        init_normal(G)
+        return G, MaxoutDiscriminator(images.channels, c.f, images.size, c.d_dropout)
 
 
 VARIANT = FirstGan

@@ -23,6 +23,7 @@ LEARNED = ("encoder", "decoder")
 class TangentsConfig(SganConfig, frozen=True):
     generator_loss: Literal["class", "feature_matching"] = "feature_matching"
     supervised_only: Literal[False] = False  # D is flat at images without labels
+    d_norm: Literal["sn", "none"] = "none"  # BN mixes images: J of one would be that of all
     # Singular directions of the Jacobian of E, or of G at E(x); the controls are directions drawn
     # anew at each step, and how x changes as it is shifted, turned, scaled and sheared.
     directions: Literal["encoder", "decoder", "random", "affine"] = "encoder"

@@ -23,7 +23,7 @@ import ast
 import functools
 import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
@@ -46,10 +46,6 @@ __all__ = [
     "suited",
 ]
 
-# G takes labels; D has a class head; an E reads z off images; tangents of the data are known; z is
-# normal and all of G's randomness; an image has one label; it may have several; G translates images
-# from one domain to another; held-out images of the data are paired across two; images are points
-# in the plane.
 Need = Literal[
     "labels",
     "classifies",
@@ -62,6 +58,34 @@ Need = Literal[
     "paired",
     "points",
 ]
+# Whether a variant, on such data, has what is needed; and what it is, for one that has not.
+_OFFERS: dict[Need, tuple[Callable[[type[Gan], Look], bool], str]] = {
+    "labels": (lambda gan, _: gan.conditional, "a generator that takes labels, which {} has not"),
+    "classifies": (lambda gan, _: gan.classifies, "a class head in D, which {} has not"),
+    "encodes": (lambda gan, _: gan.encodes, "an encoder, which {} has not"),
+    "tangents": (lambda gan, _: gan.spans, "tangents of the data, which {} does not know"),
+    "truncates": (
+        lambda gan, _: gan.truncates,
+        "a normal z that is all of G's randomness and can be cut, which {} has not",
+    ),
+    "one_label": (
+        lambda _, look: look.labels == 1,
+        "one label per image, and these data have several",
+    ),
+    "several_labels": (
+        lambda _, look: look.labels > 1,
+        "several labels per image, and these data have one",
+    ),
+    "translates": (
+        lambda gan, _: gan.translates,
+        "a generator that translates images, which {} does not",
+    ),
+    "paired": (
+        lambda _, look: look.paired,
+        "images in pairs of two domains, and these data are of one",
+    ),
+    "points": (lambda _, look: look.points, "points in the plane, and these data are images"),
+}
 
 
 class Metric(Protocol):
@@ -104,47 +128,20 @@ def check(wanted: Sequence[str], variant: type[Gan], look: Look) -> None:
     Raises:
         ValueError: unknown metric, or one that cannot be served; one line.
     """
-    offers = _offers(variant, look)
-    lacks = {
-        "labels": f"a generator that takes labels, which {variant.__name__} has not",
-        "classifies": f"a class head in D, which {variant.__name__} has not",
-        "encodes": f"an encoder, which {variant.__name__} has not",
-        "tangents": f"tangents of the data, which {variant.__name__} does not know",
-        "truncates": f"a normal z that can be cut, which {variant.__name__} has not",
-        "one_label": "one label per image, and these data have several",
-        "several_labels": "several labels per image, and these data have one",
-        "translates": f"a generator that translates images, which {variant.__name__} does not",
-        "paired": "images in pairs of two domains, and these data are of one",
-        "points": "points in the plane, and these data are images",
-    }
     for name in wanted:
-        for need in sorted(load(name).NEEDS):
-            if not offers[need]:
-                able = [n for n in names() if all(offers[x] for x in load(n).NEEDS)]
-                raise ValueError(
-                    f"metric {name!r} needs {lacks[need]}: choose from {', '.join(able)}"
-                )
+        for need in _missing(name, variant, look):
+            what = _OFFERS[need][1].format(variant.__name__)
+            able = ", ".join(suited(names(), variant, look))
+            raise ValueError(f"metric {name!r} needs {what}: choose from {able}")
 
 
 def suited(wanted: Sequence[str], variant: type[Gan], look: Look) -> list[str]:
     """Those metrics that a variant can serve on such data: see `check`."""
-    offers = _offers(variant, look)
-    return [name for name in wanted if all(offers[need] for need in load(name).NEEDS)]
+    return [name for name in wanted if not _missing(name, variant, look)]
 
 
-def _offers(variant: type[Gan], look: Look) -> dict[Need, bool]:
-    return {
-        "labels": variant.conditional,
-        "classifies": variant.classifies,
-        "encodes": variant.encodes,
-        "tangents": variant.spans,
-        "truncates": variant.truncates,
-        "one_label": look.labels == 1,
-        "several_labels": look.labels > 1,
-        "translates": variant.translates,
-        "paired": look.paired,
-        "points": look.points,
-    }
+def _missing(name: str, variant: type[Gan], look: Look) -> list[Need]:
+    return [need for need in sorted(load(name).NEEDS) if not _OFFERS[need][0](variant, look)]
 
 
 def measure(view: View, names: Sequence[str]) -> dict[str, float]:

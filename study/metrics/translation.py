@@ -22,11 +22,11 @@ COLUMNS = {
     "paired_l1/back": "the same from the second domain to the first",
     "paired_l1_copy": "the same of images that are not translated at all",
     "label_consistency": "share of translations in which the judge reads the class of their "
-    "source, whichever domain it sees; higher is better (its ceiling: see label_accuracy_real)",
+    "source, whichever domain it sees; higher is better",
     "label_consistency/forth": "the same from the first domain to the second",
     "label_consistency/back": "the same from the second domain to the first",
     "translation_accuracy": "share of translations in which it reads class and domain as asked; "
-    "higher is better",
+    "higher is better (its ceiling: see label_accuracy_real)",
     "domain_accuracy": "share of translations that the judge takes for images of the domain asked "
     "for, whatever their class; higher is better",
     "cycle_l1": "distance of images, translated there and back, to themselves; lower is better",

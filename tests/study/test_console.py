@@ -40,6 +40,22 @@ def test_claim_without_interval_ends_in_a_traceback(
     assert f"{sum(plan.count()) - 2} fewer than the most" in out  # the counter's total
 
 
+def test_cells_that_diverged_are_in_the_means(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No verdict counts them."""
+    plan = tiny.plan()
+    records = tiny.begin(Records(tmp_path / "tiny"), plan)
+    cells = plan.confirm_cells("classes=2", plan.hyperparameters("classes=2"))
+    for cell, fcd, outcome in zip(cells, (2.0, 300.0), ("complete", "diverged"), strict=True):
+        tiny.write_cell(records, cell, tiny.rows(fcd), outcome)
+    Display(plan, records).summary(records.cells(), pd.DataFrame(), finished=False)
+    out = capsys.readouterr().out
+    assert "151" not in out
+    assert "1 complete" in out
+    assert "1 diverged" in out
+
+
 def test_count_holds_cells_of_conditions_that_do_not_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

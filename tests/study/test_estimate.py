@@ -28,3 +28,14 @@ def test_growing_networks_pass_for_small_ones(monkeypatch: pytest.MonkeyPatch) -
     budget = tiny.budget(trials=0)  # 3 kimg
     assert estimate(tiny.plan(study, budget), Resources(cpus=1, gpus=0, concurrent=1)) > 0
     assert set(levels) >= {0, 2}
+
+
+def test_pretraining_takes_no_time() -> None:
+    def seconds(kimg: float) -> float:
+        study = tiny.study(
+            conditions={"one": {"pretrain_kimg": kimg}}, space=None, metrics=("fcd",), claims=()
+        )
+        one = Resources(cpus=1, gpus=0, concurrent=1)
+        return estimate(tiny.plan(study, tiny.budget(trials=0)), one)
+
+    assert seconds(3_000) > 10 * seconds(0)  # before 3 kimg of training

@@ -5,7 +5,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 WIDTH = 8  # units of a hidden layer, in units of f: 512 at f = 64, as in WGAN-GP's toy problems
 HIDDEN = 3  # layers, likewise
@@ -38,7 +37,7 @@ class MlpGenerator(nn.Module):
 class MlpDiscriminator(nn.Module):
     """Three hidden layers of 8f (norm, LReLU .2), then the outputs. Torch's default weights.
 
-    BN uses the statistics of the batch at hand; SN is on every layer.
+    BN uses the statistics of the batch at hand.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class MlpDiscriminator(nn.Module):
         channels: int,
         f: int,
         size: tuple[int, int],
-        norm: Literal["bn", "sn", "none"],
+        norm: Literal["bn", "none"],
         outputs: int,
     ) -> None:
         super().__init__()
@@ -57,10 +56,6 @@ class MlpDiscriminator(nn.Module):
                 layers.append(nn.BatchNorm1d(WIDTH * f, track_running_stats=False))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         self.layers = nn.Sequential(*layers, nn.Linear(WIDTH * f, outputs))
-        if norm == "sn":
-            for m in self.layers:
-                if isinstance(m, nn.Linear):
-                    spectral_norm(m)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, C, H, W] -> [N, outputs] float32."""
