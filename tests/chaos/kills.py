@@ -28,6 +28,7 @@ from study.records import CLOCK, Records
 from study.tracking import default_uri
 
 NAME = "acgan_kmnist_classes"
+KIMG = 20  # of a cell, where tests start it
 KINDS = ("worker", "driver", "raylet")
 GAP = (0.5, 16.0)  # seconds from one kill to the next
 CLOCKED = {"seconds", "attempts", *(f"{at}/{name}" for at in ("last", "best") for name in CLOCK)}

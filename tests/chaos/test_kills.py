@@ -6,31 +6,17 @@ the long form.
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.chaos import kills
+from tests.chaos.kills import KIMG
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-KIMG, KILLS = 20, 5
-
-
-@pytest.fixture(scope="module")
-def through(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    storage = tmp_path_factory.mktemp("through")
-    kills.run_through(storage, KIMG)
-    return storage
-
-
-@pytest.fixture
-def storage(tmp_path: Path, through: Path) -> Path:
-    """An empty one, but for what need not be computed again."""
-    shutil.copytree(through / "cache", tmp_path / "cache")
-    return tmp_path
+KILLS = 5
 
 
 def test_killed_study_differs(through: Path, storage: Path) -> None:

@@ -5,7 +5,6 @@ Where this fails, two drivers run the same cells, or a wrong clock costs or doub
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import kills
+from tests.chaos.kills import KIMG
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-KIMG = 10
 PAST = """
 import datetime, runpy, time
 from types import SimpleNamespace
@@ -35,33 +34,28 @@ runpy.run_module("study.run", run_name="__main__")
 """
 
 
-def test_race_or_clock_changes_the_study(tmp_path: Path) -> None:
-    through, raced = tmp_path / "through", tmp_path / "raced"
-    through.mkdir()
-    raced.mkdir()
-    kills.run_through(through, KIMG)
-    shutil.copytree(through / "cache", raced / "cache")
-    racing = [kills.start(raced, KIMG) for _ in range(2)]
+def test_race_or_clock_changes_the_study(through: Path, storage: Path) -> None:
+    racing = [kills.start(storage, KIMG) for _ in range(2)]
     until = time.monotonic() + 120
     while all(process.poll() is None for process in racing):
         assert time.monotonic() < until, "both run"
         time.sleep(0.1)
     (loser,) = (process for process in racing if process.poll() is not None)
     (winner,) = (process for process in racing if process is not loser)
-    log = (raced / "chaos.log").read_text()
+    log = (storage / "chaos.log").read_text()
     assert loser.returncode == 2, log
     assert f"is being run by process {winner.pid} on " in log
-    while len(before := kills.results(raced)) < 3:
+    while len(before := kills.results(storage)) < 3:
         assert winner.poll() is None, log
         time.sleep(0.05)
     winner.send_signal(signal.SIGKILL)
     winner.wait()
-    arguments = kills.command(raced, KIMG)[3:]  # behind "-m study.run"
+    arguments = kills.command(storage, KIMG)[3:]  # behind "-m study.run"
     again = subprocess.run(
         [sys.executable, "-c", PAST, *arguments], capture_output=True, text=True, check=False
     )
     assert again.returncode == 0, again.stderr
-    assert before.items() <= kills.results(raced).items()
-    kills.compare(through, raced)
-    runs = kills.Records(raced / kills.NAME).study()["runs"]
+    assert before.items() <= kills.results(storage).items()
+    kills.compare(through, storage)
+    runs = kills.Records(storage / kills.NAME).study()["runs"]
     assert runs[-1]["started"] < runs[0]["started"], "the clock did not move back"
