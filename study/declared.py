@@ -69,9 +69,9 @@ def check_metrics(study: Study, look: Look) -> None:
             first = next(iter(variants.values()))
             try:
                 metrics.check([metric], first, look)
-            except ValueError as error:  # --data, mostly: a study's own data suit its metrics
+            except ValueError as error:
                 own = " or ".join(dict.fromkeys((study.data, study.standin)))
-                raise ValueError(f"{error}; of data, such as {own}") from None
+                raise ValueError(f"{error}; the study's own data are {own}") from None
     fid = metrics.load("fid").COLUMNS if study.fid else {}
     columns = {
         name: [column for metric in served for column in metrics.load(metric).COLUMNS]

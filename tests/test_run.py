@@ -123,11 +123,11 @@ def test_condition_that_the_data_cannot_hold_is_started(
 
 
 def test_data_of_another_kind_are_refused_without_a_hint(
-    capsys: pytest.CaptureFixture[str],
+    storage: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refused(capsys, "cyclegan_kana", "--data", "kana")
     assert "needs images in pairs of two domains, and these data are of one" in line
-    assert "; of data, such as kana_styles" in line
+    assert "; the study's own data are kana_styles" in line
 
 
 def npz(path: Path, **changes: np.ndarray) -> Path:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import synthetic
 import tiny
 
 from study.cell import Shared
@@ -14,6 +15,7 @@ from study.metrics.classifier import Recipe
 from study.metrics.judge import Judges, train_judges
 from study.metrics.reference import Reference
 from study.plan import Plan
+from study.records import Records
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +27,11 @@ def judges(tmp_path_factory: pytest.TempPathFactory) -> Judges:
 @pytest.fixture(scope="session")
 def plan() -> Plan:
     return tiny.plan()
+
+
+@pytest.fixture
+def records(tmp_path: Path, plan: Plan) -> Records:
+    return tiny.begin(Records(tmp_path / "tiny"), plan)
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +83,8 @@ def slow(shared: Shared, judges: Judges, monkeypatch: pytest.MonkeyPatch) -> Sha
         for name in shared.references
     }
     return dataclasses.replace(shared, metrics=wanted, references=references)
+
+
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    return synthetic.write_study(tmp_path_factory.mktemp("runs") / "made_up", seeds=4)

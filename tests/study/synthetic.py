@@ -217,3 +217,13 @@ def write_study(folder: Path, seeds: int = 4, **changes: Any) -> Records:
                 if seed == 0:
                     write_grids(records, id, classes, (0, 2, 20, 40, 60, 80, 100))
     return records
+
+
+def small(folder: Path, rows: list[dict[str, Any]], seeds: int) -> Records:
+    """A study of which only the reference at 5 classes ran, with the same rows for each seed."""
+    records = Records(folder)
+    write_json(folder / "study.json", study_json())
+    given = {"classes": 5, "hyperparameters": REFERENCE, "phase": "confirm"}
+    for seed in range(seeds):
+        write_cell(records, f"c{seed}", **given, seed=seed, rows=rows)
+    return records

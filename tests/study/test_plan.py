@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,16 +15,6 @@ from study.records import Records
 
 SUGGESTED = {"lr": 1e-3, "adversarial": "hinge"}
 VALUES = {"lr": 1e-3, "adversarial": "hinge", "label_noise": "none"}
-
-
-@pytest.fixture
-def plan() -> Plan:
-    return tiny.plan()
-
-
-@pytest.fixture
-def records(tmp_path: Path, plan: Plan) -> Records:
-    return tiny.begin(Records(tmp_path / "tiny"), plan)
 
 
 def search(plan: Plan, condition: str, number: int, **changes: Any) -> Cell:

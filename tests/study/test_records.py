@@ -17,16 +17,6 @@ from study.records import Records, best_row, read_json, write_atomically, write_
 OTHER = {"lr": 1e-3, "adversarial": "hinge", "label_noise": "none"}
 
 
-@pytest.fixture
-def plan() -> Plan:
-    return tiny.plan()
-
-
-@pytest.fixture
-def records(tmp_path: Path, plan: Plan) -> Records:
-    return tiny.begin(Records(tmp_path / "tiny"), plan)
-
-
 def search(plan: Plan, number: int, condition: str = "classes=2", **values: Any) -> Cell:
     return plan.search_cell(condition, number, values, {**OTHER, **values})
 

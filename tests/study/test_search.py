@@ -27,11 +27,6 @@ def plan() -> Plan:
     return tiny.plan(budget_=tiny.budget(trials=TRIALS))
 
 
-@pytest.fixture
-def records(tmp_path: Path, plan: Plan) -> Records:
-    return tiny.begin(Records(tmp_path / "tiny"), plan)
-
-
 def objective(cell: Cell) -> float:
     values = cell.hyperparameters
     return abs(math.log10(values["lr"] / 1e-3)) + (values["adversarial"] == "hinge") + 1

@@ -29,11 +29,6 @@ def storage(tmp_path: Path, store: Path) -> Path:
 
 
 @pytest.fixture
-def plan() -> Plan:
-    return tiny.plan()
-
-
-@pytest.fixture
 def records(storage: Path, plan: Plan) -> Records:
     return tiny.begin(Records(storage / "tiny"), plan)
 

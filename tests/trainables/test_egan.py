@@ -89,6 +89,11 @@ class TestMutations:
         with pytest.raises(ValueError, match="mutations"):
             make(mutations=[])
 
+    def test_siblings_meet_other_discriminators(self) -> None:
+        """Spectral norm's vectors move at each pass, and there is one for every child."""
+        with pytest.raises(ValueError, match="d_norm='sn'"):
+            make(d_norm="sn")
+
 
 class TestFitness:
     def test_quality_or_diversity_is_another_number(self) -> None:

@@ -139,6 +139,11 @@ class TestDirections:
         with pytest.raises(ValueError, match="supervised_only=True"):
             make(supervised_only=True)
 
+    def test_jacobian_of_an_image_is_that_of_the_batch(self) -> None:
+        """BN mixes them."""
+        with pytest.raises(ValueError, match="d_norm='bn'"):
+            make(d_norm="bn")
+
     def test_jacobian_is_not_finite(self) -> None:
         """A GAN whose inference diverged would be recorded as a crash."""
         gan: Any = make().gan

@@ -1,0 +1,65 @@
+"""Ray's part beside a study's searcher, played by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tiny
+from ray.tune.search import Searcher
+
+from study.plan import Cell, Plan
+from study.records import Records, write_json
+from study.schedule import StudySearcher
+
+Observed = list[tuple[str, str | None]]
+
+
+class Ray:
+    """Asks the searcher and tells it of ticks and ends, as Tune does."""
+
+    def __init__(self, plan: Plan, records: Records) -> None:
+        self.observed: Observed = []
+        self.plan, self.records, self.asked = plan, records, 0
+        self.searcher = StudySearcher(plan, records, self.observe)
+
+    def observe(self, cell: Cell, result: dict[str, Any] | None) -> None:
+        self.observed.append((cell.id, result and result["outcome"]))
+
+    def ask(self) -> Cell | None:
+        self.asked += 1
+        answer = self.searcher.suggest(f"t{self.asked}")
+        if answer is None or answer == Searcher.FINISHED:
+            return None
+        return Cell.from_json(answer["cell"])
+
+    def must(self) -> Cell:
+        cell = self.ask()
+        assert cell is not None
+        return cell
+
+    def trial(self, cell: Cell) -> str:
+        return next(t for t, c in self.searcher.running.items() if c.id == cell.id)
+
+    def tick(self, cell: Cell, *objectives: float) -> bool:
+        """The worker has recorded these ticks; whether the last one stops it."""
+        write_json(self.records.cell_folder(cell.id) / "ticks.json", tiny.rows(*objectives))
+        return self.searcher.observe(cell.id)
+
+    def end(self, cell: Cell, outcome: str | None = "complete", **rest: Any) -> None:
+        result = {"outcome": outcome, **rest} if outcome else {"kimg": 1, "objective": 3.0}
+        self.searcher.on_trial_complete(self.trial(cell), result)
+
+    def finish(self, cell: Cell, objective: float = 3.0) -> None:
+        """From its first tick to a good end."""
+        if not self.records.rows(cell.id):
+            self.tick(cell, 9.0)
+        write_json(
+            self.records.cell_folder(cell.id) / "ticks.json", tiny.rows(9.0, 6.0, 5.0, objective)
+        )
+        self.end(cell)
+
+
+def one(plan: Plan, records: Records, **budget: Any) -> Ray:
+    """Only classes=2, with that budget."""
+    return Ray(dataclasses.replace(plan, only="classes=2", budget=tiny.budget(**budget)), records)
