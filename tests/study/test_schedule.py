@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pytest
 import tiny
 from played import Ray, one
 from ray.tune.search import Searcher
