@@ -1,4 +1,4 @@
-"""Studies: one file each. The folder is the registry."""
+"""The studies. Every file of this folder except core.py is one; the folder is their registry."""
 
 import importlib
 import pkgutil
@@ -7,7 +7,7 @@ from search_spaces.core import Study
 
 
 def names() -> list[str]:
-    """Names of all studies, as `python -m study.run NAME` takes them."""
+    """Names of all studies, in the form that `python -m study.run NAME` takes."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "core")
 
 
@@ -15,13 +15,14 @@ def load(name: str) -> Study:
     """The study of that name.
 
     Raises:
-        ValueError: no such study (the message names the valid ones), or its file is wrong.
+        ValueError: there is no such study (the message names the valid ones), or its file is
+            wrong.
     """
     if name not in names():
         raise ValueError(f"unknown study {name!r}: choose one of {', '.join(names())}")
     try:
         study = importlib.import_module(f"{__name__}.{name}").STUDY
-    except Exception as error:  # whatever a file in the making raises
+    except Exception as error:  # an unfinished file may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"search_spaces/{name}.py cannot be read: {reason}") from error
     if not isinstance(study, Study):

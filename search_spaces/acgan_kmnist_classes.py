@@ -1,6 +1,7 @@
 """ACGAN on Kuzushiji characters: does the number of classes break it? (claims A1, A3-A6)
 
-The write-up's recipe A trained one ACGAN each at 5, 10 and 49 classes, and gave up on 49.
+A public write-up trained one ACGAN with its recipe A at each of 5, 10 and 49 classes. It gave up on
+49 classes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ RECIPE_A = {
     "z_std": 1.0,
     "lr": 2e-4,
     "lr_ratio": 1.0,
-    "adversarial": "saturating",  # written -BCE(D(fake), 0) in the original
+    "adversarial": "saturating",  # the original writes it as -BCE(D(fake), 0)
     "label_noise": "two_sided",
     "noise_real": [0.7, 1.2],
     "noise_fake": [0.0, 0.3],
@@ -29,7 +30,7 @@ RECIPE_A = {
 
 
 def space(trial: optuna.Trial) -> dict[str, Any]:
-    """Learning rates, adversarial loss, D's label noise, pretraining of D's class head."""
+    """Suggest learning rates, the adversarial loss, D's label noise and pretraining of its head."""
     values: dict[str, Any] = {
         "lr": trial.suggest_float("lr", 5e-5, 5e-3, log=True),
         "lr_ratio": trial.suggest_float("lr_ratio", 0.25, 4.0, log=True),
@@ -39,13 +40,13 @@ def space(trial: optuna.Trial) -> dict[str, Any]:
         "pretrain_kimg": trial.suggest_categorical("pretrain_kimg", [0.0, 5.0, 20.0]),
         "label_noise": "none",
     }
-    if values["adversarial"] == "hinge":  # has no targets to disturb
+    if values["adversarial"] == "hinge":  # hinge loss has no targets that noise could change
         return values
     values["label_noise"] = trial.suggest_categorical(
         "label_noise", ["none", "one_sided", "two_sided"]
     )
     if values["label_noise"] != "none":
-        width = trial.suggest_float("noise_width", 0.2, 1.0)  # 1 is recipe A's
+        width = trial.suggest_float("noise_width", 0.2, 1.0)  # 1 gives recipe A's targets
         values["noise_real"] = [1 - 0.3 * width, 1 + 0.2 * width]
         values["noise_fake"] = [0.0, 0.3 * width]
     return values
@@ -57,11 +58,11 @@ STUDY = Study(
     title="ACGAN on Kuzushiji characters: 5, 10 and 49 classes",
     variant="acgan",
     data="k49",
-    standin="kana",
+    stand_in="kana",
     conditions=crossed(classes=(5, 10, 49)),
     reference=RECIPE_A,
     space=space,
-    start={"noise_width": 1.0},
+    reference_params={"noise_width": 1.0},
     metrics=("fcd", "labels", "variance", "class_loss", "gradients"),
     claims=(
         Claim(
@@ -127,29 +128,34 @@ STUDY = Study(
             trials=2,
             seeds=2,
             samples=200,
-            fixed={"f": 4},
+            scale_overrides={"f": 4},
         ),
         "quick": Budget(
             kimg=60,
-            search_kimg=30,  # where a recipe that works begins to show
+            search_kimg=30,  # by then a recipe that works begins to show
             tick_kimg=10,
-            first_tick_kimg=5,  # as many steps as the full scale's
+            first_tick_kimg=5,  # as many steps as at scale full
             trials=8,
             seeds=5,
             samples=1000,
-            fixed={"f": 8, "batch": 32, "lr": 2e-3},  # small networks, small steps, at once
+            # Small networks, small batches and ten times the recipe's learning rate.
+            scale_overrides={
+                "f": 8,
+                "batch": 32,
+                "lr": 2e-3,
+            },
         ),
-        "full": Budget(  # the original's 100 epochs of 232,365 images
+        "full": Budget(  # the original's 100 epochs of 232,365 images each
             kimg=23_000,
             search_kimg=3_000,
             tick_kimg=500,
             first_tick_kimg=10,
             trials=30,
-            parallel=8,
+            search_parallelism=8,
             seeds=5,
             samples=10_000,
-            stretch=230,
-            fixed={"f": 64},
+            schedule_scale=230,
+            scale_overrides={"f": 64},
         ),
     },
 )

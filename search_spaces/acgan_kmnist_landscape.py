@@ -1,7 +1,8 @@
 """Which matters most to an ACGAN: class count, lr ratio, label noise or head pretraining?
 
-All four are dimensions of one search; its parameter importances are the answer. Tasks of different
-class counts are compared by the label accuracy that they reach relative to the judge's own.
+All four are dimensions of one search. The importances of its parameters are the answer. Tasks with
+different class counts are compared by relative label accuracy: the label accuracy of the fakes
+divided by the judge's own accuracy on real images.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def space(trial: optuna.Trial) -> dict[str, Any]:
-    """No conditional parameters: importances compare those that every cell has."""
+    """Suggest the four dimensions.
+
+    No parameter depends on another one, because importances compare parameters that every cell has.
+    """
     return {
         "classes": trial.suggest_categorical("classes", [5, 10, 20, 49]),
         "lr_ratio": trial.suggest_float("lr_ratio", 0.25, 4.0, log=True),
@@ -43,11 +47,11 @@ STUDY = Study(
     title="ACGAN on Kuzushiji characters: what matters most",
     variant="acgan",
     data="k49",
-    standin="kana",
+    stand_in="kana",
     conditions={ALL: {}},
     reference=RECIPE_A,
     space=space,
-    start={"classes": 49},
+    reference_params={"classes": 49},
     objective="label_error_relative",
     metrics=("fcd", "labels", "variance", "class_loss"),
     claims=(
@@ -63,25 +67,27 @@ STUDY = Study(
             trials=18,
             seeds=0,
             samples=200,
-            fixed={"f": 4},
+            scale_overrides={"f": 4},
         ),
         "quick": Budget(
             kimg=40,
-            tick_kimg=40,  # nothing is stopped early: that would leave out the hard tasks
+            # The only tick is the end, so that no cell is stopped early. Stopping early would
+            # leave out the hard tasks.
+            tick_kimg=40,
             trials=60,
             seeds=0,
             samples=1000,
-            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+            scale_overrides={"f": 8, "batch": 32, "lr": 2e-3},
         ),
         "full": Budget(
             kimg=3_000,
             tick_kimg=3_000,
             trials=200,
-            parallel=16,
+            search_parallelism=16,
             seeds=0,
             samples=10_000,
-            stretch=50,
-            fixed={"f": 64},
+            schedule_scale=50,
+            scale_overrides={"f": 64},
         ),
     },
 )

@@ -1,8 +1,9 @@
 """Does pretraining the classifier help an ACGAN of 49 classes? (claims A7, A8)
 
-The write-up pretrained D's class head for 20 epochs on real images, and in another run left the
-fakes out of D's class loss in the first epochs; both "made no difference". No difference is a
-claim of its own: an interval that lies wholly within a margin, not a test that fails to differ.
+The write-up pretrained D's class head for 20 epochs on real images. In another run it left the
+fakes out of D's class loss in the first epochs. Both "made no difference", it says. That there is
+no difference is a claim of its own. It needs an interval that lies wholly within a margin. A test
+that fails to find a difference is not enough.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from search_spaces.core import Budget, Claim, Group, Study
 RECIPE = {k: v for k, v in RECIPE_A.items() if k != "pretrain_kimg"}
 REPAIRED = {"adversarial": "non_saturating", "class_fake": 0.0, "d_norm": "sn"}
 PLAIN, PRETRAINED, LATE = "recipe A", "head pretrained", "fakes join late"
-MARGIN = 0.05  # of label accuracy: less is no difference that a reader could see
+MARGIN = 0.05  # of label accuracy: a reader could not see a smaller difference
 
 STUDY = Study(
     title="ACGAN, 49 classes: pretraining D's class head",
     variant="acgan",
     data="k49",
-    standin="kana",
+    stand_in="kana",
     conditions={
         PLAIN: {},
         PRETRAINED: {"pretrain_kimg": 20.0},
@@ -84,21 +85,21 @@ STUDY = Study(
         ),
     ),
     scales={
-        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, fixed={"f": 4}),
+        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, scale_overrides={"f": 4}),
         "quick": Budget(
             kimg=60,
             tick_kimg=20,
             seeds=5,
             samples=1000,
-            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+            scale_overrides={"f": 8, "batch": 32, "lr": 2e-3},
         ),
-        "full": Budget(  # 100 epochs; 20 more for the head
+        "full": Budget(  # 100 epochs, and 20 more to pretrain the head
             kimg=23_000,
             tick_kimg=1_000,
             seeds=5,
             samples=10_000,
-            stretch=230,
-            fixed={"f": 64},
+            schedule_scale=230,
+            scale_overrides={"f": 64},
         ),
     },
 )

@@ -1,11 +1,12 @@
-"""What makes 49 classes work: a ladder from recipe A to an ACGAN that does, one change a rung.
+"""What makes 49 classes work? A ladder from recipe A to an ACGAN that works, one change a rung.
 
-The rungs are cumulative. Beside them stand the other published remedies, each a single change of
-the last rung but one (as the last rung is, too), and two of its own changes taken back. Optuna then
-searches around the last rung.
+The rungs are cumulative. Further conditions are the other published remedies. Each of them is a
+single change of the last rung but one, as the last rung itself is. Two more conditions take back
+a change that the last rung but one contains. Optuna then searches around the last rung.
 
-The order of the rungs, the last one and the quick budget were chosen on pilots of one seed, and on
-a run of three that had D2D-CE among the others; regions of claims were not.
+The order of the rungs, the last rung and the quick budget were chosen on pilots of one seed, and on
+a run of three seeds in which D2D-CE was one of the other remedies. The regions of the claims were
+not chosen on these runs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import optuna
 
 RECIPE = {k: v for k, v in RECIPE_A.items() if k != "pretrain_kimg"}
-RUNGS: dict[str, Condition] = {  # each adds to those before it
+RUNGS: dict[str, Condition] = {  # each adds its change to the rungs before it
     "recipe A": {},
     "+ non-saturating G": {"adversarial": "non_saturating"},
     "+ class loss on real only": {"class_fake": 0.0},
@@ -37,7 +38,7 @@ LADDER: dict[str, Condition] = {}
 for rung in names:
     LADDER[rung] = {**LADDER.get(names[len(LADDER) - 1], {}), **RUNGS[rung]}
 FIRST, BASE, REPAIRED = names[0], names[-2], names[-1]
-OTHERS: dict[str, Condition] = {  # each changes the last rung but one
+OTHERS: dict[str, Condition] = {  # each is a change of the last rung but one
     "balanced sampling": {"balanced": True},
     "class weight .3 in G": {"class_g": 0.3},
     "class warm-up": {"class_warmup_kimg": 20.0},
@@ -50,7 +51,7 @@ OTHERS: dict[str, Condition] = {  # each changes the last rung but one
     "twin head (TAC-GAN)": {"variant": "tacgan"},
     "2K classes (ADC-GAN)": {"variant": "adcgan", "class_fake": 1.0},
 }
-PROJECTION: Condition = {  # has no class loss
+PROJECTION: Condition = {  # a projection GAN has no class loss
     **{k: v for k, v in LADDER[BASE].items() if k != "class_fake"},
     "variant": "projgan",
 }
@@ -59,7 +60,10 @@ ACCURACY, RELATIVE = "label_accuracy", "label_accuracy_relative"
 
 
 def space(trial: optuna.Trial) -> dict[str, Any]:
-    """What is left to tune once it works: learning rates, class loss's weight in G, D's norm."""
+    """Suggest what is left to tune in an ACGAN that works.
+
+    That is the learning rates, the weight of the class loss in G, and D's norm.
+    """
     return {
         "lr": trial.suggest_float("lr", 1e-4, 5e-3, log=True),
         "lr_ratio": trial.suggest_float("lr_ratio", 0.5, 2.0, log=True),
@@ -83,10 +87,11 @@ STUDY = Study(
     title="ACGAN, 49 classes: a ladder from recipe A to one that works",
     variant="acgan",
     data="k49",
-    standin="kana",
+    stand_in="kana",
     conditions={
         **LADDER,
-        REPAIRED: {**LADDER[REPAIRED], "class_g": 1.0},  # as it is searched
+        # The search suggests class_g, so the recipe that the search starts from has to name it.
+        REPAIRED: {**LADDER[REPAIRED], "class_g": 1.0},
         **{name: {**LADDER[BASE], **change} for name, change in OTHERS.items()},
         "projection, no class loss": PROJECTION,
     },
@@ -177,7 +182,9 @@ STUDY = Study(
         ),
     ),
     scales={
-        "smoke": Budget(kimg=1, tick_kimg=1, trials=2, seeds=1, samples=200, fixed={"f": 2}),
+        "smoke": Budget(
+            kimg=1, tick_kimg=1, trials=2, seeds=1, samples=200, scale_overrides={"f": 2}
+        ),
         "quick": Budget(
             kimg=50,
             search_kimg=25,
@@ -186,7 +193,7 @@ STUDY = Study(
             trials=6,
             seeds=3,
             samples=1000,
-            fixed={"f": 8, "batch": 32, "lr": 3e-3},
+            scale_overrides={"f": 8, "batch": 32, "lr": 3e-3},
         ),
         "full": Budget(
             kimg=6_000,
@@ -194,11 +201,11 @@ STUDY = Study(
             tick_kimg=500,
             first_tick_kimg=10,
             trials=30,
-            parallel=8,
+            search_parallelism=8,
             seeds=5,
             samples=10_000,
-            stretch=100,
-            fixed={"f": 64},
+            schedule_scale=100,
+            scale_overrides={"f": 64},
         ),
     },
 )

@@ -1,12 +1,17 @@
-"""ACGAN on MNIST: as good as a cGAN of the same networks, and what two slips cost (claims C).
+"""ACGAN on MNIST: is it as good as a cGAN with the same networks? (claims C)
 
-Recipe C of a public write-up: a label's embedding times z, an upsampling G, a D with dropout. The
-write-up resized MNIST to 32x32; here it keeps its 28x28, and so do the rendered digits. It looked
-at D's accuracy over real and generated images together, which a pair that agree on a code of
-their own passes; here an independent judge reads the fakes' labels, and D's accuracy is that on
-held-out real images. G is evaluated as its running average, which the write-up did not have.
+The recipe is recipe C of a public write-up. The input of its upsampling G is an embedding of the
+label times z, and its D has dropout. Two conditions have the two slips of the write-up's code:
+`double_softmax` and `bn_eps`.
 
-Pretraining is not on the clock: `pretrained` sees its 5 (full: 60) kimg of real images beforehand.
+The write-up resized MNIST to 32x32. Here MNIST and the rendered digits keep their 28x28. The
+write-up looked at D's accuracy over real and generated images together. A G and a D that agree on a
+code of their own do well by that measure. Here an independent judge reads the labels of the fakes,
+and D's accuracy is measured on held-out real images. G is evaluated as its running average, which
+the write-up did not have.
+
+The images of pretraining are not counted in a cell's kimg. The condition `pretrained` sees its 5
+kimg of real images (60 at scale full) before the first kimg.
 """
 
 from __future__ import annotations
@@ -15,13 +20,13 @@ from math import inf
 
 from search_spaces.core import Budget, Claim, Group, Study
 
-FLOOR = 1.461  # cross-entropy of the softmax of a one-hot vector of ten: log(1 + 9 / e)
+FLOOR = 1.461  # least cross-entropy of ten classes after two softmaxes: log(1 + 9 / e)
 
 STUDY = Study(
     title="ACGAN on MNIST: beside a cGAN, pretrained, and with its code's two slips",
     variant="acgan_mnist",
     data="mnist",
-    standin="kana_digits",
+    stand_in="kana_digits",
     conditions={
         "cgan": {"variant": "cgan_mnist"},
         "acgan": {},
@@ -117,23 +122,28 @@ STUDY = Study(
         ),
     ),
     scales={
-        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, fixed={"f": 4}),
+        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, scale_overrides={"f": 4}),
         "quick": Budget(
             kimg=90,
             tick_kimg=30,
             first_tick_kimg=10,
             seeds=4,
             samples=1000,
-            fixed={"f": 16, "batch": 32, "lr": 2e-3},  # at f=8 D's first layer has two maps
+            # With f=8 D's first layer would have only two maps.
+            scale_overrides={
+                "f": 16,
+                "batch": 32,
+                "lr": 2e-3,
+            },
         ),
-        "full": Budget(  # the original's 200 epochs of 60,000 images
+        "full": Budget(  # the original's 200 epochs of 60,000 images each
             kimg=12_000,
             tick_kimg=1_000,
             first_tick_kimg=60,
-            stretch=12,
+            schedule_scale=12,
             seeds=5,
             samples=10_000,
-            fixed={"f": 64},
+            scale_overrides={"f": 64},
         ),
     },
 )

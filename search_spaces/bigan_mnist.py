@@ -1,14 +1,17 @@
-"""BiGAN on MNIST: does an encoder that is learned jointly invert G? (claim E5)
+"""BiGAN on MNIST: does an encoder that is learned jointly with G invert G? (claim E5)
 
-Donahue, Krähenbühl and Darrell (2017) read E by its nearest neighbours, .974 on MNIST. Their code's
-log has .968 of them before training, so that each column here has a random encoder of the same
-architecture beside it, and the clearer test is whether G(E(x)) is x: the log's EGr / EGr_b, the
-distance of images to their reconstructions over that to other images', falls from 1 to .77 in 25
-epochs and .61 in 200. `latent_regressor` is the paper's own control: the same G in a plain GAN, and
-beside it an E that learns to read z off G's images, by squared error.
+Donahue, Krähenbühl and Darrell (2017) evaluate E by the nearest neighbours of its codes, of which
+.974 are right on MNIST. In their code's log .968 are right before training. So each column here has
+the same figure of a random encoder of the same architecture beside it. The clearer test is whether
+G(E(x)) is x. The log's EGr / EGr_b is the distance of images to their own reconstructions divided
+by their distance to the reconstructions of other images. It falls from 1 to .77 in 25 epochs and to
+.61 in 200.
 
-The networks are the paper's MLPs; its weight decay of 2.5e-5 and its learning rate's decay are
-left out.
+`latent_regressor` is the paper's own control. It is the same G in a plain GAN, and beside it an E
+that learns to read z off G's images, by squared error.
+
+The networks are the paper's MLPs. The paper's weight decay of 2.5e-5 and the decay of its learning
+rate are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ STUDY = Study(
     title="BiGAN on MNIST: does an encoder learned in the game invert G?",
     variant="bigan",
     data="mnist",
-    standin="kana_digits",
+    stand_in="kana_digits",
     conditions={"bigan": {}, "latent_regressor": {"variant": "latent_regressor"}},
     reference={"lr": 2e-4, "lr_ratio": 1.0, "batch": 128, "z_dim": 50},
     space=None,
@@ -93,21 +96,21 @@ STUDY = Study(
             tick_kimg=1,
             seeds=2,
             samples=200,
-            fixed={"f": 2, "batch": 50},
+            scale_overrides={"f": 2, "batch": 50},
         ),
         "quick": Budget(
             kimg=300,
             tick_kimg=100,
             seeds=5,
             samples=1000,
-            fixed={"f": 16, "batch": 32, "lr": 5e-4},
+            scale_overrides={"f": 16, "batch": 32, "lr": 5e-4},
         ),
-        "full": Budget(  # the original's 400 epochs of 60,000 images
+        "full": Budget(  # the original's 400 epochs of 60,000 images each
             kimg=24_000,
             tick_kimg=1_500,
             seeds=5,
             samples=10_000,
-            fixed={"f": 64},
+            scale_overrides={"f": 64},
         ),
     },
 )

@@ -1,9 +1,10 @@
-"""BigBiGAN's ablations in small: do D's unary scores and a fast encoder help? (claim E7)
+"""BigBiGAN's ablations at a small scale: do D's unary scores and a fast encoder help? (claim E7)
 
-Donahue and Simonyan (2019, table 1) took s_x, s_z or both from D and lowered E's learning rate from
-10 times G's to G's own; they judged by FID and by a linear probe on ImageNet. Here networks are
-BiGAN's MLPs, images MNIST's; `none` is a BiGAN with hinge loss. Each condition differs from `both`
-in one thing, and is measured as in `bigan_mnist`: random encoders beside each figure.
+Donahue and Simonyan (2019, table 1) removed s_x, s_z or both from D. They also lowered E's learning
+rate from 10 times G's to G's own. They judged the results by FID and by a linear probe on ImageNet.
+Here the networks are BiGAN's MLPs, and the images are MNIST's. The condition `none` is a BiGAN with
+hinge loss. Each condition differs from `both` in one thing. The measurements are those of
+`bigan_mnist`, with random encoders beside each figure.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ STUDY = Study(
     title="BigBiGAN on MNIST: unary scores in D, and E's learning rate",
     variant="bigbigan",
     data="mnist",
-    standin="kana_digits",
+    stand_in="kana_digits",
     conditions={
         "both": {"unary": "both"},
         "S_x alone": {"unary": "x"},
@@ -102,21 +103,21 @@ STUDY = Study(
             tick_kimg=1,
             seeds=2,
             samples=200,
-            fixed={"f": 2, "batch": 50},
+            scale_overrides={"f": 2, "batch": 50},
         ),
         "quick": Budget(
             kimg=120,
             tick_kimg=60,
             seeds=4,
             samples=1000,
-            fixed={"f": 16, "batch": 32, "lr": 3e-4},
+            scale_overrides={"f": 16, "batch": 32, "lr": 3e-4},
         ),
-        "full": Budget(  # 400 epochs of 60,000 images, as `bigan_mnist`
+        "full": Budget(  # 400 epochs of 60,000 images each, as in `bigan_mnist`
             kimg=24_000,
             tick_kimg=1_500,
             seeds=5,
             samples=10_000,
-            fixed={"f": 64},
+            scale_overrides={"f": 64},
         ),
     },
 )

@@ -1,8 +1,9 @@
-"""BigGAN in small: what does each of its changes do, and what does truncation trade? (claim E6)
+"""A small BigGAN: what does each of its changes do, and what does truncation trade? (claim E6)
 
-One condition has all of the changes (Brock, Donahue, Simonyan 2019, arXiv:1809.11096); ten others
-go without one each, all else equal; beside them a cGAN of the plain kind. All see as many images:
-with one turn of D for each of G, or smaller batches, G takes more steps for them.
+One condition has all changes of BigGAN (Brock, Donahue, Simonyan 2019, arXiv:1809.11096). Each of
+ten others goes without one change, and all else is equal. A plain cGAN is run beside them. All
+conditions see the same number of images. G therefore takes more steps where D has only one turn for
+each turn of G, or where batches are smaller.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from search_spaces.core import Budget, Claim, Group, Study
 
 ALL = "all changes"
-# Condition: what it goes without, and how.
+# Name of a condition: the change that it goes without, and the hyperparameters that remove it.
 WITHOUT: dict[str, tuple[str, dict[str, Any]]] = {
     "non-saturating": ("hinge loss", {"adversarial": "non_saturating"}),
     "no attention": ("self-attention", {"attention": False}),
@@ -26,11 +27,11 @@ WITHOUT: dict[str, tuple[str, dict[str, Any]]] = {
     "f 4": ("more parameters", {"f": 4}),
     "no skip-z": ("skip-z", {"skip_z": False}),
 }
-SMALL = {"embedding": 32}  # for ten classes
+SMALL = {"embedding": 32}  # a shorter embedding of labels, for ten classes
 
 
 def cut(id: str, text: str, column: str, low: float) -> Claim:
-    """A claim on truncation, of the full BigGAN."""
+    """A claim about truncation, on the condition that has all changes."""
     return Claim(
         id=f"E6-{id}", text=text, metric=f"truncation/{column}", of=Group(ALL), region=(low, inf)
     )
@@ -40,7 +41,7 @@ STUDY = Study(
     title="BigGAN in small: its ten changes, and what truncation trades",
     variant="biggan",
     data="kmnist",
-    standin="kana",
+    stand_in="kana",
     conditions={
         ALL: {"classes": 10} | SMALL,
         **{name: {"classes": 10} | SMALL | how for name, (_, how) in WITHOUT.items()},
@@ -92,21 +93,21 @@ STUDY = Study(
             tick_kimg=1,
             seeds=1,
             samples=100,
-            fixed={"f": 4, "batch": 32, "lr": 2e-3},
+            scale_overrides={"f": 4, "batch": 32, "lr": 2e-3},
         ),
         "quick": Budget(
             kimg=30,
             tick_kimg=15,
             seeds=3,
             samples=1000,
-            fixed={"f": 8, "batch": 16, "lr": 2e-3},
+            scale_overrides={"f": 8, "batch": 16, "lr": 2e-3},
         ),
         "full": Budget(
             kimg=3_000,
             tick_kimg=250,
             seeds=5,
             samples=10_000,
-            fixed={"f": 32, "batch": 256},
+            scale_overrides={"f": 32, "batch": 256},
         ),
     },
 )

@@ -1,9 +1,10 @@
 """cGAN against ACGAN on images of several objects (claims B1, B3), and an ACGAN that works.
 
-The i-CLEVR lab's recipe B: DCGAN networks at 64x64, 24 labels, one to three of them per image, and
-top-k accuracy by a judge. ACGAN's class loss there is the mean over the 24 labels, on real
-images and on fakes: small beside the adversarial loss, as most labels are absent. The remedy sums
-it, weighs the labels that are present, and leaves the fakes out of D's.
+This is recipe B of the i-CLEVR lab: DCGAN networks at 64x64, and 24 labels, of which an image has
+one to three. A judge measures top-k accuracy. The class loss of the lab's ACGAN is the mean over
+the 24 labels, on real images and on fakes. It is small beside the adversarial loss, because most
+labels are absent. The remedy sums it over the labels, gives labels that are present more weight,
+leaves the fakes out of D's class loss, and has spectral norm in D.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ STUDY = Study(
     title="cGAN against ACGAN on scenes of several objects",
     variant="acgan",
     data="iclevr",
-    standin="shapes",
+    stand_in="shapes",
     conditions=CONDITIONS,
     reference={"lr": 4e-4, "lr_ratio": 0.25, "fake_labels": "batch"},
     space=None,
@@ -90,21 +91,21 @@ STUDY = Study(
             tick_kimg=1,
             seeds=2,
             samples=100,
-            fixed={"f": 2},
+            scale_overrides={"f": 2},
         ),
         "quick": Budget(
             kimg=60,
             tick_kimg=20,
             seeds=3,
             samples=400,
-            fixed={"f": 8, "batch": 16, "lr_scale": 5.0},
+            scale_overrides={"f": 8, "batch": 16, "lr_scale": 5.0},
         ),
-        "full": Budget(  # the lab's 300 epochs of 18,009 images
+        "full": Budget(  # the lab's 300 epochs of 18,009 images each
             kimg=5_400,
             tick_kimg=200,
             seeds=5,
             samples=5_000,
-            fixed={"f": 64},
+            scale_overrides={"f": 64},
         ),
     },
 )

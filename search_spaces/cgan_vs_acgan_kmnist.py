@@ -1,7 +1,8 @@
 """cGAN against ACGAN under the same conditions: does cGAN hit the labels where ACGAN fails? (A2)
 
-Beside them an ACGAN that works (the last rung of acgan_kmnist_remedies), and what it is worth: its
-coverage beside a projection GAN's, what it teaches a classifier, whether its D colludes with G.
+A further condition is an ACGAN that works, the last rung of acgan_kmnist_remedies. Three claims ask
+what it is worth: how its coverage compares with a projection GAN's, what its images teach a
+classifier, and whether its D colludes with G.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ STUDY = Study(
     title="cGAN against ACGAN on Kuzushiji characters",
     variant="cgan",
     data="k49",
-    standin="kana",
+    stand_in="kana",
     conditions={
         "cgan, 10 classes": {"classes": 10},
         "cgan, 49 classes": {"classes": 49},
@@ -111,20 +112,20 @@ STUDY = Study(
         ),
     ),
     scales={
-        "smoke": Budget(kimg=1, tick_kimg=1, seeds=1, samples=200, fixed={"f": 4}),
+        "smoke": Budget(kimg=1, tick_kimg=1, seeds=1, samples=200, scale_overrides={"f": 4}),
         "quick": Budget(
             kimg=80,
             tick_kimg=40,
             seeds=4,
             samples=1000,
-            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+            scale_overrides={"f": 8, "batch": 32, "lr": 2e-3},
         ),
         "full": Budget(
             kimg=23_000,
             tick_kimg=1_000,
             seeds=5,
             samples=10_000,
-            fixed={"f": 64},
+            scale_overrides={"f": 64},
         ),
     },
 )

@@ -1,4 +1,7 @@
-"""What a study is made of. Declarations only: no torch, no ray, so that listing is instant."""
+"""The classes that a study is declared with.
+
+Neither torch nor Ray is imported here, so that listing the studies is instant.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,26 @@ Space = Callable[["optuna.Trial"], dict[str, Any]]
 Scale = Literal["smoke", "quick", "full"]
 IMPORTANCE = "importance/"  # see `Claim`
 Config = Literal["reference", "best"]
-Moment = Literal["start", "early", "best", "last", "setback"]
+Moment = Literal["start", "early", "best", "last", "largest_relapse"]
 
 
 def check_text(what: str, value: object) -> None:
-    """Refuse what cannot stand on one line of a report.
+    """Refuse a value that cannot stand on one line of a report.
 
     Raises:
-        ValueError: not a text, empty, or with line breaks and the like.
+        ValueError: the value is not a text, is empty, or has line breaks or other characters that
+            are not printable.
     """
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError(f"{what}={value!r}: one line of printable text is needed")
 
 
 def check_plain(what: str, values: object) -> None:
-    """Refuse what is no mapping of names to values that JSON can hold.
+    """Refuse anything but a mapping of names to values that JSON can hold.
 
     Raises:
-        ValueError: it is not, or one of its values is not.
+        ValueError: `values` is not a mapping, a name is not printable text, or JSON cannot hold a
+            value.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{what}={values!r}: a mapping of names to values is needed")
@@ -53,7 +58,7 @@ def _check_choice(what: str, value: object, choices: tuple[object, ...]) -> None
 
 
 def crossed(**factors: tuple[Any, ...]) -> dict[str, Condition]:
-    """Conditions from crossed factors: classes=(5, 10) names "classes=5" and "classes=10"."""
+    """Conditions from crossed factors. classes=(5, 10) gives "classes=5" and "classes=10"."""
     products = itertools.product(*factors.values())
     rows = [dict(zip(factors, values, strict=True)) for values in products]
     return {",".join(f"{k}={v}" for k, v in row.items()): row for row in rows}
@@ -61,24 +66,37 @@ def crossed(**factors: tuple[Any, ...]) -> dict[str, Condition]:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much one scale of a study spends. All training lengths are in kimg (1,000 images)."""
+    """How much one scale of a study spends. Training lengths are in kimg (1,000 images seen)."""
 
     kimg: int  # length of a confirm cell
-    tick_kimg: int  # evaluate and report once per so many kimg
-    seeds: int  # confirm cells per condition and configuration; 0 for a search alone
+    tick_kimg: int  # length of a tick: evaluate and report once per so many kimg
+    seeds: int  # confirm cells per condition and configuration; 0: search only
     samples: int  # fakes per evaluation
     trials: int = 0  # search cells per condition
-    search_kimg: int | None = None  # length of a search cell that is not stopped early: else kimg
-    # Search cells of one condition that may run at once: cell n is suggested, and stopped early,
-    # by the ends of cells 0 to n - parallel alone, so a search is the same on every machine.
-    parallel: int = 2
-    first_tick_kimg: int | None = None  # one tick earlier than the rest: the first iterations
-    stretch: int = 1  # hyperparameters named *_kimg, lengths in training, are so many times longer
-    fixed: Mapping[str, Any] = field(default_factory=dict)  # hyperparameters of this scale
+    # Length of a search cell that is not stopped early; None: as `kimg`.
+    search_kimg: int | None = None
+    # How many search cells of one condition may run at once. Suggesting cell n, and stopping it
+    # early, depends only on how cells 0 to n - search_parallelism ended. So a search is the same on
+    # every machine.
+    search_parallelism: int = 2
+    # One more tick before the others, which shows the first iterations; None: no such tick.
+    first_tick_kimg: int | None = None
+    # Hyperparameters named *_kimg, which are lengths in training, are multiplied by this.
+    schedule_scale: int = 1
+    # Hyperparameters of this scale, which replace those of the reference recipe.
+    scale_overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lowest = {"trials": 0, "seeds": 0, "samples": 2}
-        names = ["kimg", "tick_kimg", "trials", "seeds", "samples", "parallel", "stretch"]
+        names = [
+            "kimg",
+            "tick_kimg",
+            "trials",
+            "seeds",
+            "samples",
+            "search_parallelism",
+            "schedule_scale",
+        ]
         optional = ("search_kimg", "first_tick_kimg")
         names += [name for name in optional if getattr(self, name) is not None]
         for name in names:
@@ -88,9 +106,9 @@ class Budget:
                 raise ValueError(f"{name} must be a whole number but is {value!r}")
             if value < low:
                 raise ValueError(f"{name} must be at least {low} but is {value}")
-            if value > 1_000_000:  # a billion images: a slip of the keyboard
+            if value > 1_000_000:  # a billion images must be a typing error
                 raise ValueError(f"{name} must be at most 1000000 but is {value}")
-        check_plain("fixed", self.fixed)
+        check_plain("scale_overrides", self.scale_overrides)
 
     @property
     def searched_kimg(self) -> int:
@@ -98,7 +116,7 @@ class Budget:
         return self.search_kimg or self.kimg
 
     def ticks(self, kimg: int) -> list[int]:
-        """The kimg at which a cell of that length is evaluated, 0 (before training) included."""
+        """The kimg at which a cell of length `kimg` is evaluated, including 0 (before training)."""
         first = [self.first_tick_kimg] if self.first_tick_kimg else []
         marks = {0, *first, *range(self.tick_kimg, kimg, self.tick_kimg), kimg}
         return sorted(mark for mark in marks if mark <= kimg)
@@ -108,9 +126,12 @@ class Budget:
 class Group:
     """Which confirm cells a claim looks at, and at which moment of each.
 
-    `at`: "start" is 0 kimg, "early" the first tick after it, "best" the tick with the best
-    objective, "last" the end; "setback" is no moment but all of training: the largest factor by
-    which the metric rose above its lowest value so far, 1 where it never did.
+    `config` chooses the confirm cells of the reference recipe or of the best configuration found.
+
+    `at` is the moment. "start" is 0 kimg, "early" is the first tick after it, "best" is the tick
+    with the best objective, and "last" is the end. "largest_relapse" is not a moment but looks at
+    all ticks after 0 kimg. Its value is the largest factor by which the metric rose above its
+    lowest value so far. The factor is 1 if the metric never rose.
     """
 
     condition: str
@@ -125,17 +146,19 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A published claim as a region for an effect.
+    """A published claim, expressed as a region for an effect.
 
-    The effect is mean(of) - mean(against), or mean(of) alone; with `log` the ratio of geometric
-    means, or the geometric mean. The claim is supported where the effect's 95 % interval lies
-    inside `region`, not supported where it lies outside, else undecided. A difference, a
-    threshold and an equivalence are all regions.
+    The effect is mean(of) - mean(against), or mean(of) alone if `against` is None. With `log` it is
+    the ratio of geometric means, or the geometric mean alone. The claim is supported if the
+    effect's 95 % interval lies inside `region`. It is not supported if the interval lies wholly
+    outside, and undecided otherwise. A difference, a threshold and an equivalence can all be
+    written as regions.
 
-    The metric is a column of the study's metrics or of a cell's clock: `training_seconds` since its
-    start, `seconds` with what measuring took, `images_per_second` since the last tick.
-    "importance/NAME" is the share of the search parameter NAME in the objective, over the search
-    cells of `of`'s condition, minus the largest other share.
+    The metric is a column of the study's metrics or of a cell's clock. The clock's columns are
+    `training_seconds` since the cell's start, `seconds` (the same plus the time for measuring) and
+    `images_per_second` since the last tick. The metric "importance/NAME" is the share of the
+    objective's variance that is due to the search parameter NAME, minus the largest share of any
+    other parameter. It is computed over the search cells of `of`'s condition.
     """
 
     id: str
@@ -156,7 +179,7 @@ class Claim:
             raise ValueError(f"{where}: of and against: a Group is needed")
         region: object = self.region
         pair = isinstance(region, tuple) and [type(bound) in (int, float) for bound in region]
-        if pair != [True, True] or not self.region[0] < self.region[1]:  # as with a NaN
+        if pair != [True, True] or not self.region[0] < self.region[1]:  # refuses NaN, too
             raise ValueError(f"{where}: region={region!r}: (low, high) is needed")
         if self.log and self.region[0] < 0:
             raise ValueError(f"{where}: region={self.region!r}: a ratio is never negative")
@@ -164,32 +187,34 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Conditions x (search, then confirm) + claims.
+    """A study: its conditions, each of which is searched and then confirmed, and its claims.
 
-    A condition's `classes` keeps the first n classes of the data, its `variant` replaces the
-    study's; every other key is a hyperparameter. The reference recipe is the first search cell
-    of each condition, and is confirmed beside the best configuration found. A space may suggest
-    `classes`, too: such a study is a search alone, as there is no one task to confirm it on.
+    In a condition, the key `classes` keeps the first n classes of the data, and `variant` replaces
+    the study's variant. Every other key is a hyperparameter. The reference recipe is the first
+    search cell of each condition. It is also confirmed, beside the best configuration found. A
+    space may suggest `classes`, too. Such a study has no confirm cells, because there is no single
+    task on which a configuration could be confirmed.
     """
 
     title: str
-    variant: str  # a file of trainables/
-    data: str  # the real data that it asks for
-    standin: str  # what is rendered where the real data are not to be had
+    variant: str  # name of a file of trainables/
+    data: str  # the real data that the study asks for
+    stand_in: str  # rendered data for when the real data are not available
     conditions: Mapping[str, Condition]
     reference: Mapping[str, Any]  # hyperparameters that differ from the variant's defaults
     space: Space | None
-    # The reference in the space's terms, as far as they are not hyperparameters themselves.
-    start: Mapping[str, Any] = field(default_factory=dict)
-    searched: tuple[str, ...] | None = None  # the conditions to search in; None: all
-    metrics: tuple[str, ...]  # files of study/metrics/, measured at every tick
+    # Values of the space's parameters at the reference recipe, for parameters that are not
+    # hyperparameters themselves.
+    reference_params: Mapping[str, Any] = field(default_factory=dict)
+    searched: tuple[str, ...] | None = None  # the conditions that are searched; None: all
+    metrics: tuple[str, ...]  # files of study/metrics/, measured at every tick unless slow
     claims: tuple[Claim, ...]
     scales: Mapping[Scale, Budget]
-    objective: str = "fcd"  # lower is better
-    fid: bool = True  # Inception FID of confirm cells where its weights are to be had
+    objective: str = "fcd"  # a column of the metrics; lower is better
+    fid: bool = True  # measure Inception FID of confirm cells if Inception's weights are there
 
     def __post_init__(self) -> None:
-        for name in ("title", "variant", "data", "standin", "objective"):
+        for name in ("title", "variant", "data", "stand_in", "objective"):
             check_text(name, getattr(self, name))
         if not isinstance(self.metrics, tuple | list) or not isinstance(self.claims, tuple | list):
             raise ValueError("metrics and claims: tuples are needed")
@@ -197,7 +222,7 @@ class Study:
             check_text("metric", metric)
         if self.space is not None and not callable(self.space):
             raise ValueError(f"space={self.space!r}: a function of a trial, or None, is needed")
-        for name in ("conditions", "reference", "start"):
+        for name in ("conditions", "reference", "reference_params"):
             check_plain(name, getattr(self, name))
         self._check_conditions()
         self._check_claims()

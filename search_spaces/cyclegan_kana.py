@@ -1,15 +1,18 @@
-"""CycleGAN between two writing styles, gothic and brush, with a part taken away at a time (E3).
+"""CycleGAN between two writing styles, gothic and brush, with one part removed at a time (E3).
 
-No one brush picture is the right translation of a gothic one, so an independent judge reads which
-character, in which style, a translation shows. Label consistency alone would be perfect for a G
-that changes nothing, and so would FCD, which pools both styles: read them beside the style's
-accuracy. In `cyclegan_mnist` the right answer is known. "adversarial alone" has neither cycle nor
-identity loss, each of which ties an image to its source. "lighter" ties it less than the authors'
-weights, with which 20 kimg are too few to do more than copy.
+A gothic picture has no single right translation. So an independent judge reads which character a
+translation shows, and in which style. A G that changes nothing would have perfect label
+consistency. It would also have a perfect FCD, because FCD pools both styles. Read both of them
+beside the accuracy of the style. In `cyclegan_mnist` the right answer is known.
 
-A batch is half of one style, half of the other. Learning rates are steady for the first half of
-the training and fall to 0 over the second, as in the authors' code. Their batches were of one image
-a side and their training of 200 epochs, near 8,000 kimg here; at scale full it is 2,000.
+The condition "adversarial alone" has neither the cycle loss nor the identity loss. Each of these
+ties an image to its source. The condition "lighter" has smaller weights of both than the authors.
+With the authors' weights 20 kimg are too few to do more than copy.
+
+Half of a batch is of one style, half of the other. Learning rates are constant in the first half of
+the training and fall to 0 in the second, as in the authors' code. The authors' batches had one
+image of each side, and they trained for 200 epochs, which is nearly 8,000 kimg here. At scale full
+it is 2,000 kimg.
 """
 
 from __future__ import annotations
@@ -33,22 +36,27 @@ SCALES: dict[Scale, Budget] = {
         tick_kimg=1,
         seeds=2,
         samples=200,
-        fixed={"f": 2},
+        scale_overrides={"f": 2},
     ),
     "quick": Budget(
         kimg=20,
         tick_kimg=10,
         seeds=3,
         samples=1000,
-        fixed={"f": 8, "batch": 8, "lr": 2e-3},  # the steps count: the authors' batch is 1
+        # The number of steps matters, hence small batches: the authors' batch is 1.
+        scale_overrides={
+            "f": 8,
+            "batch": 8,
+            "lr": 2e-3,
+        },
     ),
     "full": Budget(
         kimg=2_000,
         tick_kimg=200,
         seeds=5,
         samples=10_000,
-        stretch=100,
-        fixed={"f": 32, "batch": 32},
+        schedule_scale=100,
+        scale_overrides={"f": 32, "batch": 32},
     ),
 }
 
@@ -56,7 +64,7 @@ STUDY = Study(
     title="CycleGAN between gothic and brush kana, and what each part does",
     variant="cyclegan",
     data="kana_styles",
-    standin="kana_styles",
+    stand_in="kana_styles",
     conditions={**CONDITIONS, "lighter": {"cycle": 5.0, "identity": 0.5}},
     reference=REFERENCE,
     space=None,
@@ -80,7 +88,7 @@ STUDY = Study(
         Claim(
             id="E3.cycle",
             text="without cycle loss character and style are right in .02 fewer or worse",
-            metric="translation_accuracy",  # copies keep their character, too
+            metric="translation_accuracy",  # not label consistency: copies keep their character
             of=Group("cyclegan"),
             against=Group("no cycle"),
             region=(0.02, inf),

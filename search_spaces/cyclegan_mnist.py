@@ -1,8 +1,9 @@
 """CycleGAN where the right answer is known: digits and negatives of other digits (E3).
 
-The map is 255 - x, never shown: training images of the two sides have nothing to do with each
-other. Held-out digits and their own negatives say how far a translation is from the right one
-(`paired_l1`). Conditions and budgets are those of `cyclegan_kana`, but for "lighter".
+The right map is 255 - x. It is never shown in training, because the training images of the two
+domains are unrelated. Held-out digits and their own negatives show how far a translation is from
+the right one (`paired_l1`). Conditions and budgets are those of `cyclegan_kana`, except that there
+is no "lighter".
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ STUDY = Study(
     title="CycleGAN from digits to negatives, a known map, and what each part does",
     variant="cyclegan",
     data="mnist_negatives",
-    standin="kana_digits_negatives",
+    stand_in="kana_digits_negatives",
     conditions=CONDITIONS,
     reference=REFERENCE,
     space=None,

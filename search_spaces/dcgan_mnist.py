@@ -1,9 +1,10 @@
 """The GAN of 2014 on MNIST, and what DCGAN's guidelines are worth, one by one (claims E1, E2).
 
-`mlp` is Goodfellow's: fully connected, maxout and dropout in D. `dcgan` follows every guideline of
-Radford 2015, sec. 3; each other condition breaks one of them, and nothing else. The paper argues
-for them by stability ("model instability", "oscillation") and for a large scene data set: whether a
-single one is felt on digits is what is asked, as FCD a tenth higher or more.
+`mlp` is the GAN of Goodfellow 2014: fully connected, with maxout and dropout in D. `dcgan` follows
+every guideline of Radford 2015, sec. 3. Each other condition breaks one guideline and changes
+nothing else. The paper's arguments for the guidelines are about stability ("model instability",
+"oscillation") and about a large data set of scenes. The question here is whether breaking a single
+guideline can be seen on digits, as an FCD that is a tenth higher or more.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BROKEN: dict[str, tuple[str, Condition]] = {
 
 
 def worse(name: str, what: str) -> Claim:
-    """A guideline matters."""
+    """The claim that a guideline matters, on the condition that breaks it."""
     return Claim(
         id=f"E2.{name}",
         text=f"{what} DCGAN's FCD is a tenth higher or more",
@@ -43,7 +44,7 @@ STUDY = Study(
     title="DCGAN on MNIST: the GAN of 2014, and each guideline broken",
     variant="dcgan_guidelines",
     data="mnist",
-    standin="kana_digits",
+    stand_in="kana_digits",
     conditions={
         "mlp": {"variant": "gan"},
         "dcgan": {},
@@ -87,21 +88,21 @@ STUDY = Study(
             tick_kimg=1,
             seeds=1,
             samples=100,
-            fixed={"f": 2, "batch": 50},
+            scale_overrides={"f": 2, "batch": 50},
         ),
         "quick": Budget(
             kimg=100,
             tick_kimg=50,
             seeds=4,
             samples=1000,
-            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+            scale_overrides={"f": 8, "batch": 32, "lr": 2e-3},
         ),
         "full": Budget(
             kimg=1_500,  # 25 epochs
             tick_kimg=150,
             seeds=5,
             samples=10_000,
-            fixed={"f": 64, "batch": 128},
+            scale_overrides={"f": 64, "batch": 128},
         ),
     },
 )

@@ -1,7 +1,8 @@
 """E-GAN on a ring of 8 Gaussians: does it reach all modes where single mutations do not? (E10)
 
-The conditions of `egan_selection`, at equal steps of G kept, with fully connected networks. G
-itself is evaluated, not its average. `--data grid25` runs the same on 25 modes.
+The conditions are those of `egan_selection`, with fully connected networks. They are compared at
+equal numbers of G's steps that are kept. G itself is evaluated, not its average. `--data grid25`
+runs the same study on 25 modes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from search_spaces.egan_selection import CONDITIONS, MUTATIONS
 
 
 def loses_no_more(name: str) -> Claim:
-    """E10 for one control."""
+    """Claim E10 for one control."""
     return Claim(
         id=f"E10.modes.{name}",
         text=f"E-GAN loses no more modes than {name}: at most half of one on average",
@@ -25,7 +26,7 @@ def loses_no_more(name: str) -> Claim:
 
 
 def collapses(name: str) -> Claim:
-    """The paper's reason for more than one mutation."""
+    """The claim that a single mutation collapses, the paper's reason for having several."""
     return Claim(
         id=f"E10.collapse.{name}",
         text=f"{name} alone collapses: it loses at least half of a mode on average",
@@ -39,7 +40,7 @@ STUDY = Study(
     title="E-GAN on a ring of Gaussians: modes covered",
     variant="egan",
     data="ring8",
-    standin="ring8",
+    stand_in="ring8",
     conditions=CONDITIONS,
     reference={"ema": 0.0, "d_norm": "none", "z_dim": 2, "gamma": 0.01, "n_dis": 1},
     space=None,
@@ -72,20 +73,20 @@ STUDY = Study(
         ),
     ),
     scales={
-        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, fixed={"f": 4}),
+        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, scale_overrides={"f": 4}),
         "quick": Budget(
             kimg=400,
             tick_kimg=100,
             seeds=5,
             samples=2000,
-            fixed={"f": 16, "batch": 128, "lr": 1e-3},
+            scale_overrides={"f": 16, "batch": 128, "lr": 1e-3},
         ),
-        "full": Budget(  # 50,000 generations of 512 units
+        "full": Budget(  # 50,000 generations, with layers of 512 units
             kimg=12_800,
             tick_kimg=1_280,
             seeds=10,
             samples=10_000,
-            fixed={"f": 64, "batch": 256, "lr": 1e-4},
+            scale_overrides={"f": 64, "batch": 256, "lr": 1e-4},
         ),
     },
 )

@@ -1,11 +1,12 @@
 """E-GAN on digits: against each of its mutations alone, and against chance (claims E10).
 
-All conditions play the same game: D sees as many images, G's line of descent takes as many steps
-(`generator_steps/kept` in the rows), and they differ in who survives. E-GAN takes three steps of G
-for each that is kept (`generator_steps/taken`), the controls one: its pictures cost about three
-times the seconds, which the claims here do not count against it. Random selection keeps a child
-of a random mutation: a replication with this control saw no noticeable advantage of
-E-GAN. Which mutation survived, and how often, is in the rows as `survived/...`.
+All conditions play the same game. D sees the same number of images, and G's line of descent takes
+the same number of steps (`generator_steps/kept` in the rows). The conditions differ in which
+children survive. E-GAN takes three steps of G for each step that is kept
+(`generator_steps/taken`), and the controls take one. So E-GAN's pictures cost about three times the
+seconds, which the claims here do not count against it. Random selection keeps a child of a random
+mutation. A replication with this control saw no noticeable advantage of E-GAN. The rows say as
+`survived/...` which mutation survived, and how often.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ CONDITIONS: dict[str, Condition] = {
 
 
 def as_good(name: str) -> Claim:
-    """E10 for one mutation alone."""
+    """Claim E10 for one mutation alone."""
     return Claim(
         id=f"E10.{name}",
         text=f"E-GAN is at least as good as {name} alone: its FCD is at most a tenth higher",
@@ -37,13 +38,13 @@ STUDY = Study(
     title="E-GAN: survival of the fittest against single mutations and chance",
     variant="egan",
     data="mnist",
-    standin="kana_digits",
+    stand_in="kana_digits",
     conditions=CONDITIONS,
     reference={"lr": 2e-4, "gamma": 0.01, "survivors": 1, "n_dis": 3},
     space=None,
     metrics=("fcd", "prdc"),
     claims=(
-        Claim(  # what the others rest on: two that fail alike are alike
+        Claim(  # the others rest on this: two GANs that fail look alike
             id="E10.works",
             text="E-GAN works: coverage at least .5",
             metric="coverage",
@@ -79,20 +80,20 @@ STUDY = Study(
         ),
     ),
     scales={
-        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, fixed={"f": 4}),
+        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, scale_overrides={"f": 4}),
         "quick": Budget(  # 1,875 generations
             kimg=60,
             tick_kimg=20,
             seeds=5,
             samples=1000,
-            fixed={"f": 8, "batch": 32, "lr": 2e-3, "n_dis": 1},
+            scale_overrides={"f": 8, "batch": 32, "lr": 2e-3, "n_dis": 1},
         ),
-        "full": Budget(  # 62,500 generations of 32 images and three turns of D
+        "full": Budget(  # 62,500 generations, each of three turns of D on 32 images
             kimg=6_000,
             tick_kimg=500,
             seeds=10,
             samples=10_000,
-            fixed={"f": 64, "batch": 32},
+            scale_overrides={"f": 64, "batch": 32},
         ),
     },
 )

@@ -1,7 +1,9 @@
-"""Noisy targets in D: none, one-sided, two-sided. Do they help, and whom? (recipe A's choice)
+"""Does noise in D's targets help, and with which loss of G? (recipe A's choice)
 
-Salimans 2016 advises against smoothing the fakes' targets, which recipe A does. A null result is
-a result: each claim is that noise helps, by a region fixed before the first run.
+One-sided noise is in the targets of real images. Two-sided noise is in the targets of fakes, too.
+Salimans 2016 advises against smoothing the targets of fakes, which recipe A does. A null result
+counts as a result. Each claim but the last says that noise helps, and the last one compares the two
+kinds of noise. The regions were fixed before the first run.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ STUDY = Study(
     title="ACGAN, 10 classes: noise in D's targets",
     variant="acgan",
     data="kmnist",
-    standin="kana",
+    stand_in="kana",
     conditions={key: {"classes": 10, **value} for key, value in CONDITIONS.items()},
     reference={k: v for k, v in RECIPE_A.items() if k not in ("adversarial", "label_noise")},
     space=None,
@@ -57,20 +59,20 @@ STUDY = Study(
         ),
     ),
     scales={
-        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, fixed={"f": 4}),
+        "smoke": Budget(kimg=1, tick_kimg=1, seeds=2, samples=200, scale_overrides={"f": 4}),
         "quick": Budget(
             kimg=60,
             tick_kimg=20,
             seeds=6,
             samples=1000,
-            fixed={"f": 8, "batch": 32, "lr": 2e-3},
+            scale_overrides={"f": 8, "batch": 32, "lr": 2e-3},
         ),
         "full": Budget(
             kimg=6_000,
             tick_kimg=500,
             seeds=10,
             samples=10_000,
-            fixed={"f": 64},
+            scale_overrides={"f": 64},
         ),
     },
 )

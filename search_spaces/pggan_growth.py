@@ -1,12 +1,13 @@
-"""PGGAN in small: does a GAN that grows reach as far in less time? (claim E9)
+"""A small PGGAN: does a GAN that grows become as good in less time? (claim E9)
 
-Karras, Aila, Laine, Lehtinen 2018 (arXiv:1710.10196): growth 7 -> 14 -> 28 pixels, against the same
-networks at full size from the first image on, after as many images; and growth without its fade-in,
-or without D's minibatch standard deviation. Quality is by FCD and by the paper's own measures,
-sliced Wasserstein distance and MS-SSIM; seconds are those of training, measuring left out.
+The paper is Karras, Aila, Laine, Lehtinen 2018 (arXiv:1710.10196). Growth from 7 to 14 to 28 pixels
+is compared with the same networks at full size from the first image on, after the same number of
+images. Two more conditions grow without fade-in, or without D's minibatch standard deviation.
+Quality is measured by FCD and by the paper's own measures, sliced Wasserstein distance and MS-SSIM.
+Seconds are those of training, without measuring.
 
-Each size has as many images as each fade, as in the authors' schedule: five equal parts; at
-scale quick the last is half of the whole.
+Each size and each fade gets the same number of images, as in the authors' schedule, so that there
+are five equal parts. At scale quick the last part is half of the whole.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from search_spaces.core import Budget, Claim, Group, Study
 
 GROWN, WHOLE = Group("grown"), Group("not grown")
 ABRUPT, NO_STDDEV = Group("no fade-in"), Group("no minibatch stddev")
-NOT_WORSE = (0.0, 1.1)  # a ratio
+NOT_WORSE = (0.0, 1.1)  # of ratios: at most a tenth higher
 
 STUDY = Study(
     title="PGGAN in small: growth in quality and in seconds, minibatch stddev",
     variant="pggan",
     data="mnist",
-    standin="kana_digits",
+    stand_in="kana_digits",
     conditions={
         "grown": {},
         "not grown": {"grow": False},
@@ -34,7 +35,7 @@ STUDY = Study(
     space=None,
     metrics=("fcd", "prdc", "swd", "ms_ssim_pooled"),
     claims=(
-        Claim(  # what the others rest on: two that fail alike are alike
+        Claim(  # the others rest on this: two GANs that fail look alike
             id="E9-works",
             text="the growing GAN works: coverage at least .5",
             metric="coverage",
@@ -72,8 +73,8 @@ STUDY = Study(
             id="E9-stable",
             text="growth is more stable: FCD's largest relapse is a tenth smaller or more",
             metric="fcd",
-            of=Group("grown", at="setback"),
-            against=Group("not grown", at="setback"),
+            of=Group("grown", at="largest_relapse"),
+            against=Group("not grown", at="largest_relapse"),
             region=(0.0, 0.9),
             log=True,
         ),
@@ -92,7 +93,7 @@ STUDY = Study(
             metric="recall",
             of=GROWN,
             against=NO_STDDEV,
-            region=(0.02, inf),  # two collapsed ones are equal
+            region=(0.02, inf),  # not from 0: two collapsed GANs are equal
         ),
         Claim(
             id="E9-alike",
@@ -109,15 +110,16 @@ STUDY = Study(
             tick_kimg=1,
             seeds=2,
             samples=100,
-            fixed={"f": 2, "z_dim": 16, "stage_kimg": 0.4},
+            scale_overrides={"f": 2, "z_dim": 16, "stage_kimg": 0.4},
         ),
         "quick": Budget(
             kimg=60,
             tick_kimg=20,
             seeds=4,
             samples=1000,
-            # At equal rates G outruns a D of so few maps: two of four seeds collapse.
-            fixed={
+            # D's learning rate is four times G's. At equal rates G outruns a D with so few feature
+            # maps, and two of four seeds collapse.
+            scale_overrides={
                 "f": 8,
                 "batch": 32,
                 "z_dim": 64,
@@ -131,7 +133,7 @@ STUDY = Study(
             tick_kimg=250,
             seeds=5,
             samples=10_000,
-            fixed={"f": 128},
+            scale_overrides={"f": 128},
         ),
     },
 )

@@ -1,14 +1,16 @@
 """Does SGAN beat a plain CNN when labels are few? 25 to half of MNIST's labels (claims E4).
 
-Labels are drawn once per seed, as many of each class; SGAN's D sees all images without them.
-The CNN is that very network, with the same labels, searched as long and in the same space, trained
-on them alone (`supervised_only`): the share of the gain that is the unlabelled images'. The search
-goes by one half of the test images, the claims by the other. Images are not augmented.
+The labelled images are drawn once per seed, equally many of each class. SGAN's D also sees all
+images without labels. The CNN is the network of SGAN's D, trained on the labelled images alone
+(`supervised_only`). It has the same labels, and is searched as long and in the same space. So the
+difference between the two is what the unlabelled images bring. The search uses one half of the test
+images, and the claims use the other half. Images are not augmented.
 
-At scale quick (two thirds of an epoch) feature matching is far from its ten epochs.
+Scale quick trains for two thirds of an epoch. Feature matching is given ten epochs at scale full.
 
-Odena's accuracies, CNN and SGAN: 1000 labels .965 and .964, 100 .895 and .928, 50 .859 and .883,
-25 .750 and .802. A public write-up gives 98 % for SGAN with half of the labels and no CNN beside.
+Odena's accuracies of CNN and SGAN are .965 and .964 with 1000 labels, .895 and .928 with 100, .859
+and .883 with 50, and .750 and .802 with 25. A public write-up reports 98 % for SGAN with half of
+the labels, and no CNN to compare with.
 """
 
 from __future__ import annotations
@@ -27,10 +29,13 @@ MATCHING = {"generator_loss": "feature_matching"}
 
 
 def space(trial: optuna.Trial) -> dict[str, Any]:
-    """The learning rate and what regularises D; of a CNN the weight of the unlabelled is idle."""
+    """Suggest the learning rate and what regularises D.
+
+    `unlabelled`, the weight of the images without labels, has no effect on the CNN.
+    """
     return {
         "lr": trial.suggest_float("lr", 2e-4, 4e-3, log=True),
-        # Not BN: it would read test images by the batch.
+        # BN is left out, because D would then read a test image by the statistics of its batch.
         "d_norm": trial.suggest_categorical("d_norm", ["none", "sn"]),
         "d_noise": trial.suggest_float("d_noise", 0.0, 0.6),
         "unlabelled": trial.suggest_float("unlabelled", 0.3, 3.0, log=True),
@@ -38,7 +43,7 @@ def space(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def beats(labels: str, low: float, high: float = inf, config: Config = "best") -> Claim:
-    """SGAN's accuracy minus the CNN's, with so many labels."""
+    """A claim on SGAN's accuracy minus the CNN's, both with the same number of labels."""
     what = (f", by at least {low:g}" if low else "") if high == inf else f", within {high:g} of it"
     what += "" if config == "best" else ", neither tuned"
     verb = "beats" if high == inf else "is as accurate as"
@@ -56,7 +61,7 @@ STUDY = Study(
     title="SGAN on MNIST with few labels, against its D trained on the labels alone",
     variant="sgan",
     data="mnist",
-    standin="kana_digits",
+    stand_in="kana_digits",
     conditions={
         f"{player}, {name} labels": {**switch, "labels": labels}
         for name, labels in LABELS.items()
@@ -111,7 +116,7 @@ STUDY = Study(
             trials=1,
             seeds=1,
             samples=100,
-            fixed={"f": 2, "batch": 50},
+            scale_overrides={"f": 2, "batch": 50},
         ),
         "quick": Budget(
             kimg=40,
@@ -120,17 +125,17 @@ STUDY = Study(
             trials=3,
             seeds=3,
             samples=500,
-            fixed={"f": 16, "batch": 32, "lr": 2e-3},
+            scale_overrides={"f": 16, "batch": 32, "lr": 2e-3},
         ),
-        "full": Budget(  # ten epochs; the write-up of feature matching has 98.5 % after 100
+        "full": Budget(  # ten epochs; a write-up of feature matching reports 98.5 % after 100
             kimg=600,
             search_kimg=300,
             tick_kimg=60,
             trials=20,
-            parallel=5,
+            search_parallelism=5,
             seeds=5,
             samples=10_000,
-            fixed={"f": 64},
+            scale_overrides={"f": 64},
         ),
     },
 )

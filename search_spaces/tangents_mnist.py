@@ -1,21 +1,25 @@
-"""Does it help a semi-supervised GAN to know which way the data may move? (claim E8)
+"""Does it help a semi-supervised GAN to know in which directions the data may move? (claim E8)
 
-A feature-matching SGAN, whose D is kept from changing along tangents that an augmented BiGAN has
-learned before, from the same images: the Jacobian of its encoder, or of its G. Against the SGAN
-alone; the same penalty along as many random directions; and along six directions that are known to
-be right, an image's shifts, turn, growth, stretch and shear. Labels are drawn once per seed. Beside
-it, whether reconstructions as a third kind of pair make BiGAN's encoder the better inverse of G.
+The GAN is an SGAN with feature matching. A penalty keeps its D from changing along tangents of the
+data. An augmented BiGAN has learned these tangents before, from the same images. They are taken
+from the Jacobian of its encoder or of its G. There are three controls: the SGAN without a penalty;
+the same penalty along as many random directions; and the penalty along six directions that are
+known to be right, namely an image's shifts, turn, growth, stretch and shear. Labelled images are
+drawn once per seed. A further claim asks whether reconstructions, as a third kind of pair, make
+BiGAN's encoder a better inverse of G.
 
 Kumar, Sattigeri and Fletcher (2017) report an error of 4.87 on SVHN with 500 labels, where temporal
-ensembling has 5.12; the regions below are half a point of MNIST's error. Their isotropic term,
-`jacobian`, is left out, as random directions are that very term on six directions at a time.
+ensembling has 5.12. The regions below are half a point of the error on MNIST. The paper's isotropic
+term, `jacobian`, is left out: the penalty along random directions is this term on six directions at
+a time.
 
-D changes along some directions far more than along others, so that at one lambda the penalties
-differ in strength as well. Each control has the lambda at which its penalty, in a D trained without
-any, is as large as the encoder's (a pilot of 20 kimg).
+D changes far more along some directions than along others. With the same lambda the penalties would
+therefore differ in strength, too. So each control has its own lambda. This lambda makes the
+control's penalty as large as the encoder's in a D that is trained without any penalty, as measured
+in a pilot of 20 kimg.
 
-At scale quick (40 kimg, after 50 for the augmented BiGAN) the SGAN and what the encoder has learned
-are far from the paper's hundreds of epochs.
+Scale quick trains for 40 kimg, after 50 kimg for the augmented BiGAN. The SGAN and what the encoder
+has learned are then far from the paper's hundreds of epochs.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from search_spaces.core import Budget, Claim, Condition, Group, Study
 
 LABELS = (50, 100)
 FEWEST = f"{LABELS[0]} labels"
-# Lengths in the `_kimg` are stretched by each scale.
+# Each scale multiplies `inference_kimg` by its `schedule_scale`.
 INFERENCE = {"inference_kimg": 1.0, "inference_lr": 5e-4, "latents": 32}
 PENALTY = {"variant": "tangents", "k": 6}
 PENALTIES: dict[str, Condition] = {
@@ -39,7 +43,10 @@ BIGAN = {"z_dim": 32, "lr": 5e-4}
 
 
 def lower(name: str, of: str, against: str, text: str, by: float) -> list[Claim]:
-    """The error of one penalty minus another's, for each number of labels."""
+    """Claims that the test error of one condition is lower than another's by at least `by`.
+
+    There is one claim for each number of labels.
+    """
     return [
         Claim(
             id=f"E8.{n}{name}",
@@ -57,7 +64,7 @@ STUDY = Study(
     title="FM-GAN on MNIST whose D does not change along learned tangents",
     variant="tangents",
     data="mnist",
-    standin="kana_digits",
+    stand_in="kana_digits",
     conditions={
         f"{name}, {n} labels": {**condition, "labels": n}
         for n in LABELS
@@ -120,23 +127,23 @@ STUDY = Study(
             tick_kimg=1,
             seeds=1,
             samples=100,
-            fixed={"f": 2, "batch": 50},
+            scale_overrides={"f": 2, "batch": 50},
         ),
         "quick": Budget(
             kimg=40,
             tick_kimg=40,
             seeds=3,
             samples=500,
-            stretch=50,
-            fixed={"f": 16, "batch": 32, "lr": 2e-3},
+            schedule_scale=50,
+            scale_overrides={"f": 16, "batch": 32, "lr": 2e-3},
         ),
-        "full": Budget(  # ten epochs, as `sgan_mnist_labels`
+        "full": Budget(  # ten epochs, as in `sgan_mnist_labels`
             kimg=600,
             tick_kimg=60,
             seeds=5,
             samples=10_000,
-            stretch=1_000,
-            fixed={"f": 64},
+            schedule_scale=1_000,
+            scale_overrides={"f": 64},
         ),
     },
 )

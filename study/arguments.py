@@ -12,7 +12,7 @@ BAD_INPUT = 2  # exit code
 
 
 class Parser(argparse.ArgumentParser):
-    """Bad input is one line, without the usage."""
+    """An argument parser that reports bad input in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         from trainables.data.base import one_line
@@ -22,11 +22,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def whole(low: int) -> Callable[[str], int]:
-    """A whole number of at least `low`."""
+    """A function for argparse's `type` that reads a whole number of at least `low`."""
 
     def parse(text: str) -> int:
         digits = text.removeprefix("-")
-        # More digits than that Python does not even read.
+        # The length is limited because Python refuses to read numbers with thousands of digits.
         if not digits.isdecimal() or len(digits) > 18 or int(text) < low:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
         return int(text)
@@ -34,9 +34,9 @@ def whole(low: int) -> Callable[[str], int]:
     return parse
 
 
-def place(text: str) -> Path:
-    """A folder, or s3://BUCKET/PREFIX."""
-    from study import store
+def storage_folder(text: str) -> Path:
+    """Parse the path of a folder, or s3://BUCKET/PREFIX."""
+    from study.records import store
 
     try:
         return store.folder(text)
@@ -67,7 +67,7 @@ def parser() -> Parser:
     )
     p.add_argument("--trials", type=whole(0), metavar="N", help="search cells per condition")
     p.add_argument("--seeds", type=whole(1), metavar="N", help="seeds per confirmed configuration")
-    fix = "fix a hyperparameter, or kimg, search_kimg, tick_kimg, samples, parallel"
+    fix = "fix a hyperparameter, or kimg, search_kimg, tick_kimg, samples, search_parallelism"
     p.add_argument("--set", action="append", default=[], dest="settings", metavar="K=V", help=fix)
     p.add_argument("--data", default="auto", metavar="NAME|PATH", help="default: auto")
     p.add_argument("--data-dir", type=Path, metavar="DIR", help="default: $STUDY_DATA or data/")
@@ -76,7 +76,9 @@ def parser() -> Parser:
     p.add_argument("--gpus-per-trial", type=share, metavar="F", help="default: 0.25 with a GPU")
     p.add_argument("--max-concurrent", type=whole(1), metavar="N", help="default: what fits")
     p.add_argument("--address", metavar="RAY", help="a cluster; default: $RAY_ADDRESS, else none")
-    p.add_argument("--storage", type=place, default="runs", metavar="DIR", help="or s3://...")
+    p.add_argument(
+        "--storage", type=storage_folder, default="runs", metavar="DIR", help="or s3://..."
+    )
     p.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage folder")
     p.add_argument("--fresh", action="store_true", help="begin anew in a folder of its own")
     p.add_argument("--only", metavar="CONDITION", help="run one condition")

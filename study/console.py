@@ -1,4 +1,4 @@
-"""What a person sees while a study runs, and at its end."""
+"""Prints what a person sees on the terminal while a study runs, and at its end."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from study.plan import Cell, Plan
-from study.records import Records, Row
+from study.planning.plan import Cell, Plan
+from study.records.records import Records, Row
 
-# Beside the objective.
+# Columns that are shown beside the objective.
 SHOWN = ("label_accuracy", "topk_accuracy", "variance_ratio", "class_loss_ratio")
 COLOURS = {"supported": "green", "not supported": "red", "undecided": "yellow"}
 
 
 class Display:
-    """Lines on the terminal: a moving status on a real one, plain lines elsewhere."""
+    """Prints lines about the cells, and on a terminal also a progress bar with the latest cell."""
 
     def __init__(self, plan: Plan, records: Records) -> None:
         self.plan, self.records = plan, records
-        plain = None if sys.stdout.isatty() else 120  # columns, where there is no terminal to ask
+        plain = None if sys.stdout.isatty() else 120  # columns; a terminal tells its own width
         self.console = Console(highlight=False, soft_wrap=True, width=plain)
         self.total = sum(plan.count())
         self.progress = Progress(
@@ -42,7 +42,12 @@ class Display:
         self.console.print(line, markup=False)
 
     def __call__(self, cell: Cell, result: dict[str, Any] | None) -> None:
-        """A cell has a new tick (no result), crashed and goes on ("again"), or was accepted."""
+        """Show what happened to a cell.
+
+        Args:
+            result: None where the cell started or has a new tick. The outcome is "again" where the
+                cell crashed and goes on; any other outcome means that the cell was accepted.
+        """
         rows = self.records.rows(cell.id)
         at = f"{rows[-1]['kimg']} kimg" if rows else "starting"
         if result is None:
@@ -72,7 +77,10 @@ class Display:
         return ", ".join(f"{name.replace('_', ' ')} {row[name]:.3g}" for name in names)
 
     def summary(self, cells: pd.DataFrame, claims: pd.DataFrame, finished: bool) -> None:
-        """Two tables: confirm cells by condition and configuration; the claims' verdicts."""
+        """Print a table of confirm cells by condition and configuration, and one of the verdicts.
+
+        Below them is a line that counts the cells by outcome.
+        """
         names = [n for n in (self.plan.study.objective, *SHOWN) if f"last/{n}" in cells]
         table = Table(
             "condition", "configuration", "cells", *names, title="complete confirm cells, last tick"
@@ -103,7 +111,7 @@ class Display:
                     effect = f"{claim['effect']:.3g}"
                 if pd.notna(claim["low"]):  # one seed has no interval
                     effect += f" [{claim['low']:.3g}, {claim['high']:.3g}]"
-                groups = (claim["n_of"], claim["n_against"])  # None or 0: no cell, no such group
+                groups = (claim["n_of"], claim["n_against"])  # None: no effect; 0: no such group
                 n = "/".join(str(int(size)) for size in groups if pd.notna(size) and size > 0)
                 text = escape(str(claim["text"]))
                 row = [str(claim["id"]), f"[{colour}]{verdict}[/]", effect, n, text]

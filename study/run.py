@@ -1,4 +1,4 @@
-"""`python -m study.run NAME`: run a study, or what is missing of it."""
+"""`python -m study.run NAME`: run a study, or the cells that are missing of it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from study.arguments import parser
 
 if TYPE_CHECKING:
     from study.console import Display
-    from study.plan import Cell, Plan, Resources
-    from study.records import Records
+    from study.planning.plan import Cell, Plan
+    from study.planning.resources import Resources
+    from study.records.records import Records
 
-COMPLETE, SOME_FAILED, INTERRUPTED = 0, 3, 130
-DIFFERENT = 3  # of --verify
-FAILED = ("failed", "out_of_memory")  # outcomes that say nothing of the condition
+COMPLETE, SOME_FAILED, INTERRUPTED = 0, 3, 130  # exit codes
+DIFFERENT = 3  # exit code of --verify
+FAILED = ("failed", "out_of_memory")  # outcomes that tell nothing about the condition
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,28 +44,30 @@ def main(arguments: list[str] | None = None) -> int:
 
     from trainables.data.base import one_line
 
-    for argument in arguments:  # it would stand in the records and in MLflow
+    for argument in arguments:  # the records and MLflow keep the command
         if one_line(argument) != argument:
             p.error(f"{argument!r}: no line breaks, control characters or broken letters, please")
-    from study.prepare import BadInputError
+    from study.errors import BadInputError
 
     command = "python -m study.run " + shlex.join(arguments)
     try:
         return _run(args, command)
     except BadInputError as error:
         p.error(str(error))
-    except OSError as error:  # a full disk, mostly: what is on record stays, the rest is to come
+    except OSError as error:  # mostly a full disk; the records stay, and the study can go on
         print(f"{p.prog}: {error}; the same command goes on", file=sys.stderr)
         return INTERRUPTED
-    except KeyboardInterrupt:  # before or after the cells, which have their own way to stop
+    except KeyboardInterrupt:  # outside `run_cells`, which handles signals itself
         print(f"{p.prog}: interrupted; the same command goes on", file=sys.stderr)
         return INTERRUPTED
 
 
 def _run(args: argparse.Namespace, command: str) -> int:
-    from study import places, prepare, resources
-    from study.plan import Plan
-    from study.records import Records, study_folder
+    from study.errors import BadInputError
+    from study.planning import places, prepare, resources
+    from study.planning.plan import Plan
+    from study.records.folders import study_folder
+    from study.records.records import Records
     from trainables import data
 
     study = prepare.load_study(args.name)
@@ -72,21 +75,21 @@ def _run(args: argparse.Namespace, command: str) -> int:
     records = Records(study_folder(args.storage, args.name, args.fresh))
     places.check_folder(records.folder)
     known, begun = prepare.recorded(records), ""
-    if args.data == "auto" and known:  # the choice is kept for the study's life
+    if args.data == "auto" and known:  # a study keeps its choice of data for life
         choice, line = known["definition"]["data"], known["definition"]["data_source"]
         begun = " (with which this folder was begun)"
     try:
         if args.data != "auto" or not known:
-            choice, line = data.choose(args.data, study.data, study.standin, args.data_dir)
-        look = data.look(choice, args.data_dir)
+            choice, line = data.choose(args.data, study.data, study.stand_in, args.data_dir)
+        spec = data.describe(choice, args.data_dir)
     except data.DataError as error:
-        raise prepare.BadInputError(str(error)) from None
+        raise BadInputError(str(error)) from None
     settings = prepare.parse_settings(args.settings)
     nodes = resources.here()
-    if address := args.address or os.environ.get("RAY_ADDRESS"):  # a submitted job has the latter
-        # Before Ray is imported, which else leaves it off for HOST:PORT.
+    if address := args.address or os.environ.get("RAY_ADDRESS"):  # a submitted job has RAY_ADDRESS
+        # This must be set before Ray is imported. Otherwise Ray uses no token for HOST:PORT.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-        from study import cluster
+        from study.engine import cluster
 
         cluster.join(address)
         nodes = cluster.check(args.storage)
@@ -99,11 +102,11 @@ def _run(args: argparse.Namespace, command: str) -> int:
             budget=budget,
             overrides=settings,
             data=choice,
-            classes=look.classes,
-            channels=look.channels,
-            size=look.size,
-            labels=look.labels,
-            paired=look.paired,
+            classes=spec.classes,
+            channels=spec.channels,
+            size=spec.size,
+            labels=spec.labels,
+            paired=spec.paired,
             only=args.only,
         )
     )
@@ -126,8 +129,11 @@ def _run(args: argparse.Namespace, command: str) -> int:
 
 
 def dry_run(plan: Plan, resources: Resources, display: Display) -> int:
-    """Cells, resources and the time they will take, by a few timed steps on this machine."""
-    from study.estimate import estimate
+    """Print the number of cells, the resources per trial and an estimate of the time.
+
+    The estimate comes from a few training steps that are timed on this machine.
+    """
+    from study.planning.estimate import estimate
 
     search, confirm = plan.count()
     names = " | ".join(plan.conditions)
@@ -145,18 +151,20 @@ def dry_run(plan: Plan, resources: Resources, display: Display) -> int:
 def verify(
     args: argparse.Namespace, plan: Plan, records: Records, resources: Resources, display: Display
 ) -> int:
-    """Run an accepted cell again, as it ran then, and say where it first differs.
+    """Run an accepted cell again, as it ran then, and print where it first differs from its record.
 
     Nothing is written to the study's folder.
     """
-    from study import environment, places, prepare
-    from study.plan import Cell
-    from study.resources import device_of
-    from study.sharing import make_shared
-    from study.verify import circumstances, verify
+    from study.engine.shared_state import make_shared
+    from study.engine.verify import circumstances, verify
+    from study.errors import BadInputError
+    from study.planning import places, prepare
+    from study.planning.plan import Cell
+    from study.planning.resources import device_of
+    from study.records import environment
 
     if resources.gpus and device_of(resources).type == "cpu":
-        raise prepare.BadInputError("--verify: the trials have GPUs, and this machine has none")
+        raise BadInputError("--verify: the trials have GPUs, and this machine has none")
     study, attempts = records.study(), records.attempts(args.verify)
     cell = Cell.from_json(records.cell(args.verify))
     runs = [study["runs"][attempt["run"]] for attempt in attempts]
@@ -177,7 +185,7 @@ def verify(
         display.say(f"{label}: equal, all {rows} rows")
         return COMPLETE
     display.say(f"{label}: different, {line}")
-    for other in circumstances(then, environment.environment()):
+    for other in circumstances(then, environment.describe()):
         display.say(f"it ran with {other}")
     return DIFFERENT
 
@@ -192,23 +200,25 @@ def execute(
     scale: str,
     command: str,
 ) -> int:
-    """Run what is missing, then write the report and print the summary."""
-    from study import places, prepare, report
-    from study.plan import is_finished
-    from study.tracking import Mirror, default_uri
+    """Run the cells that are missing, then write the report and print the summary."""
+    from study.planning import places, prepare
+    from study.planning.mlflow_store import default_uri
+    from study.planning.plan import is_finished
+    from study.report.write import claims_frame, write_report
+    from study.tracking.mlflow_mirror import Mirror
 
     uri = args.tracking_uri or default_uri(args.storage)
     began = (records.folder / "study.json").exists()
     with contextlib.ExitStack() as stack:
         if began:
             records.lock = stack.enter_context(prepare.lock(records.folder))
-            for damage in records.mend():
+            for damage in records.quarantine_damaged():
                 display.say(damage)
         mirror = None
         if finished := began and is_finished(plan, records):
             display.say(f"{records.folder}: every cell is accepted, nothing to run")
         else:
-            from study.sharing import make_shared
+            from study.engine.shared_state import make_shared
 
             cache = places.cache(args.storage)
             dataset = prepare.load_data(plan.data, args.data_dir, cache)
@@ -220,7 +230,7 @@ def execute(
             shared = make_shared(
                 plan, records, dataset, cache, args.fid_weights, bf16, display.say, smoke
             )
-            from study.engine import run_cells
+            from study.engine.engine import run_cells
 
             mirror = following = Mirror(uri, args.storage, records)
 
@@ -231,8 +241,8 @@ def execute(
             with display.progress:
                 finished = run_cells(plan, records, shared, resources, observe, display.say)
         mirror = mirror or Mirror(uri, args.storage, records)
-        page = report.write(records)
-        cells, claims = records.cells(), report.claims_frame(records)
+        page = write_report(records)
+        cells, claims = records.cells(), claims_frame(records)
         mirror.close(page, dict(zip(claims["id"], claims["verdict"], strict=True)), finished)
     if mirror.problem:
         display.say(f"mlflow: {uri} is behind ({mirror.problem}); the same command catches up")
@@ -249,6 +259,7 @@ def execute(
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
+    # Set both handlers explicitly: a shell starts its background jobs with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""MLflow's UI on a study's store, with a link that compares the best confirm cells.
+"""Open MLflow's UI on a study's store, with a link that compares its best confirm cells.
 
 python -m study.ui [NAME] [--storage DIR] [--port N]
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -16,30 +15,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from study.arguments import place
-from study.store import is_local
+from study.arguments import storage_folder
+from study.planning.mlflow_store import store_uri
 
-if TYPE_CHECKING:
-    from study.records import Records
-
-HOST = "127.0.0.1"  # this machine only: MLflow asks nobody who they are
-MOST_COMPARED = 8  # runs; more are unreadable side by side
+HOST = "127.0.0.1"  # this machine only, because MLflow asks for no login
 PATIENCE = 120  # seconds until the server must answer
-
-
-def store_uri(storage: Path) -> str:
-    """The store under a storage folder.
-
-    Raises:
-        ValueError: there is none.
-    """
-    store = storage.resolve() / "mlflow.db"
-    if not (is_local(storage) and store.exists()):
-        raise ValueError(f"no MLflow store {storage / 'mlflow.db'}: run a study, or give --storage")
-    return f"sqlite:///{store}"
 
 
 def check_port(port: int) -> None:
@@ -55,49 +36,13 @@ def check_port(port: int) -> None:
             raise ValueError(f"port {port} cannot be used ({why}): give --port") from None
 
 
-def best_cells(records: Records) -> list[str]:
-    """Ids of the best finished confirm cells, by last objective: at most eight.
-
-    The best of every condition come first, then the second best, and so on.
-    """
-    kept = records.confirmed()
-    kept["rank"] = kept.groupby("condition").cumcount()
-    ids: list[str] = kept.sort_values(["rank", "condition"])["id"].head(MOST_COMPARED).to_list()
-    return ids
-
-
-def compare_link(
-    address: str, uri: str, name: str, folder: str, cells: Sequence[str]
-) -> str | None:
-    """MLflow's page that compares the runs of a folder's `cells`; None where it has none."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        return None
-    number = experiment.experiment_id
-    tags = [f"tags.folder = '{folder}' and tags.cell = '{cell}'" for cell in cells]
-    found = [client.search_runs([number], tag, max_results=1) for tag in tags]
-    ids = [runs[0].info.run_id for runs in found if runs]
-    if not ids:
-        return None
-    return f"{address}/{compare_page(ids, number)}"
-
-
-def compare_page(runs: Sequence[str], experiment: str) -> str:
-    """MLflow's page that compares runs, as a link within its UI."""
-    lists = (quote(json.dumps(ids, separators=(",", ":"))) for ids in (runs, [experiment]))
-    return "#/compare-runs?runs={}&experiments={}".format(*lists)
-
-
 def server_command(uri: str, storage: Path, port: int) -> list[str]:
     artifacts = (storage.resolve() / "mlartifacts").as_uri()
     where = ["--backend-store-uri", uri, "--artifacts-destination", artifacts]
     return [
         *(sys.executable, "-m", "mlflow", "server", *where),
         *("--host", HOST, "--port", str(port), "--workers", "1"),
-        *("--uvicorn-opts", "--log-level warning"),  # without a line per request
+        *("--uvicorn-opts", "--log-level warning"),  # no line per request
     ]
 
 
@@ -106,8 +51,9 @@ def serve(command: Sequence[str], port: int, lines: Sequence[str]) -> int:
 
     Returns: the server's own exit code.
     """
-    # A session of its own: Ctrl-C reaches us alone, and we end the server with its workers.
-    # Without MLflow's job runners: seven more processes, for features that no study uses.
+    # The server gets a session of its own. So Ctrl-C reaches this process alone, which then ends
+    # the server and its workers. MLflow's job runners are switched off: they would be seven more
+    # processes, for features that no study uses.
     quiet = {"MLFLOW_LOGGING_LEVEL": "WARNING"}
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | quiet
     server = subprocess.Popen(command, start_new_session=True, env=environment, stdout=sys.stderr)
@@ -146,10 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m study.ui", description="Open MLflow on the store of a storage folder."
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="print its compare link too")
-    parser.add_argument("--storage", type=place, default="runs", help="default: runs")
+    parser.add_argument("--storage", type=storage_folder, default="runs", help="default: runs")
     parser.add_argument("--port", type=int, default=5000, help="default: 5000")
     asked = parser.parse_args(arguments)
-    # Explicitly: a shell starts its background jobs with SIGINT ignored.
+    # Set both handlers explicitly: a shell starts its background jobs with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     address = f"http://{HOST}:{asked.port}"
@@ -158,9 +104,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         uri = store_uri(asked.storage)
         check_port(asked.port)
         if asked.name:
-            from study.report import find
+            from study.records.folders import find_study
+            from study.tracking.compare import best_cells, compare_link
 
-            records = find(asked.storage, asked.name)
+            records = find_study(asked.storage, asked.name)
             cells, folder = best_cells(records), records.study().get("folder", "")
             link = compare_link(address, uri, records.folder.name, folder, cells) if cells else None
             missing = f"nothing to compare: MLflow has no finished confirm cell of {asked.name}"
@@ -169,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"study.ui: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # how a user ends it
+    except KeyboardInterrupt:  # this is how a user ends the UI
         return 0
 
 

@@ -1,10 +1,12 @@
-"""Who imports whom, how long files are, and that listing studies loads nothing heavy."""
+"""Who imports whom, how long files are, and that listing studies and `import study` load little."""
 
 import ast
+import graphlib
 import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,15 @@ ROOT = Path(__file__).parents[1]
 HOUSE = ("study", "trainables", "search_spaces")
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas", "matplotlib")
 MOST_LINES = 300
+# The rooms of study/, the ground first; every arrow between them runs down.
+FLOORS = (
+    {"errors"},
+    {"records"},
+    {"metrics"},
+    {"planning"},
+    {"engine", "tracking", "report"},
+)
+DOORS = {"study.run", "study.ui", "study.console", "study.arguments", "study.report.__main__"}
 
 
 def files(folder: str) -> list[Path]:
@@ -48,12 +59,99 @@ def imports(path: Path, everywhere: bool = True) -> set[str]:
     return found
 
 
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules() -> dict[str, Path]:
+    return {module_of(path): path for folder in HOUSE for path in files(folder)}
+
+
+def arrows() -> dict[str, set[str]]:
+    """Of each module of the house the others that it imports: at its top, in functions and under
+    TYPE_CHECKING, for a reader follows all of these."""
+    known = modules()
+    found: dict[str, set[str]] = {}
+    for name, path in known.items():
+        found[name] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                targets = {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                within = {f"{node.module}.{alias.name}" for alias in node.names}
+                targets = (within & known.keys()) or {node.module or ""}
+            else:
+                continue
+            found[name] |= targets & known.keys() - {name}
+    return found
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[str]:
+    """One circle of modules in words; none where there is none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return [" -> ".join(reversed(error.args[1]))]
+    return []
+
+
+def floor_of(module: str) -> int:
+    """How high a module of study/ lies; the doors are on top."""
+    if module == "study" or module in DOORS:
+        return len(FLOORS)
+    return next(n for n, rooms in enumerate(FLOORS) if module.split(".")[1] in rooms)
+
+
+def upward(graph: Mapping[str, set[str]]) -> list[str]:
+    """Arrows of study/ that do not run down: to a higher room, or to another on the same floor."""
+    return [
+        f"{name} -> {other}"
+        for name, others in graph.items()
+        for other in sorted(others)
+        if name.startswith("study.")
+        and other.startswith("study.")
+        and name.split(".")[1] != other.split(".")[1]
+        and floor_of(name) <= floor_of(other)
+        and not {name, other} <= DOORS
+    ]
+
+
 def offenders(folder: str, forbidden: set[str], everywhere: bool = True) -> list[str]:
     return [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in files(folder)
         for name in sorted(imports(path, everywhere) & forbidden)
     ]
+
+
+def test_two_files_need_each_other() -> None:
+    """Neither could be read, tested or moved alone."""
+    graph = arrows()
+    assert circles(graph) == []
+    back = {**graph, "study.errors": {"study.run"}}
+    assert circles(back), "a circle would not be seen"
+
+
+def test_arrow_between_rooms_runs_up() -> None:
+    """What lies below would depend on what is built on it."""
+    graph = arrows()
+    assert upward(graph) == []
+    for low, high in [
+        ("study.records.records", "study.metrics.fcd"),
+        ("study.metrics.core.view", "study.planning.plan"),
+        ("study.planning.plan", "study.engine.cell"),
+        ("study.engine.cell", "study.run"),
+        ("study.engine.cell", "study.tracking.register"),
+    ]:
+        assert upward({low: {high}}), f"{low} -> {high} would not be seen"
+
+
+def test_room_is_unknown() -> None:
+    """A new folder or file in study/ has no floor: nobody would see its arrows."""
+    for name in modules():
+        if name.startswith("study."):
+            floor_of(name)
 
 
 def test_trainables_know_the_system_around_them() -> None:
@@ -99,10 +197,26 @@ def test_house_imports_something_undeclared() -> None:
         "s3fs",
         "botocore",
         "aiohttp",
-    }  # study/s3.py, loaded where a store is used
+    }  # study/records/s3.py, loaded where a store is used
     own = {*HOUSE, *sys.stdlib_module_names}
     used = {name for folder in HOUSE for path in files(folder) for name in imports(path)}
     assert used - own <= names
+
+
+def test_public_names_load_something_heavy() -> None:
+    """`import study` would take seconds, or a name that it offers is not there."""
+    code = (
+        "import json, sys, study\n"
+        f"loaded = [name for name in {HEAVY} if name in sys.modules]\n"
+        "there = [getattr(study, name).__name__ for name in study.__all__]\n"
+        "print(json.dumps([loaded, there, study.__all__]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded, there, offered = json.loads(done.stdout)
+    assert loaded == []
+    assert there == offered
 
 
 def test_list_is_slow() -> None:

@@ -17,9 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study.engine import is_alive
-from study.records import Records
-from study.tracking import default_uri
+from study.engine.engine import is_alive
+from study.planning.mlflow_store import default_uri
+from study.records.records import Records
 from tests import boxes
 from tests.boxes import ROOT, Box, Boxes
 from tests.chaos import kills
@@ -139,4 +139,4 @@ def test_host_that_is_cut_off_loses_or_repeats_cells(hosts: Boxes) -> None:
     assert confirmed[kinds].any(axis=1).all()
     again = head.run(*STUDY.split(), "--verify", cell)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert kills.mlflow_rows(default_uri(storage)) == kills.recorded_rows(storage)
+    assert kills.mlflow_rows(default_uri(storage)) == kills.recorded_rows(records)

@@ -12,15 +12,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
-from mlflow import MlflowClient
 
-from study.records import Records
-from study.tracking import default_uri
+from study.planning.mlflow_store import default_uri
+from study.records.records import Records
+from tests.chaos.kills import mlflow_rows, recorded_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -51,26 +52,76 @@ def wait_for(storage: Path, count: int, running: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+# How a run is ended, one after the other in one folder, and after how many accepted cells.
+ENDS = {"SIGKILL": 2, "SIGINT": 4, "SIGTERM": 6, "SIGTERM to the group": 8}
+
+
+@dataclass
+class End:
+    """What was seen of a run that was ended."""
+
+    code: int
+    said: str  # to stdout and stderr
+    alive: list[psutil.Process]  # of those it had started
+    kept: dict[str, tuple[bytes, int]]  # results
+
+
+def family(running: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The command and all that it started."""
+    own = psutil.Process(running.pid)
+    return [own, *own.children(recursive=True)]
+
+
+def end(storage: Path, how: str) -> End:
+    """Run until so many cells are accepted, then end the run."""
+    running = start(storage)
+    wait_for(storage, ENDS[how], running)
+    ours = family(running)
+    if how == "SIGTERM to the group":
+        os.killpg(running.pid, signal.SIGTERM)
+    else:
+        running.send_signal(signal.Signals[how])
+    out, err = running.communicate(timeout=45)
+    _, alive = psutil.wait_procs(ours, timeout=10)
+    return End(running.returncode, out + err, alive, results(storage))
+
+
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run killed half-way, then gone on with to its end."""
-    folder = tmp_path_factory.mktemp("main_job")
-    running = start(folder)
-    wait_for(folder, 4, running)
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
-    before = results(folder)
-    assert 4 <= len(before) < CELLS
-    again = start(folder)
-    out, err = again.communicate()
-    assert again.returncode == 0, err
+    return tmp_path_factory.mktemp("main_job")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ends(storage: Path) -> dict[str, End]:
+    """The study, ended in each way and gone on with by the same command, at last to its end."""
+    found = {how: end(storage, how) for how in ENDS}
+    last = start(storage)
+    out, err = last.communicate()
+    assert last.returncode == 0, err
     assert "Traceback" not in err
-    after = results(folder)
-    assert before.items() <= after.items(), "a finished cell was run again"
-    assert f"[{len(after):>3}/" in out
+    assert f"[{len(results(storage)):>3}/" in out
     for line in ("claims", "A1", "report: ", "mlflow: python -m study.ui"):
         assert line in out
-    return folder
+    return found
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_ended_run_loses_or_repeats_cells(storage: Path, ends: dict[str, End], how: str) -> None:
+    kept = ends[how].kept
+    assert ENDS[how] <= len(kept) < CELLS
+    assert kept.items() <= results(storage).items(), "a finished cell was run again"
+
+
+@pytest.mark.parametrize("how", [how for how in ENDS if how != "SIGKILL"])
+def test_interrupted_run_leaves_processes(ends: dict[str, End], how: str) -> None:
+    """timeout(1), systemd and batch systems signal the whole group: Ray must not hear of it."""
+    assert ends[how].code == 130, ends[how].said
+    assert not ends[how].alive
+    said = ends[how].said
+    assert "report: " in said
+    assert "interrupted; the same command goes on" in said
+    assert "Ray died" not in said
+    assert "Traceback" not in said
 
 
 def test_cell_is_lost_or_repeated(storage: Path) -> None:
@@ -87,22 +138,10 @@ def test_cell_is_lost_or_repeated(storage: Path) -> None:
 
 
 def test_mlflow_differs_from_the_records(storage: Path) -> None:
-    records, client = Records(storage / NAME), MlflowClient(default_uri(storage))
-    experiment = client.get_experiment_by_name(NAME)
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    children = [run for run in runs if "cell" in run.data.tags]
-    assert sorted(run.data.tags["cell"] for run in children) == records.ids()
-    assert len(runs) == len(children) + 1
-    for run in children:
-        rows = records.rows(run.data.tags["cell"])
-        points = Counter(
-            (metric.key, metric.step)
-            for key in run.data.metrics
-            for metric in client.get_metric_history(run.info.run_id, key)
-        )
-        assert points == Counter((key, row["kimg"]) for row in rows for key in row)
-        assert run.info.status == "FINISHED"
+    records = Records(storage / NAME)
+    rows = mlflow_rows(default_uri(storage), NAME)
+    assert rows == recorded_rows(records)
+    assert {cell for cell, _, _ in rows} == set(records.ids())
 
 
 def test_finished_study_starts_something(storage: Path) -> None:
@@ -114,46 +153,6 @@ def test_finished_study_starts_something(storage: Path) -> None:
     assert "every cell is accepted, nothing to run" in out
     assert results(storage) == before
     assert time.monotonic() - began < 60  # 15 on a machine with nothing else to do
-
-
-def family(running: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The command and all that it started."""
-    own = psutil.Process(running.pid)
-    return [own, *own.children(recursive=True)]
-
-
-def interrupted(running: subprocess.Popen[str], ours: list[psutil.Process]) -> str:
-    """It ends within seconds, with all that it started; what it printed."""
-    out, err = running.communicate(timeout=45)
-    assert running.returncode == 130, err
-    assert "Traceback" not in err + out
-    _, alive = psutil.wait_procs(ours, timeout=10)
-    assert not alive
-    return out
-
-
-@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGTERM to the group"])
-def test_interrupted_run_leaves_processes_or_loses_cells(
-    storage: Path, tmp_path: Path, how: str
-) -> None:
-    """timeout(1), systemd and batch systems signal the whole group: Ray must not hear of it."""
-    shutil.copytree(storage / "cache", tmp_path / "cache")
-    running = start(tmp_path)
-    wait_for(tmp_path, 2, running)
-    ours = family(running)
-    if how == "SIGTERM to the group":
-        os.killpg(running.pid, signal.SIGTERM)
-    else:
-        running.send_signal(signal.Signals[how])
-    out = interrupted(running, ours)
-    assert "report: " in out
-    assert "interrupted; the same command goes on" in out
-    assert "Ray died" not in out
-    before = results(tmp_path)
-    again = start(tmp_path)
-    _, err = again.communicate()
-    assert again.returncode == 0, err
-    assert before.items() <= results(tmp_path).items()
 
 
 def test_second_signal_is_not_heard(storage: Path, tmp_path: Path) -> None:
@@ -172,23 +171,25 @@ def test_second_signal_is_not_heard(storage: Path, tmp_path: Path) -> None:
     time.sleep(1)
     assert running.poll() is None
     running.send_signal(signal.SIGINT)
-    interrupted(running, ours)
+    out, err = running.communicate(timeout=45)
+    assert running.returncode == 130, err
+    assert "Traceback" not in err + out
+    assert not psutil.wait_procs(ours, timeout=10)[1]
     assert time.monotonic() - began < 5
 
 
 def test_continued_cell_differs_from_one_run_through(storage: Path) -> None:
-    """--verify runs a cell again: one that the kill half-way hit, and two others."""
+    """--verify runs a cell again: one that was ended half-way."""
     records = Records(storage / NAME)
     attempts = {cell: len(records.attempts(cell)) for cell in records.ids()}
-    killed = max(attempts, key=lambda cell: attempts[cell])
-    assert attempts[killed] > 1, "the kill hit no cell"
+    ended = max(attempts, key=lambda cell: attempts[cell])
+    assert attempts[ended] > 1, "no end of a run hit a cell"
     before = results(storage)
-    for cell in [killed, *(cell for cell in records.ids() if cell != killed)][:3]:
-        run = start(storage, "--verify", cell)
-        out, err = run.communicate()
-        assert run.returncode == 0, err + out
-        assert f"{cell} (" in out
-        assert "equal, all 2 rows" in out
+    run = start(storage, "--verify", ended)
+    out, err = run.communicate()
+    assert run.returncode == 0, err + out
+    assert f"{ended} (" in out
+    assert "equal, all 2 rows" in out
     assert results(storage) == before
 
 

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def names() -> list[str]:
-    """Names of all variants, as a study's `variant` takes them."""
+    """Names of all variants, in the form that a study's `variant` takes."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg)
 
 
 def load(name: str) -> type[Gan]:
-    """The variant of that name (its file's `VARIANT`). Imports torch.
+    """The variant called `name`: the `VARIANT` of its file. Imports torch.
 
     Raises:
-        ValueError: no such variant (the message names the valid ones).
+        ValueError: There is no such variant. The message names the valid ones.
     """
     if name not in names():
         raise ValueError(f"unknown variant {name!r}: choose one of {', '.join(names())}")

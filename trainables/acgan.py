@@ -1,4 +1,4 @@
-"""ACGAN (Odena, Olah, Shlens 2017, arXiv:1610.09585): D also tells the class."""
+"""ACGAN (Odena, Olah, Shlens 2017, arXiv:1610.09585): D also predicts the class."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ Kimg = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]
 
 
 class AcganConfig(DcganConfig, frozen=True):
-    """Weights of the class loss: the paper's are (1, 1, 1), the accepted remedy sets the fakes'
-    weight in D to 0, lest G and D agree on a code of their own."""
+    """Weights of the class loss, and how the class head is trained.
 
-    class_real: NotNegative = 1.0  # in D, on real images
-    class_fake: NotNegative = 1.0  # in D, on fakes, for the labels asked of G
-    class_g: NotNegative = 1.0  # in G
-    class_warmup_kimg: Kimg = 0.0  # over which G's weight rises from 0
-    class_fake_from_kimg: Kimg = 0.0  # before it the fakes' weight in D is 0
+    The paper's weights are 1, 1, 1. The accepted remedy sets the fakes' weight in D to 0. Otherwise
+    G and D may agree on a code of their own for the classes.
+    """
+
+    class_real: NotNegative = 1.0  # weight in D, on real images
+    class_fake: NotNegative = 1.0  # weight in D, on fakes, for the labels that G was asked for
+    class_g: NotNegative = 1.0  # weight in G
+    class_warmup_kimg: Kimg = 0.0  # kimg over which G's weight rises from 0 to class_g
+    class_fake_from_kimg: Kimg = 0.0  # kimg before which the fakes' weight in D is 0
     class_cosine: bool = False  # class logits are scaled cosines of features and class weights
-    label_loss: Literal["sum", "mean"] = "sum"  # over the labels, where an image has several
-    pos_weight: Positive = 1.0  # there, of a label that is present against one that is not
-    pretrain_kimg: Kimg = 0.0  # D by its class loss alone, on real images, before the game
+    label_loss: Literal["sum", "mean"] = "sum"  # over an image's labels, for multi-hot labels
+    pos_weight: Positive = 1.0  # for multi-hot labels: weight of a present against an absent label
+    pretrain_kimg: Kimg = 0.0  # before the game: kimg of real images for D's class loss alone
 
 
 class Acgan(Dcgan):
-    """Labels enter G as one- or multi-hot; D's outputs are the adversarial and K class logits.
+    """Labels enter G as one-hot or multi-hot. D's outputs are the adversarial and K class logits.
 
-    Other class losses override `class_outputs`, `class_logits` and `class_loss`.
+    Variants with another class loss override `class_outputs`, `class_logits` and `class_loss`.
     """
 
     config_type: ClassVar[type[Config]] = AcganConfig
@@ -41,11 +44,11 @@ class Acgan(Dcgan):
     conditional: ClassVar[bool] = True
     multilabel: ClassVar[bool] = True
     classifies: ClassVar[bool] = True
-    seen = 0  # images
+    seen = 0  # images seen so far
 
     def class_outputs(self) -> int:
-        """Outputs of D behind the adversarial logit."""
-        return self.images.classes
+        """The number of D's outputs after the adversarial logit."""
+        return self.data_spec.classes
 
     def class_logits(self, out: Tensor) -> Tensor:
         """Class logits [N, K] from D's outputs."""
@@ -83,7 +86,8 @@ class Acgan(Dcgan):
         return super().terms_g(fake, b) | {"class": self.class_loss(fake, b.y_fake)}
 
     def classify(self, x: Tensor) -> Tensor:
-        self.D.eval()  # joint BN by its averages: here are images of one kind
+        # Joint BN uses its running averages here, because x holds images of one kind only.
+        self.D.eval()
         with self.autocast():
             logits = self.class_logits(self.D(x))
         self.D.train()
@@ -96,7 +100,7 @@ class Acgan(Dcgan):
         self.unfreeze("d")
         with self.autocast():
             term = self.class_loss(self.D(x), y)
-        self.descend("d", {"class_real": term}, {})
+        self.optimizer_step("d", {"class_real": term}, {})
 
 
 VARIANT = Acgan

@@ -1,8 +1,8 @@
-"""ACGAN of a public MNIST write-up (recipe C): a label's embedding times z, an upsampling G, a D
-with dropout.
+"""ACGAN (Odena, Olah, Shlens 2017, arXiv:1610.09585) of a public MNIST write-up (recipe C).
 
-Its code had two slips, which are switches here: softmax and then cross-entropy, and BatchNorm's eps
-(meant was its momentum) set to 0.8. It resized MNIST to 32x32; here images keep their size.
+G gets z multiplied by the label's embedding, and upsamples. D has dropout. The write-up's code had
+two slips, which are switches here: a softmax before the cross-entropy, and BatchNorm's eps set to
+0.8 where its momentum was meant. The write-up resized MNIST to 32x32; here images keep their size.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ class RecipeCConfig(DcganConfig, frozen=True):
     bn_eps: Positive = 1e-5  # of every BatchNorm but G's first; the slip was 0.8
     d_norm: Literal["bn", "sn", "none"] = "bn"
     g_condition: Literal["concat"] = "concat"  # no choice: the label's embedding multiplies z
-    d_dropout: Annotated[float, Field(ge=0, le=0, strict=True)] = 0.0  # no choice: D's is .25
+    d_dropout: Annotated[float, Field(ge=0, le=0, strict=True)] = 0.0  # no choice: D's rate is .25
 
 
 class AcganMnistConfig(RecipeCConfig, AcganConfig, frozen=True):
-    # Cross-entropy of the softmax of class probabilities: with K classes it is never less than
-    # log(1 + (K - 1) / e), 1.461 for ten.
+    # Repeat the slip: cross-entropy of the softmax of class probabilities. With K classes this is
+    # never less than log(1 + (K - 1) / e), which is 1.461 for ten.
     double_softmax: StrictBool = False
-    class_cosine: Literal[False] = False  # D's head is linear
+    class_cosine: Literal[False] = False  # no choice: D's head is linear
 
 
 class UpsamplingGenerator(nn.Module):
-    """Embedding of y times z, FC to 2f maps of a quarter of the size, twice (upsample, conv3, BN,
-    LReLU .2), conv3, tanh."""
+    """The product of z and y's embedding, FC to 2f maps of a quarter of the image's size, BN.
+
+    Upsampling, conv3, BN and LReLU .2 follow twice. Then come conv3 and tanh.
+    """
 
     def __init__(
         self, z_dim: int, classes: int, f: int, size: tuple[int, int], channels: int, eps: float
@@ -70,13 +72,14 @@ class UpsamplingGenerator(nn.Module):
 
 
 class DropoutDiscriminator(nn.Module):
-    """Four stride-2 conv3 of f/4 to 2f maps, each with LReLU .2, Dropout2d .25 and, but for the
-    first, BN; one linear layer to the outputs.
+    """Four stride-2 conv3 of f/4, f/2, f and 2f maps, and one linear layer to the outputs.
 
-    BN always uses the statistics of the batch at hand, as in `core.layers.Discriminator`.
+    LReLU .2 and Dropout2d .25 follow each convolution. After all convolutions but the first, BN
+    comes next. BN always uses the statistics of the current batch, as `core.layers.Discriminator`
+    does with "bn".
     """
 
-    softmax = False  # of the class outputs
+    softmax = False  # whether a softmax follows the class outputs
 
     def __init__(
         self,
@@ -113,7 +116,7 @@ class DropoutDiscriminator(nn.Module):
 
 
 class RecipeC(Dcgan):
-    """The networks: for a conditional subclass of Dcgan to take first."""
+    """Recipe C's networks, for a conditional subclass of Dcgan: RecipeC must be its first base."""
 
     config_type: ClassVar[type[Config]] = RecipeCConfig
     config: RecipeCConfig
@@ -121,12 +124,10 @@ class RecipeC(Dcgan):
     D: DropoutDiscriminator
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
-        c, images = self.config, self.images
-        G = UpsamplingGenerator(
-            c.z_dim, images.classes, c.f, images.size, images.channels, c.bn_eps
-        )
+        c, spec = self.config, self.data_spec
+        G = UpsamplingGenerator(c.z_dim, spec.classes, c.f, spec.size, spec.channels, c.bn_eps)
         return G, DropoutDiscriminator(
-            self.d_channels(), c.f, images.size, c.d_norm, sum(self.d_outputs()), c.bn_eps
+            self.d_channels(), c.f, spec.size, c.d_norm, sum(self.d_outputs()), c.bn_eps
         )
 
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
@@ -135,7 +136,7 @@ class RecipeC(Dcgan):
 
 
 class AcganMnist(RecipeC, Acgan):
-    """The original halves every loss, which Adam does not see."""
+    """The original code halves every loss. This is left out: it does not change Adam's steps."""
 
     config_type: ClassVar[type[Config]] = AcganMnistConfig
     config: AcganMnistConfig

@@ -1,6 +1,7 @@
-"""ADC-GAN (Hou, Cao, Shen, Cheng 2022, arXiv:2107.10060): one head that tells class and origin.
+"""ADC-GAN (Hou, Cao, Shen, Cheng 2022, arXiv:2107.10060): one head for both class and origin.
 
-It has 2K classes, real and fake ones of each label; G seeks the real and shuns the fake one.
+The head has 2K classes: a real one and a fake one for each label. G learns to have its images put
+into the real class of their label, and not into the fake class.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from trainables.core.gan import Batch, Terms
 
 
 class Adcgan(Acgan):
-    """D's outputs are the adversarial logit, and for each class a real and a fake logit."""
+    """D's outputs are the adversarial logit, then a real and a fake logit for each class."""
 
     multilabel: ClassVar[bool] = False
 
     def class_outputs(self) -> int:
-        return 2 * self.images.classes
+        return 2 * self.data_spec.classes
 
     def class_logits(self, out: Tensor) -> Tensor:
         return out[:, 1:].view(len(out), -1, 2).logsumexp(dim=2)
 
     def loss(self, out: Tensor, y: Tensor, fake: bool) -> Tensor:
-        """Cross-entropy for the real or the fake class of y."""
+        """Cross-entropy of the 2K logits with the real or the fake class of y as target."""
         return F.cross_entropy(out[:, 1:], 2 * y + fake)
 
     def weights(self, player: str) -> dict[str, float]:

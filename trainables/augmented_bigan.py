@@ -1,5 +1,8 @@
-"""Augmented BiGAN (Kumar, Sattigeri, Fletcher 2017, arXiv:1705.08850, sec. 2.2): reconstructions
-are fakes, too, and features of D are matched, so that G(E(x)) keeps what x shows."""
+"""Augmented BiGAN (Kumar, Sattigeri, Fletcher 2017, arXiv:1705.08850, sec. 2.2).
+
+D gets reconstructions G(E(x)) as fakes, too, and G and E match features of D. This is to make
+reconstructions keep what x shows.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class AugmentedBiganConfig(BiganConfig, frozen=True):
 
 
 class AugmentedBigan(Bigan):
-    """BiGAN's networks; D tells (x, E(x)) from (G(z), z) and, as often, (G(E(x)), E(x))."""
+    """BiGAN's networks. D tells (x, E(x)) from (G(z), z) and, equally often, (G(E(x)), E(x))."""
 
     config_type: ClassVar[type[Config]] = AugmentedBiganConfig
     config: AugmentedBiganConfig
@@ -31,8 +34,10 @@ class AugmentedBigan(Bigan):
         return players
 
     def draw(self, x: Tensor, y: Tensor) -> PairBatch:
-        """As many reconstructions behind N fakes, with codes behind their z: a mean over all
-        counts either kind half."""
+        """BiGAN's batch, with N reconstructions after the N fakes and their codes after z.
+
+        A mean over all 2N pairs gives each of the two kinds half the weight.
+        """
         b = super().draw(x, y)
         again = self.generate(self.G, b.code, None)
         return replace(b, fake=torch.cat([b.fake, again]), z=torch.cat([b.z, b.code]))
@@ -41,8 +46,11 @@ class AugmentedBigan(Bigan):
         return super().losses_d(replace(b, z=b.z.detach()))
 
     def losses_g(self, b: PairBatch) -> Terms:
-        """BiGAN's, and the squared distance of the means of D's features of (x, E(x)) and of
-        (G(z), z)."""
+        """BiGAN's terms and feature matching.
+
+        Feature matching is the squared distance between two means of D's features: that of the
+        pairs (x, E(x)), and that of the pairs (G(z), z).
+        """
         n = len(b.x)
         real, fake = self.D.features(b.x, b.code), self.D.features(b.fake[:n], b.z[:n])
         apart = real.float().mean(0) - fake.float().mean(0)

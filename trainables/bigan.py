@@ -1,7 +1,7 @@
 """BiGAN (Donahue, Krähenbühl, Darrell 2017, arXiv:1605.09782): an encoder E is learned in the game.
 
 D sees pairs: an image with its code (x, E(x)), or a latent with its image (G(z), z). At the optimum
-E inverts G (theorem 2), although neither ever sees what the other makes of its output.
+E inverts G (theorem 2), although neither E nor G ever sees the other's output.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ ENCODED = 500  # images per forward pass of E when it is evaluated
 
 
 class BiganConfig(Config, frozen=True):
-    """z is uniform with mean z_mean and standard deviation z_std: U[-1, 1]^50 as on MNIST."""
+    """z is uniform with mean z_mean and standard deviation z_std.
+
+    The default is U[-1, 1]^50, as in the paper's experiments on MNIST.
+    """
 
     z_dim: Annotated[int, Field(ge=1, le=65536, strict=True)] = 50
     z_std: Positive = 3**-0.5
@@ -31,7 +34,10 @@ class BiganConfig(Config, frozen=True):
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
-    """Weights of He's variance for LReLU .2, biases 0: with N(0, .02) D would not hear of z."""
+    """A linear layer with weights of He's variance for LReLU .2, and biases 0.
+
+    With weights N(0, .02), z would have almost no effect on D's output.
+    """
     layer = nn.Linear(inputs, outputs)
     nn.init.kaiming_normal_(layer.weight, 0.2)
     nn.init.zeros_(layer.bias)
@@ -39,7 +45,10 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def mlp(*widths: int, norm: bool = False) -> nn.Sequential:
-    """Linear layers from widths[0] inputs on, each with BN (where `norm`) and LReLU .2."""
+    """Linear layers of widths[1:] units, each with BN (if `norm`) and LReLU .2.
+
+    The first layer has widths[0] inputs.
+    """
     layers: list[nn.Module] = [nn.Flatten()]
     for narrow, wide in itertools.pairwise(widths):
         layers.append(linear(narrow, wide))
@@ -50,20 +59,23 @@ def mlp(*widths: int, norm: bool = False) -> nn.Sequential:
 
 
 class JointDiscriminator(nn.Module):
-    """One MLP on images beside latents; no norm: with BN here, or in convolutional nets with SN and
-    z added late, E did not come to invert G within 60 kimg (one pilot each, MNIST)."""
+    """One MLP on the concatenation of image and latent, without norms.
+
+    In one pilot each on MNIST, E did not learn to invert G within 60 kimg when this MLP had BN, or
+    when D was a convolutional network with SN that got z in a late layer.
+    """
 
     def __init__(self, pixels: int, z_dim: int, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(mlp(pixels + z_dim, width, width), linear(width, 1))
 
     def features(self, x: Tensor, z: Tensor) -> Tensor:
-        """What the scores of pairs x [N, C, H, W], z [N, z_dim] are linear in: [N, width]."""
+        """Features [N, width] of pairs x [N, C, H, W], z [N, z_dim]. Scores are linear in them."""
         out: Tensor = self.layers[0](torch.cat([x.flatten(1), z], dim=1))
         return out
 
     def forward(self, x: Tensor, z: Tensor) -> Terms:
-        """Scores [N] float32 by name, of pairs as above; high for E's."""
+        """Scores float32 [N] by name, for pairs as in `features`. D raises them for E's pairs."""
         out: Tensor = self.layers[1](self.features(x, z))
         return {"joint": out[:, 0].float()}
 
@@ -72,15 +84,16 @@ class JointDiscriminator(nn.Module):
 class PairBatch(Batch):
     """Both kinds of pairs: (x, code) and (fake, z)."""
 
-    z: Tensor  # [N, z_dim] behind the fakes
-    code: Tensor  # [N, z_dim] E(x), with its graph
+    z: Tensor  # [N, z_dim] latents of the fakes
+    code: Tensor  # [N, z_dim] E(x), with its autograd graph
 
 
 class Bigan(Gan):
-    """G, E and D are MLPs of two layers of 16f, 1024 as in the paper's experiments on MNIST.
+    """G, E and D are MLPs with two hidden layers of 16f units.
 
-    G and E are one player: together they make the two kinds of pairs alike. A subclass whose D has
-    other scores overrides `make_d`: each score gets a loss of its own.
+    At f = 64 these are 1024 units, as in the paper's experiments on MNIST. G and E are one player,
+    because they work together to make the two kinds of pairs alike. A subclass whose D has other
+    scores overrides `make_d`. Each score has a loss of its own.
     """
 
     config_type: ClassVar[type[Config]] = BiganConfig
@@ -93,15 +106,15 @@ class Bigan(Gan):
 
     def build(self) -> dict[str, Player]:
         c, width, pixels = self.config, self.width, self.pixels
-        shape = (self.images.channels, *self.images.size)
+        shape = (self.data_spec.channels, *self.data_spec.size)
         self.G = nn.Sequential(
             mlp(c.z_dim, width, width, norm=True),
             linear(width, pixels),
             nn.Tanh(),
             nn.Unflatten(1, shape),
         )
-        # The last BN gives codes z's mean and variance, as the authors' code does: D could else
-        # tell them apart by scale alone.
+        # The last BN lets `code` give codes the mean and variance of z, as the authors' code does.
+        # Otherwise D could tell codes from z by their scale alone.
         self.E = nn.Sequential(
             mlp(pixels, width, width, norm=True),
             linear(width, c.z_dim),
@@ -119,21 +132,24 @@ class Bigan(Gan):
 
     @property
     def pixels(self) -> int:
-        """Numbers in an image."""
-        return self.images.channels * math.prod(self.images.size)
+        """How many numbers an image has: C * H * W."""
+        return self.data_spec.channels * math.prod(self.data_spec.size)
 
     def make_d(self) -> nn.Module:
-        """Images and latents -> scores [N] by name."""
+        """Make D, which maps images and latents to scores [N] by name."""
         return JointDiscriminator(self.pixels, self.config.z_dim, self.width)
 
     def code(self, x: Tensor) -> Tensor:
-        """E(x): float32 [N, z_dim], of z's mean and standard deviation."""
+        """E(x), float32 [N, z_dim], with the mean and standard deviation of z."""
         code: Tensor = self.E(x).float() * self.config.z_std + self.config.z_mean
         return code
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """By E itself: under averaged weights the BN averages of its code would not hold."""
+        """Codes of x by E's own weights.
+
+        With averaged weights, the running averages of the BN on the codes would be wrong.
+        """
         self.E.eval()
         with self.autocast():
             codes = [self.code(part) for part in torch.split(x, ENCODED)]
@@ -145,19 +161,25 @@ class Bigan(Gan):
         return PairBatch(x, y, y, self.generate(self.G, z, None), z, self.code(x))
 
     def scores(self, b: PairBatch, code: Tensor, fake: Tensor) -> tuple[Terms, Terms]:
-        """D's scores [N] of (x, code) and of (fake, z): one pass, as no layer of D mixes images."""
+        """D's scores of the pairs (x, code) and of the pairs (fake, z), by name.
+
+        One pass through D serves for both, because no layer of D mixes the images of a batch.
+        """
         n, scores = len(b.x), self.D(torch.cat([b.x, fake]), torch.cat([code, b.z]))
         return {k: s[:n] for k, s in scores.items()}, {k: s[n:] for k, s in scores.items()}
 
     def losses_d(self, b: PairBatch) -> Terms:
-        """E's pairs are the real ones (eq. 3)."""
+        """D's terms. E's pairs count as real, G's pairs as fake (eq. 3)."""
         kind = self.config.adversarial
         real, fake = self.scores(b, b.code.detach(), b.fake.detach())
         terms = {f"{name}_real": losses.d_real(kind, s) for name, s in real.items()}
         return terms | {f"{name}_fake": losses.d_fake(kind, s) for name, s in fake.items()}
 
     def losses_g(self, b: PairBatch) -> Terms:
-        """Both targets are flipped: G's pairs shall score as E's do, and E's as G's (sec. 3.4)."""
+        """Terms of G and E, with both targets flipped (sec. 3.4).
+
+        G's pairs are to score like E's pairs, and E's like G's.
+        """
         kind = self.config.adversarial
         real, fake = self.scores(b, b.code, b.fake)
         return {

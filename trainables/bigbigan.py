@@ -1,7 +1,8 @@
 """BigBiGAN (Donahue, Simonyan 2019, arXiv:1907.02544): a BiGAN whose D also scores x and z alone.
 
-Here with BiGAN's small networks, a deterministic E and one turn of D for each of G and E: what is
-kept is the game (eq. 1-3), hinge loss on each score, and E's higher learning rate.
+This is a small version, with BiGAN's small networks, a deterministic E, and one turn of D for each
+turn of G and E. It keeps the game (eq. 1-3), the hinge loss on each score, and E's higher learning
+rate.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ Unary = Literal["none", "x", "z", "both"]
 
 
 class BigbiganConfig(BiganConfig, frozen=True):
-    """z is normal. `unary="none"` is a BiGAN with hinge loss."""
+    """z is normal. With `unary="none"` the variant is a BiGAN with hinge loss."""
 
     z_dim: Annotated[int, Field(ge=1, le=65536, strict=True)] = 120
     z_std: Positive = 1.0
     adversarial: losses.Adversarial = "hinge"
-    unary: Unary = "both"  # which of s_x and s_z D has
-    lr_ratio_e: Positive = 10.0  # E's learning rate : G's
+    unary: Unary = "both"  # which of the scores s_x and s_z D has
+    lr_ratio_e: Positive = 10.0  # E's learning rate divided by G's
 
 
 class UnaryDiscriminator(nn.Module):
-    """s_xz = w_xz . J(F(x), H(z)), and beside it s_x = w_x . F(x) and s_z = w_z . H(z)."""
+    """The score s_xz = w_xz . J(F(x), H(z)), and also s_x = w_x . F(x) and s_z = w_z . H(z)."""
 
     def __init__(self, pixels: int, z_dim: int, width: int, unary: Unary) -> None:
         super().__init__()
@@ -41,14 +42,14 @@ class UnaryDiscriminator(nn.Module):
         self.w = nn.ModuleDict({name: linear(width, 1) for name in ("joint", *names)})
 
     def forward(self, x: Tensor, z: Tensor) -> Terms:
-        """Scores [N] float32 by name of x [N, C, H, W] and z [N, z_dim]; high for E's pairs."""
+        """Scores float32 [N] by name, for x [N, C, H, W] and z [N, z_dim]; high for E's pairs."""
         f, h = self.F(x), self.H(z)
         features = {"joint": self.J(torch.cat([f, h], dim=1)), "x": f, "z": h}
         return {name: w(features[name])[:, 0].float() for name, w in self.w.items()}
 
 
 class Bigbigan(Bigan):
-    """The losses of D, and of G and E, are sums over the scores."""
+    """The loss of D is a sum over the scores, and so is the loss of G and E."""
 
     config_type: ClassVar[type[Config]] = BigbiganConfig
     config: BigbiganConfig

@@ -1,9 +1,9 @@
 """BigGAN (Brock, Donahue, Simonyan 2019, arXiv:1809.11096) for images of 28 to 64 pixels.
 
-Each of its changes is a switch: hinge loss (`adversarial`), self-attention, class-conditional BN,
-spectral norm in G and D, several turns of D (`n_dis`), an averaged G (`ema`), orthogonal weights
-(`init`, `ortho_reg`), larger batches, more parameters (`f`), skip connections from z. The
-truncation trick is a matter of sampling: `sample` takes any z.
+Each of the paper's changes is a hyperparameter: hinge loss (`adversarial`), self-attention,
+class-conditional BN, spectral norm in G and D, several turns of D (`n_dis`), an averaged G (`ema`),
+orthogonal weights (`init`, `ortho_reg`), larger batches, more parameters (`f`), and skip
+connections from z. The truncation trick only concerns sampling: `sample` takes any z.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from trainables.core.layers_res import (
     Init,
     ProjectionDiscriminator,
     ResGenerator,
-    finish,
+    init_network,
     off_diagonal,
 )
 
 
 class BigganConfig(Config, frozen=True):
-    """The defaults are the paper's, but for the width and length of training."""
+    """The defaults are the paper's, except for the width and the length of training."""
 
-    z_dim: Annotated[int, Field(ge=16, le=65536, strict=True)] = 120  # every block has a part
+    z_dim: Annotated[int, Field(ge=16, le=65536, strict=True)] = 120  # each block gets a part of it
     lr: Annotated[float, Field(gt=0, strict=True)] = 5e-5
     lr_ratio: Annotated[float, Field(gt=0, strict=True)] = 4.0
-    beta1: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.0  # .5 is for D without SN
+    beta1: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.0  # .5 suits D without SN
     adversarial: losses.Adversarial = "hinge"
     attention: StrictBool = True  # in G and D, at half the images' resolution
     g_condition: Literal["cbn", "concat"] = "cbn"  # where labels enter G
@@ -40,37 +40,37 @@ class BigganConfig(Config, frozen=True):
     sn: StrictBool = True  # in G and D
     n_dis: Annotated[int, Field(ge=1, le=100, strict=True)] = 2  # turns of D for one of G
     init: Init = "orthogonal"
-    ortho_reg: NotNegative = 1e-4  # weight of eq. 3, on G
-    skip_z: StrictBool = True
+    ortho_reg: NotNegative = 1e-4  # weight of the penalty of eq. 3, on G
+    skip_z: StrictBool = True  # a part of z enters each block of G
 
 
 class Biggan(Gan):
-    """Residual G with conditional BN, residual projection D."""
+    """A residual G with conditional BN, and a residual projection D."""
 
     config_type = BigganConfig
     config: BigganConfig
     truncates: ClassVar[bool] = True
 
     def build(self) -> dict[str, Player]:
-        c, images = self.config, self.images
+        c, spec = self.config, self.data_spec
         self.G = ResGenerator(
             c.z_dim,
-            images.classes,
+            spec.classes,
             c.embedding,
             c.f,
-            images.size,
-            images.channels,
+            spec.size,
+            spec.channels,
             attention=c.attention,
             cbn=c.g_condition == "cbn",
             skip_z=c.skip_z,
         )
         self.D = ProjectionDiscriminator(
-            images.channels, images.classes, c.f, images.size, attention=c.attention
+            spec.channels, spec.classes, c.f, spec.size, attention=c.attention
         )
         for network in (self.G, self.D):
-            finish(network, c.init, c.sn)
+            init_network(network, c.init, c.sn)
         self.d_turns = 0
-        self.reported: Terms = {}  # of each player's last turn
+        self.reported: Terms = {}  # terms of each player's last turn
         return {
             "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio),
             "g": Player([self.G], self.losses_g, c.lr, {"orthogonal": c.ortho_reg}),
@@ -81,19 +81,20 @@ class Biggan(Gan):
         return images
 
     def draw(self, x: Tensor, y: Tensor) -> Batch:
-        """Fakes of uniform labels."""
+        """A batch whose fakes have uniformly drawn labels."""
         y_fake = self.random_labels(len(y))
         return Batch(x, y, y_fake, self.generate(self.G, self.noise(len(x)), y_fake))
 
     def step(self, x: Tensor, y: Tensor) -> Terms:
-        """One turn of D, and of G after the first and every `n_dis`-th that follows.
+        """One turn of D. G has a turn after D's first turn and after every `n_dis`-th that follows.
 
-        The clock counts the images that D is shown, and each of its turns is shown others: with
-        n_dis = 2 a kimg has half as many turns of G. Without one G's last terms are reported.
+        The clock counts the real images that D sees, and each turn of D sees new ones. With
+        n_dis = 2 a kimg thus has half as many turns of G. If G has no turn in a step, the terms of
+        its last turn are reported.
         """
         players = ["d", "g"] if self.d_turns % self.config.n_dis == 0 else ["d"]
         self.d_turns += 1
-        self.unfreeze(*players)  # a frozen G draws without a graph
+        self.unfreeze(*players)  # a frozen G makes fakes without an autograd graph
         with self.autocast():
             batch = self.draw(x, y)
         for name in players:
@@ -104,7 +105,7 @@ class Biggan(Gan):
         return dict(self.reported)
 
     def losses_d(self, b: Batch) -> Terms:
-        """One pass over real and fake: no layer of D mixes the images of a batch."""
+        """D's terms, from one pass over real images and fakes: no layer of D mixes images."""
         kind = self.config.adversarial
         logits = self.D(torch.cat([b.x, b.fake.detach()]), torch.cat([b.y, b.y_fake]))
         real, fake = logits.chunk(2)

@@ -13,16 +13,19 @@ from trainables.dcgan import Dcgan, DcganConfig
 
 
 class CganConfig(DcganConfig, frozen=True):
-    """How D sees labels: as one constant plane for each, or as one plane that a linear layer
-    paints of them (recipe B of the i-CLEVR lab; for G, whose first layer is linear, such a layer
-    would change nothing)."""
+    """How D sees labels.
+
+    With "constant", D gets one constant plane per class, from one-hot or multi-hot labels. With
+    "learned", D gets a single plane that a linear layer computes from the labels, as in recipe B of
+    the i-CLEVR lab. For G such a layer would change nothing, because G's first layer is linear.
+    """
 
     d_planes: Literal["constant", "learned"] = "constant"
-    shuffled: bool = False  # a control that must fail: D sees its labels in random order
+    shuffled: bool = False  # control that must fail: D gets the labels in random order
 
 
 class Cgan(Dcgan):
-    """D sees the labels' planes beside the image, so it judges the pair (x, y)."""
+    """D gets planes of the labels as further channels of the image, so D judges pairs (x, y)."""
 
     config_type: ClassVar[type[Config]] = CganConfig
     config: CganConfig
@@ -32,17 +35,17 @@ class Cgan(Dcgan):
     def build(self) -> dict[str, Player]:
         players = super().build()
         if self.config.d_planes == "learned":
-            h, w = self.images.size
-            self.paint = nn.Linear(self.images.classes, h * w)
+            h, w = self.data_spec.size
+            self.paint = nn.Linear(self.data_spec.classes, h * w)
             players["d"].networks.append(self.paint)
         return players
 
     def d_channels(self) -> int:
         learned = self.config.d_planes == "learned"
-        return self.images.channels + (1 if learned else self.images.classes)
+        return self.data_spec.channels + (1 if learned else self.data_spec.classes)
 
     def planes(self, y: Tensor, x: Tensor) -> Tensor:
-        """Labels as planes of the images' size and type, [N, 1 or K, H, W]."""
+        """Labels y as planes [N, 1 or K, H, W] of the size and type of images x."""
         labels = self.condition(y).to(x.dtype)
         if self.config.d_planes == "learned":
             painted: Tensor = self.paint(labels)

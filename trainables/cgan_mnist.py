@@ -1,5 +1,7 @@
-"""Conditional GAN (Mirza and Osindero 2014, arXiv:1411.1784) with the networks of `acgan_mnist`:
-what that one is compared with."""
+"""Conditional GAN (Mirza and Osindero 2014, arXiv:1411.1784) with the networks of `acgan_mnist`.
+
+It is the variant that `acgan_mnist` is compared with.
+"""
 
 from typing import ClassVar, Literal
 
@@ -9,13 +11,13 @@ from trainables.core.config import Config
 
 
 class CganMnistConfig(RecipeCConfig, CganConfig, frozen=True):
-    """Both's."""
+    """The hyperparameters of recipe C's networks and those of `cgan`."""
 
-    d_planes: Literal["constant"] = "constant"  # of the networks of `acgan_mnist` none paints
+    d_planes: Literal["constant"] = "constant"  # no choice: recipe C has no layer for label planes
 
 
 class CganMnist(RecipeC, Cgan):
-    """D sees label planes beside the image; it has no class head."""
+    """D gets label planes as further channels of the image. It has no class head."""
 
     config_type: ClassVar[type[Config]] = CganMnistConfig
     config: CganMnistConfig

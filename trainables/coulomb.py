@@ -1,5 +1,8 @@
-"""Coulomb GAN (Unterthiner et al. 2018, arXiv:1708.08819): D learns the potential of charges, where
-real images attract and fakes repel, and G's images move along its gradient."""
+"""Coulomb GAN (Unterthiner et al. 2018, arXiv:1708.08819): D learns the potential of charges.
+
+Real images are charges that attract, and fakes are charges that repel. G's images move along the
+gradient of the potential.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,22 @@ from trainables.standard_gan import RecipeD, RecipeDConfig
 
 
 class CoulombConfig(RecipeDConfig, frozen=True):
-    """The kernel's hyperparameters."""
+    """Hyperparameters of the kernel."""
 
-    eps: Positive = 1.0  # distance below which charges no longer feel each other grow nearer
-    eps_half_life: NotNegative = 5000.0  # steps; 0: eps stays as it is
-    dimension: Annotated[int, Field(ge=3, le=16, strict=True)] = 3  # 3: as of charges in space
-    self_potential: StrictBool = False  # a charge feels itself: eps^(2 - dimension) / N more
-    # Distances by sqrt(C H W), a root mean square over the pixels: pictures are some 0.7 apart, not
-    # 20, and potentials no longer small beside what a new D says.
+    eps: Positive = 1.0  # distance below which the kernel hardly grows any more
+    eps_half_life: NotNegative = 5000.0  # in steps; 0: eps is constant
+    dimension: Annotated[int, Field(ge=3, le=16, strict=True)] = 3  # 3: like charges in space
+    self_potential: StrictBool = False  # each charge acts on itself, too: eps^(2 - dimension) / N
+    # Divide distances by sqrt(C H W), which makes them a root mean square over the pixels. Images
+    # are then about 0.7 apart instead of 20, and potentials are no longer small compared with the
+    # outputs of a new D.
     scale_distances: StrictBool = False
 
 
 def plummer(a: Tensor, b: Tensor, eps: float, dimension: int) -> Tensor:
-    """(|a - b|^2 + eps^2)^(-(dimension - 2) / 2): a [N, P], b [M, P] -> [N, M].
+    """The kernel (|a - b|^2 + eps^2)^(-(dimension - 2) / 2): a [N, P], b [M, P] -> [N, M].
 
-    The paper's exponent d is dimension - 2: its authors' code counts so, with 3.
+    The paper's exponent d is dimension - 2. The authors' code counts like this, with dimension = 3.
     """
     return (torch.cdist(a, b).square() + eps**2).pow((2 - dimension) / 2)
 
@@ -38,15 +42,16 @@ def plummer(a: Tensor, b: Tensor, eps: float, dimension: int) -> Tensor:
 def potentials(
     real: Tensor, fake: Tensor, eps: float, dimension: int, self_potential: bool
 ) -> tuple[Tensor, Tensor]:
-    """Potential at N real and N generated points [N, P] each -> [N], [N].
+    """Potentials [N] at N real points and [N] at N generated points, from points [N, P] each.
 
-    Phi(a) = mean k(a, real) - mean k(a, fake): high where fakes are lacking.
+    Phi(a) = mean k(a, real) - mean k(a, fake) is high where fakes are lacking.
     """
     n = len(real)
     own = []
     for points in (real, fake):
         k = plummer(points, points, eps, dimension)
-        # Set by hand: the distance of a point to itself suffers from rounding.
+        # The diagonal is set explicitly, because distances of points to themselves suffer from
+        # rounding.
         k.fill_diagonal_(eps ** (2 - dimension) if self_potential else 0.0)
         own.append(k.sum(1) / (n if self_potential else n - 1))
     across = plummer(real, fake, eps, dimension)
@@ -54,7 +59,7 @@ def potentials(
 
 
 class Coulomb(RecipeD):
-    """D regresses the potential at real and generated images alike."""
+    """D is fitted to the potential, at real and at generated images."""
 
     config_type = CoulombConfig
     config: CoulombConfig
@@ -72,7 +77,7 @@ class Coulomb(RecipeD):
 
     @torch.no_grad()
     def targets(self, b: Batch) -> tuple[Tensor, Tensor]:
-        """Potentials [N] of the real and of the generated images, in float32."""
+        """Potentials float32 [N] at the real images, and [N] at the generated images."""
         c = self.config
         with torch.autocast(self.device.type, enabled=False):
             points = [images.float().flatten(1) for images in (b.x, b.fake)]

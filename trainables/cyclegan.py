@@ -1,5 +1,7 @@
 """CycleGAN (Zhu, Park, Isola, Efros 2017, arXiv:1703.10593): unpaired translation, there and back.
-Two domains share the labels: 2k is class k in the first domain, 2k + 1 in the second."""
+
+The labels say both class and domain: 2k is class k in the first domain, 2k + 1 in the second.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +20,18 @@ from trainables.core.losses import least_squares
 
 
 class CycleganConfig(Config, frozen=True):
-    """Weights and pool as in the authors' code; z_dim, z_mean and z_std mean nothing here."""
+    """Weights and pool are as in the authors' code. z_dim, z_mean and z_std have no effect."""
 
-    cycle: NotNegative = 10.0  # weight of the L1 distance there and back
-    identity: NotNegative = 5.0  # of the L1 distance of an image to itself in its own domain
-    pool: Annotated[int, Field(ge=0, le=65536, strict=True)] = 50  # past fakes kept, per domain
-    blocks: Annotated[int, Field(ge=0, le=32, strict=True)] = 2  # residual ones; at 256 pixels 9
-    steady_kimg: NotNegative = 0.0  # after which learning rates begin to fall
-    decay_kimg: NotNegative = 0.0  # over which they fall, linearly to 0; 0: they stay
+    cycle: NotNegative = 10.0  # weight: L1 distance of an image to its translation there and back
+    identity: NotNegative = 5.0  # weight: L1 distance to its translation into its own domain
+    pool: Annotated[int, Field(ge=0, le=65536, strict=True)] = 50  # past fakes kept per domain
+    blocks: Annotated[int, Field(ge=0, le=32, strict=True)] = 2  # residual blocks; 9 at 256 pixels
+    steady_kimg: NotNegative = 0.0  # kimg after which learning rates begin to fall
+    decay_kimg: NotNegative = 0.0  # kimg over which they fall linearly to 0; 0: rates are constant
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
-    """conv3 with reflected edges, instance norm."""
+    """A conv3 with reflected edges, and instance norm."""
     kind = nn.Conv2d(inputs, outputs, 3, stride, 1, padding_mode="reflect")
     return [kind, nn.InstanceNorm2d(outputs)]
 
@@ -40,8 +42,12 @@ class Residual(nn.Sequential):
 
 
 class Translator(nn.Module):
-    """conv3 f, two stride-2 conv3 of 2f and 4f, residual blocks, and back up; IN, ReLU; tanh. The
-    first and the last are conv7 in the authors' code, whose images are nine times as wide."""
+    """conv3 of f maps, two stride-2 conv3 of 2f and 4f, residual blocks, and back up to the image.
+
+    All convolutions but the last have IN, and ReLU except at the end of a residual block. The last
+    ends in tanh. In the authors' code, whose images are nine times as wide, the first and the last
+    convolution are conv7.
+    """
 
     def __init__(self, channels: int, f: int, blocks: int) -> None:
         super().__init__()
@@ -63,7 +69,10 @@ class Translator(nn.Module):
 
 
 def patch_critic(channels: int, f: int) -> nn.Sequential:
-    """Stride-2 conv4 of f and 2f (IN), LReLU .2, conv4 to outputs [N, 1, h, w] of 22x22 pixels."""
+    """Stride-2 conv4 of f and of 2f maps (with IN), each with LReLU .2, and conv4 to the outputs.
+
+    The outputs are [N, 1, h, w]. Each of them sees 22x22 pixels.
+    """
     layers = nn.Sequential(
         nn.Conv2d(channels, f, 4, 2, 1),
         nn.LeakyReLU(0.2, inplace=True),
@@ -78,13 +87,19 @@ def patch_critic(channels: int, f: int) -> nn.Sequential:
 
 @dataclass
 class Pairing(Batch):
-    """Of x, the first half is of domain 0, the second of domain 1; `fake` is each in the other."""
+    """The first half of x is from domain 0, the second half from domain 1.
 
-    same: Tensor  # [N, C, H, W] each in its own domain
+    `fake` holds the translation of each image of x into the other domain.
+    """
+
+    same: Tensor  # [N, C, H, W] the translation of each image of x into its own domain
 
 
 class Cyclegan(Gan):
-    """G[d] translates into domain d, D[d] tells what is real there; one Adam for both of each."""
+    """G[d] translates into domain d, and D[d] tells what is real in domain d.
+
+    One Adam trains both networks of G, and another both of D.
+    """
 
     config_type: ClassVar[type[Config]] = CycleganConfig
     config: CycleganConfig
@@ -94,10 +109,10 @@ class Cyclegan(Gan):
     pool: Tensor
 
     def build(self) -> dict[str, Player]:
-        c, images = self.config, self.images
-        self.G = nn.ModuleList(Translator(images.channels, c.f, c.blocks) for _ in range(2))
-        self.D = nn.ModuleList(patch_critic(images.channels, c.f) for _ in range(2))
-        self.register_buffer("pool", torch.zeros(2, c.pool, images.channels, *images.size))
+        c, spec = self.config, self.data_spec
+        self.G = nn.ModuleList(Translator(spec.channels, c.f, c.blocks) for _ in range(2))
+        self.D = nn.ModuleList(patch_critic(spec.channels, c.f) for _ in range(2))
+        self.register_buffer("pool", torch.zeros(2, c.pool, spec.channels, *spec.size))
         halved = {"adversarial_real": 0.5, "adversarial_fake": 0.5}
         return {  # G first, as in the authors' code
             "g": Player([self.G], self.losses_g, c.lr, {"cycle": c.cycle, "identity": c.identity}),
@@ -105,7 +120,11 @@ class Cyclegan(Gan):
         }
 
     def on_data(self, x: Tensor, y: Tensor, seed: int) -> None:
-        """Raises ValueError where a domain has no images."""
+        """Find the rows of each domain's images.
+
+        Raises:
+            ValueError: A domain has no images.
+        """
         self.x, self.y = x, y
         self.rows = [torch.nonzero(y % 2 == domain)[:, 0] for domain in range(2)]
         if not all(map(len, self.rows)):
@@ -120,7 +139,10 @@ class Cyclegan(Gan):
                     group["lr"] = self.players[name].lr * left
 
     def side(self, x: Tensor, y: Tensor, domain: int) -> Tensor:
-        """Half a batch of images of one domain: the batch's, and where it has fewer, others."""
+        """Half a batch of images of one domain.
+
+        They are the batch's own. Where the batch has too few, random training images are added.
+        """
         half = len(x) // 2
         others: Tensor = y % 2 != domain
         rows = others.int().argsort(stable=True)[:half]
@@ -129,11 +151,11 @@ class Cyclegan(Gan):
         return torch.where(others[rows][:, None, None, None], spare, x[rows])
 
     def draw(self, x: Tensor, y: Tensor) -> Pairing:
-        """One pass of each G serves for the fakes and for identity."""
+        """One pass through each G serves both for the fakes and for the identity term."""
         a, b = (self.side(x, y, domain) for domain in range(2))
         to_a, to_b = self.G[0](torch.cat([b, a])), self.G[1](torch.cat([a, b]))
         (fake_a, same_a), (fake_b, same_b) = to_a.float().chunk(2), to_b.float().chunk(2)
-        y = torch.arange(2, device=x.device).repeat_interleave(len(a))  # domains: no more is known
+        y = torch.arange(2, device=x.device).repeat_interleave(len(a))  # domains in place of labels
         return Pairing(
             torch.cat([a, b]), y, 1 - y, torch.cat([fake_b, fake_a]), torch.cat([same_a, same_b])
         )
@@ -142,7 +164,7 @@ class Cyclegan(Gan):
         fake_b, fake_a = b.fake.chunk(2)
         back = torch.cat([self.G[0](fake_b), self.G[1](fake_a)]).float()
         outs = torch.cat([self.D[1](fake_b), self.D[0](fake_a)])
-        return {  # the mean over both halves, twice: their sum
+        return {  # twice the mean over both halves, which is the sum of the halves' means
             "adversarial": 2 * least_squares(outs, 1.0),
             "cycle": 2 * F.l1_loss(back, b.x),
             "identity": 2 * F.l1_loss(b.same, b.x),
@@ -159,8 +181,12 @@ class Cyclegan(Gan):
 
     @torch.no_grad()
     def pooled(self, domain: int, fakes: Tensor) -> Tensor:
-        """What D sees for these fakes (Shrivastava 2017): the pool is filled first; from then on
-        each fake is shown, or, with probability 1/2, takes the place of a past one that is."""
+        """The images that D sees in place of these fakes (Shrivastava 2017).
+
+        Until the pool is full, fakes are stored in the pool and shown. From then on, D sees either
+        the fake itself or, with probability 1/2, a past fake, which the new one replaces in the
+        pool.
+        """
         pool, start = self.pool[domain], self.updates * len(fakes)
         if start < len(pool):
             part = pool[start : start + len(fakes)]
@@ -173,16 +199,19 @@ class Cyclegan(Gan):
         return torch.cat([torch.where(swap, past, now), fakes[len(slots) :]])
 
     def noise(self, n: int, rng: torch.Generator | None = None) -> Tensor:
-        """Which source is translated, [n, 1] in [0, 1): from the trial's RNG or from `rng`."""
+        """Random numbers [n, 1] in [0, 1) that choose the images to translate.
+
+        They come from the trial's RNG, or from `rng` where it is given.
+        """
         return torch.rand(n, 1, device="cpu" if rng else self.device, generator=rng).to(self.device)
 
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
-        """Images of labels y: translations of training images that z chooses."""
+        """Images of labels y: translations of training images, which z chooses."""
         assert y is not None
-        out = torch.empty(len(y), self.images.channels, *self.images.size, device=self.device)
+        out = torch.empty(len(y), self.data_spec.channels, *self.data_spec.size, device=self.device)
         for label in set(y.tolist()):
             places, rows = y == label, torch.nonzero(self.y == label ^ 1)[:, 0]
-            if not len(rows):  # the class has no partner, as where their number is odd
+            if not len(rows):  # no class to translate from, as with an odd number of labels
                 rows = self.rows[1 - label % 2]
             which = (z[places, 0] * len(rows)).long().clamp(max=len(rows) - 1)
             into = G[label % 2]  # type: ignore[index]

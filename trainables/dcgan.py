@@ -13,21 +13,21 @@ from trainables.core.config import Config, Fraction, NotNegative
 from trainables.core.gan import Batch, Gan, Player, Terms
 from trainables.core.layers import Discriminator, Generator, Norm
 
-Low = Annotated[float, Field(ge=-1, le=2, strict=True)]
+Bound = Annotated[float, Field(ge=-1, le=2, strict=True)]
 
 
 class DcganConfig(Config, frozen=True):
-    """The adversarial game on images, as `cgan` and `acgan` play it too."""
+    """Hyperparameters of the adversarial game on images. `cgan` and `acgan` have them, too."""
 
     adversarial: losses.Adversarial = "non_saturating"
     d_norm: Norm = "bn"
-    r1: NotNegative = 0.0  # of R1, the penalty on D's gradient at real images
-    g_condition: Literal["concat", "cbn"] = "concat"  # labels beside z, or in G's batch norms
-    label_noise: Literal["none", "one_sided", "two_sided"] = "none"  # of D's targets
-    noise_real: tuple[Low, Low] = (0.7, 1.2)  # targets of real images: U[low, high]
-    noise_fake: tuple[Low, Low] = (0.0, 0.3)  # of fakes, when two-sided
-    d_dropout: Fraction = 0.0  # rate of whole channels after each convolution of D
-    fake_labels: Literal["uniform", "batch"] = "uniform"  # drawn anew, or those of the real batch
+    r1: NotNegative = 0.0  # weight of R1, the penalty on D's gradient at real images
+    g_condition: Literal["concat", "cbn"] = "concat"  # labels enter beside z, or in G's BN
+    label_noise: Literal["none", "one_sided", "two_sided"] = "none"  # in D's targets
+    noise_real: tuple[Bound, Bound] = (0.7, 1.2)  # noisy targets of real images: U[low, high]
+    noise_fake: tuple[Bound, Bound] = (0.0, 0.3)  # targets of fakes, likewise; two-sided noise only
+    d_dropout: Fraction = 0.0  # dropout rate of whole channels after each convolution of D
+    fake_labels: Literal["uniform", "batch"] = "uniform"  # drawn, or those of the real images
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -41,7 +41,7 @@ class DcganConfig(Config, frozen=True):
 
 
 class Dcgan(Gan):
-    """One G, one D, the adversarial terms; conditional subclasses add where labels enter."""
+    """One G, one D, and the adversarial terms. Conditional subclasses add where labels enter."""
 
     config_type: ClassVar[type[Config]] = DcganConfig
     config: DcganConfig
@@ -59,21 +59,24 @@ class Dcgan(Gan):
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
         """G and D, made in this order."""
-        c, images = self.config, self.images
-        labels = images.classes if self.conditional else 0
+        c, spec = self.config, self.data_spec
+        labels = spec.classes if self.conditional else 0
         beside, within = (labels, 0) if c.g_condition == "concat" else (0, labels)
-        G = Generator(c.z_dim + beside, c.f, images.size, images.channels, within)
+        G = Generator(c.z_dim + beside, c.f, spec.size, spec.channels, within)
         outputs = self.d_outputs()
         return G, Discriminator(
-            self.d_channels(), c.f, images.size, c.d_norm, *outputs, dropout=c.d_dropout
+            self.d_channels(), c.f, spec.size, c.d_norm, *outputs, dropout=c.d_dropout
         )
 
     def d_channels(self) -> int:
-        """Input planes of D."""
-        return self.images.channels
+        """The number of D's input channels."""
+        return self.data_spec.channels
 
     def d_outputs(self) -> tuple[int, int]:
-        """Linear outputs of D, the first of which is the adversarial logit, and cosine ones."""
+        """The numbers of D's linear outputs and of its cosine outputs.
+
+        The first linear output is the adversarial logit.
+        """
         return 1, 0
 
     def weights(self, player: str) -> dict[str, float]:
@@ -95,7 +98,7 @@ class Dcgan(Gan):
         return images
 
     def draw(self, x: Tensor, y: Tensor) -> Batch:
-        """One generator pass serves both turns: D's on detached fakes, then G's own."""
+        """One pass through G serves both turns: D's turn with detached fakes, then G's turn."""
         y_fake = y
         if self.config.fake_labels == "uniform":
             y_fake = self.random_labels(len(y))
@@ -114,7 +117,7 @@ class Dcgan(Gan):
         return self.terms_g(self.discriminate(b.fake, b.y_fake), b)
 
     def both(self, x: Tensor, b: Batch, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """D's outputs on real images and on fakes: to joint BN they are one batch."""
+        """D's outputs on real images and on fakes. With joint BN both go through D as one batch."""
         if self.config.d_norm == "bn_joint":
             y = torch.cat([b.y, b.y_fake])
             out = self.discriminate(torch.cat([x, fake]), y)
@@ -122,8 +125,10 @@ class Dcgan(Gan):
         return self.discriminate(x, b.y), self.discriminate(fake, b.y_fake)
 
     def terms_d(self, real: Tensor, fake: Tensor, b: Batch) -> Terms:
-        """D's terms from its outputs [N, d_outputs]; one-sided noise leaves the fakes' target 0
-        (Salimans 2016, sec. 3.4)."""
+        """D's terms from its outputs [N, d_outputs] on real images and on fakes.
+
+        One-sided noise leaves the fakes' target at 0 (Salimans 2016, sec. 3.4).
+        """
         c, t_real, t_fake = self.config, None, None
         if c.label_noise != "none":
             t_real = losses.uniform_like(real[:, 0], *c.noise_real)

@@ -1,5 +1,7 @@
-"""DCGAN as its paper has it (Radford, Metz, Chintala 2015, arXiv:1511.06434, sec. 3): each of its
-guidelines is a switch. `dcgan` and its kin have hidden layers, after other write-ups.
+"""DCGAN as in its paper (Radford, Metz, Chintala 2015, arXiv:1511.06434, sec. 3).
+
+Each guideline of the paper is a switch. `dcgan` and the variants based on it differ from the paper:
+they have hidden layers, as other write-ups do.
 """
 
 from __future__ import annotations
@@ -17,18 +19,19 @@ from trainables.dcgan import Dcgan, DcganConfig
 
 
 class DcganGuidelinesConfig(DcganConfig, frozen=True):
-    """All guidelines are followed by default."""
+    """By default all guidelines are followed."""
 
-    # Convolutions change the size; else max-pooling in D, upsampling in G.
+    # Strided convolutions change the size. If False, max-pooling does in D, and upsampling in G.
     strided: StrictBool = True
     g_bn: StrictBool = True
     d_bn: StrictBool = True
-    bn_ends: StrictBool = False  # BN of G's output and D's input, too, which the paper warns of
+    bn_ends: StrictBool = False  # BN also on G's output and D's input; the paper advises against it
     hidden_layers: StrictBool = False  # a fully connected layer of 16f units in G and in D
-    g_relu: StrictBool = True  # ReLU in G; else LeakyReLU
-    d_leaky: StrictBool = True  # LeakyReLU in D; else ReLU
-    tanh: StrictBool = True  # at G's end; else nothing bounds what D sees
-    d_norm: Literal["bn"] = "bn"  # no choices: `d_bn` and the like are these
+    g_relu: StrictBool = True  # ReLU in G; if False, LeakyReLU
+    d_leaky: StrictBool = True  # LeakyReLU in D; if False, ReLU
+    tanh: StrictBool = True  # at G's end; if False, G's output is not bounded
+    # The fields below have no choice here: `d_bn` replaces `d_norm`, and the others do not apply.
+    d_norm: Literal["bn"] = "bn"
     g_condition: Literal["concat"] = "concat"
     fake_labels: Literal["uniform"] = "uniform"
     d_dropout: Annotated[float, Field(ge=0, le=0, strict=True)] = 0.0
@@ -72,8 +75,11 @@ class PaperGenerator(nn.Module):
 
 
 class PaperDiscriminator(nn.Module):
-    """Stride-2 convolutions f, 2f, ... and a linear layer; BN, of the batch at hand, in all of them
-    but the first."""
+    """Stride-2 convolutions of f, 2f, ... maps, and a linear layer.
+
+    With `d_bn`, all convolutions but the first have BN, which always uses the statistics of the
+    current batch.
+    """
 
     def __init__(self, c: DcganGuidelinesConfig, size: tuple[int, int], channels: int) -> None:
         super().__init__()
@@ -105,15 +111,15 @@ class PaperDiscriminator(nn.Module):
 
 
 class DcganGuidelines(Dcgan):
-    """The networks; the game is `dcgan`'s."""
+    """The paper's networks in the game of `dcgan`."""
 
     config_type: ClassVar[type[Config]] = DcganGuidelinesConfig
     config: DcganGuidelinesConfig
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
-        c, images = self.config, self.images
-        G = PaperGenerator(c, images.size, images.channels)
-        return G, PaperDiscriminator(c, images.size, images.channels)
+        c, spec = self.config, self.data_spec
+        G = PaperGenerator(c, spec.size, spec.channels)
+        return G, PaperDiscriminator(c, spec.size, spec.channels)
 
 
 VARIANT = DcganGuidelines

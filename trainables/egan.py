@@ -1,5 +1,8 @@
-"""E-GAN (Wang, Xu, Yao, Tao 2018, arXiv:1803.00657): generators evolve against D. Every parent has
-a child by each mutation, a loss of its own for one step, and the fittest children survive."""
+"""E-GAN (Wang, Xu, Yao, Tao 2018, arXiv:1803.00657): generators evolve against D.
+
+Every parent has one child for each mutation. A mutation is a loss that the child is trained on for
+one step. The fittest children survive.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +21,20 @@ from trainables.core.layers_mlp import MlpDiscriminator, MlpGenerator
 
 Mutation = Literal["minimax", "heuristic", "least_squares"]
 Count = Annotated[int, Field(ge=1, le=100, strict=True)]
-State = tuple[list[Tensor], list[dict[str, Tensor]]]  # of G and its average; of G's Adam
+State = tuple[list[Tensor], list[dict[str, Tensor]]]  # G and its average; G's Adam
 
 
 class EganConfig(Config, frozen=True):
-    """Batch, survivors, gamma and turns of D are those of the authors' code for CIFAR-10."""
+    """Batch, survivors, gamma and n_dis are those of the authors' code for CIFAR-10."""
 
     batch: Annotated[int, Field(ge=2, le=65536, strict=True)] = 32
     mutations: Annotated[tuple[Mutation, ...], Field(min_length=1)] = get_args(Mutation)
     selection: Literal["fitness", "random"] = "fitness"  # random: a control without evolution
     survivors: Count = 1  # parents of the next generation
-    gamma: NotNegative = 0.01  # of diversity against quality
-    n_dis: Count = 3  # turns of D for one generation
-    d_norm: Literal["bn", "none"] = "bn"  # SN moves at each pass: siblings would meet other Ds
+    gamma: NotNegative = 0.01  # weight of diversity against quality
+    n_dis: Count = 3  # turns of D per generation
+    # SN is no choice: it changes at each forward pass, so that siblings would meet different Ds.
+    d_norm: Literal["bn", "none"] = "bn"
 
     @field_validator("mutations")
     @classmethod
@@ -42,12 +46,12 @@ class EganConfig(Config, frozen=True):
 
 @dataclass
 class Child:
-    """A generator after its step."""
+    """A generator after its training step."""
 
     mutation: Mutation
     state: State
-    images: Tensor  # [n_dis * batch, C, H, W]: by them it is judged; D sees those of survivors
-    report: Terms  # of its step, and how fit it is
+    images: Tensor  # [n_dis * batch, C, H, W] to measure fitness; D sees those of survivors
+    report: Terms  # loss terms of the step, quality and diversity
     fitness: Tensor
 
 
@@ -61,12 +65,16 @@ def mutate(kind: Mutation, logits: Tensor) -> Tensor:
 
 
 class Egan(Gan):
-    """The clock counts the images that D is shown. One generation of G comes before D's first turn
-    and every `n_dis`-th that follows: in a kimg there are 1000 / batch / n_dis generations.
+    """The clock counts the real images that D sees.
 
-    A line of descent takes one step of G, and of Adam, in each, however many siblings die: compare
-    at equal numbers of these. Reported per generation: steps *kept* by survivors, steps *taken* by
-    all children (by random choice no others are born), and how many survivors each mutation bore.
+    One generation of G comes before D's first turn and before every `n_dis`-th turn that follows. A
+    kimg thus has 1000 / batch / n_dis generations. In each generation a line of descent takes one
+    step of G and of its Adam, no matter how many siblings die: compare runs at equal numbers of
+    generations.
+
+    Reported per generation: the steps *kept* by survivors, the steps *taken* by all children, and
+    how many survivors come from each mutation. With random selection only the survivors are bred,
+    so the first two are equal.
     """
 
     config_type = EganConfig
@@ -76,14 +84,14 @@ class Egan(Gan):
     on_points: ClassVar[bool] = True
 
     def build(self) -> dict[str, Player]:
-        c, (channels, size) = self.config, (self.images.channels, self.images.size)
-        mlp = self.images.points
+        c, (channels, size) = self.config, (self.data_spec.channels, self.data_spec.size)
+        mlp = self.data_spec.points
         self.G = (MlpGenerator if mlp else Generator)(c.z_dim, c.f, size, channels)
         self.D = (MlpDiscriminator if mlp else Discriminator)(channels, c.f, size, c.d_norm, 1)
-        self.population: list[State] = []  # the parents, the fittest first; it is in G, too
-        self.shown = torch.empty(0)  # images of the survivors, for D's turns to come
+        self.population: list[State] = []  # the parents, the fittest first; G holds this one, too
+        self.shown = torch.empty(0)  # images of the survivors, for D's next turns
         self.d_turns = 0
-        self.reported: Terms = {}  # of the last generation
+        self.reported: Terms = {}  # terms of the last generation
         return {
             "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio),
             "g": Player([self.G], self.losses_g, c.lr),
@@ -93,19 +101,19 @@ class Egan(Gan):
         return Batch(x, y, y, self.generate(self.G, self.noise(len(x)), None))
 
     def losses_d(self, b: Batch) -> Terms:
-        """Cross-entropy, whatever the mutations are."""
+        """D's loss is cross-entropy, whatever the mutations are."""
         return {
             "adversarial_real": losses.bce(self.D(b.x)[:, 0], 1.0),
             "adversarial_fake": losses.bce(self.D(b.fake.detach())[:, 0], 0.0),
         }
 
     def losses_g(self, b: Batch) -> Terms:
-        """Every mutation's; `breed` gives all but one the weight 0."""
+        """The losses of all mutations. `breed` sets all weights but one to 0."""
         logits = self.D(b.fake)[:, 0]
         return {kind: mutate(kind, logits) for kind in self.config.mutations}
 
     def step(self, x: Tensor, y: Tensor) -> Terms:
-        """A generation where one is due, then a turn of D on the survivors' images."""
+        """Breed a generation if one is due, then train D for a turn on the survivors' images."""
         turn, size = self.d_turns % self.config.n_dis, len(x)
         if turn == 0:
             self.evolve(x, y)
@@ -114,22 +122,22 @@ class Egan(Gan):
         return self.reported | {f"loss/d/{term}": value for term, value in terms.items()}
 
     def evolve(self, x: Tensor, y: Tensor) -> None:
-        """One generation. All children have the same z, lest luck with it decide."""
+        """Run one generation. All children get the same z, so that a lucky z cannot decide."""
         c, n = self.config, len(x)
         z = self.noise((1 + c.n_dis) * n)
         pairs = [(p, kind) for p in self.population or [self.keep()] for kind in c.mutations]
         count = min(c.survivors, len(pairs))  # the first generation has one parent
-        if c.selection == "random":  # who is not chosen need not be born
+        if c.selection == "random":  # only the chosen children are bred
             pairs = [pairs[i] for i in torch.randperm(len(pairs))[:count].tolist()]
         children = [self.breed(*pair, x, y, z) for pair in pairs]
         survivors = sorted(children, key=lambda child: -float(child.fitness))[:count]
         self.population, updates = [], self.updates
         for child in reversed(survivors):  # the fittest is the last and stays in G
             self.load(child.state)
-            self.updates = updates  # one generation, however many survive it
+            self.updates = updates  # count one update per generation, not one per survivor
             self.update_average()
             self.population.insert(0, self.keep())
-        # Each survivor has an equal share of every batch that D is shown.
+        # Each survivor has an equal share in every batch that D sees.
         rows = torch.arange(c.n_dis * n, device=self.device)
         self.shown = torch.stack([child.images for child in survivors])[rows % count, rows]
         numbers = {f"survived/{m}": sum(s.mutation == m for s in survivors) for m in c.mutations}
@@ -139,8 +147,11 @@ class Egan(Gan):
         }
 
     def breed(self, parent: State, kind: Mutation, x: Tensor, y: Tensor, z: Tensor) -> Child:
-        """A parent's child: one step of G, with the parent's Adam, on the first len(x) rows of z,
-        and what it is worth on the others."""
+        """Breed a parent's child by one mutation.
+
+        The child is the parent after one step of G, with the parent's Adam, on the first len(x)
+        rows of z. Its fitness is measured on images of the other rows.
+        """
         self.load(parent)
         self.players["g"].weights = {term: float(term == kind) for term in self.config.mutations}
         self.unfreeze("g")
@@ -149,14 +160,15 @@ class Egan(Gan):
         report = {f"loss/g/{term}": value for term, value in self.turn("g", batch).items()}
         with torch.no_grad(), self.autocast():
             images = self.generate(self.G, z[len(x) :], None).float()
-        quality, diversity = self.judge(x, images)
+        quality, diversity = self.fitness(x, images)
         report |= {"fitness/quality": quality, "fitness/diversity": diversity}
         return Child(kind, self.keep(), images, report, quality + self.config.gamma * diversity)
 
-    def judge(self, x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Quality, mean D(G(z)), and diversity, -log |gradient of D's loss by D|: scalars.
+    def fitness(self, x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Quality and diversity, two scalars.
 
-        In float32: siblings are one step apart.
+        Quality is the mean of D(G(z)). Diversity is -log |gradient of D's loss w.r.t. D's weights|.
+        Both are computed in float32, because siblings are only one step apart.
         """
         self.unfreeze("d")
         real, fake = self.D(x)[:, 0], self.D(images)[:, 0]
@@ -166,7 +178,7 @@ class Egan(Gan):
         return fake.detach().sigmoid().mean(), -norm.log()
 
     def keep(self) -> State:
-        """A copy of G, of its average, and of its Adam: what a child inherits."""
+        """A copy of what a child inherits: G, its average, and the state of its Adam."""
         adam = self.optimizers["g"].state
         moments = [{k: v.clone() for k, v in adam[p].items()} for p in self.G.parameters()]
         return [value.clone() for value in self.evolving()], moments

@@ -1,4 +1,4 @@
-"""GAN (Goodfellow et al. 2014, arXiv:1406.2661): the first, of fully connected layers."""
+"""GAN (Goodfellow et al. 2014, arXiv:1406.2661): the first GAN, fully connected."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from trainables.core.layers import init_normal
 from trainables.core.layers_mlp import MlpGenerator
 from trainables.dcgan import Dcgan, DcganConfig
 
-PIECES = 5  # of a maxout unit
+PIECES = 5  # linear functions in a maxout unit
 
 
 class GanConfig(DcganConfig, frozen=True):
-    """`dcgan`'s, less what fully connected networks have not. The paper minimises by SGD with
-    momentum; here it is Adam, as everywhere."""
+    """The hyperparameters of `dcgan`, except those that do not apply to fully connected networks.
+
+    The paper uses SGD with momentum. Here the optimizer is Adam, as in all variants.
+    """
 
     d_norm: Literal["none"] = "none"
-    d_dropout: Fraction = 0.5  # rate of D's hidden units
+    d_dropout: Fraction = 0.5  # dropout rate of D's hidden units
     g_condition: Literal["concat"] = "concat"  # no choice: G takes no labels
     fake_labels: Literal["uniform"] = "uniform"
 
@@ -39,7 +41,7 @@ class Maxout(nn.Module):
 
 
 class MaxoutDiscriminator(nn.Module):
-    """Two layers of 4f maxout units, each with dropout, and a linear one: no sigmoid."""
+    """Two layers of 4f maxout units, each with dropout, and a linear layer without a sigmoid."""
 
     def __init__(self, channels: int, f: int, size: tuple[int, int], dropout: float) -> None:
         super().__init__()
@@ -60,8 +62,10 @@ class MaxoutDiscriminator(nn.Module):
 
 
 class FirstGan(Dcgan):
-    """z is uniform; G has two layers of 16f rectifiers and ends in tanh, for images in [-1, 1]
-    (the paper's: sigmoid)."""
+    """z is uniform. G has two layers of 16f rectifiers.
+
+    G ends in tanh, because images are in [-1, 1]. The paper's G ends in a sigmoid.
+    """
 
     config_type: ClassVar[type[Config]] = GanConfig
     config: GanConfig
@@ -69,10 +73,10 @@ class FirstGan(Dcgan):
     uniform: ClassVar[bool] = True
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
-        c, images = self.config, self.images
-        G = MlpGenerator(c.z_dim, c.f, images.size, images.channels, width=16, hidden=2)
+        c, spec = self.config, self.data_spec
+        G = MlpGenerator(c.z_dim, c.f, spec.size, spec.channels, width=16, hidden=2)
         init_normal(G)
-        return G, MaxoutDiscriminator(images.channels, c.f, images.size, c.d_dropout)
+        return G, MaxoutDiscriminator(spec.channels, c.f, spec.size, c.d_dropout)
 
 
 VARIANT = FirstGan

@@ -1,7 +1,9 @@
-"""The latent regressor (Donahue, Krähenbühl, Darrell 2017, arXiv:1605.09782, sec. 4.1), BiGAN's
-control: a plain GAN beside which E learns to read z off G's images, and never sees a real one.
-E's loss is the squared error, theirs a sigmoid cross-entropy: both are least at the mean of z given
-the image."""
+"""The latent regressor (Donahue, Krähenbühl, Darrell 2017, arXiv:1605.09782, sec. 4.1).
+
+It is BiGAN's control: a plain GAN with an E that learns to predict z from G's images. E never sees
+a real image in training. E's loss is the squared error, and the paper's is a sigmoid cross-entropy.
+Both are least at the mean of z given the image.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from trainables.core.gan import Player, Terms
 
 
 class LatentRegressor(Bigan):
-    """BiGAN's G and E; a D of images alone; E is a player of its own."""
+    """BiGAN's G and E, and a D that sees images alone. E is a player of its own."""
 
     def build(self) -> dict[str, Player]:
         players = super().build()
@@ -22,16 +24,16 @@ class LatentRegressor(Bigan):
         return players | {"e": Player([self.E], self.losses_e, self.config.lr)}
 
     def make_d(self) -> nn.Module:
-        """Images -> [N, 1]."""
+        """Make D, which maps images to logits [N, 1]."""
         return nn.Sequential(mlp(self.pixels, self.width, self.width), linear(self.width, 1))
 
     def discriminate(self, x: Tensor) -> Tensor:
-        """D's logits float32 [N]."""
+        """D's logits, float32 [N]."""
         logits: Tensor = self.D(x)[:, 0]
         return logits.float()
 
     def draw(self, x: Tensor, y: Tensor) -> PairBatch:
-        """The codes are of the fakes."""
+        """A batch whose codes are those of the fakes."""
         z = self.noise(len(x))
         fake = self.generate(self.G, z, None)
         return PairBatch(x, y, y, fake, z, self.code(fake.detach()))

@@ -1,7 +1,8 @@
 """PGGAN (Karras, Aila, Laine, Lehtinen 2018, arXiv:1710.10196): G and D grow as they train.
 
-Both start at the smallest size and take in, one after another, layers for twice the size; those
-not yet in use are not trained. 28x28 images begin as 7x7, 32x32 as 4x4: see core/layers_grow.py.
+Both start at the smallest size. One after another, they take layers for twice the size into use.
+Layers that are not in use yet are not trained. Images of 28x28 begin as 7x7, and images of 32x32 as
+4x4: see core/layers_grow.py.
 """
 
 from __future__ import annotations
@@ -30,20 +31,21 @@ from trainables.core.layers_grow import (
 
 
 class PgganConfig(Config, frozen=True):
-    """The defaults are those of the authors' code, but for the width, which is 512 there."""
+    """The defaults are those of the authors' code, except for the width, which is 512 there."""
 
     batch: Annotated[int, Field(ge=2, le=65536, strict=True)] = 16
     z_dim: Annotated[int, Field(ge=1, le=65536, strict=True)] = 512
     lr: Positive = 1e-3
     beta1: Fraction = 0.0
     beta2: Fraction = 0.99
-    grow: StrictBool = True  # else all layers are in use from the start
-    stage_kimg: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 1200.0  # of each size
-    fade: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.5  # of it: the next size fades in
-    abrupt: StrictBool = False  # it comes at once, where it would be half faded in
+    grow: StrictBool = True  # if False, all layers are in use from the start
+    # kimg of each size. During the last `fade` of them, as a fraction, the next size is faded in.
+    stage_kimg: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 1200.0
+    fade: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.5
+    abrupt: StrictBool = False  # the next size comes at once, when it would be half faded in
     minibatch_stddev: StrictBool = True  # D sees how much the images of a batch differ
-    gp: NotNegative = 10.0  # of the gradient penalty
-    drift: NotNegative = 0.001  # of D's squared output on real images, which else drifts away
+    gp: NotNegative = 10.0  # weight of the gradient penalty
+    drift: NotNegative = 0.001  # weight of D's squared output on real images, to stop its drift
 
     @model_validator(mode="after")
     def _in_groups(self) -> Self:
@@ -53,23 +55,23 @@ class PgganConfig(Config, frozen=True):
 
 
 class Pggan(Gan):
-    """WGAN-GP on images of a size that grows with the images seen."""
+    """WGAN-GP on images whose size grows with the number of images seen."""
 
     config_type = PgganConfig
     config: PgganConfig
     conditional: ClassVar[bool] = False
 
     def build(self) -> dict[str, Player]:
-        c, look = self.config, self.images
-        sizes = growth(look.size)
+        c, spec = self.config, self.data_spec
+        sizes = growth(spec.size)
         if c.grow and len(sizes) == 1:
-            raise ValueError(f"grow=True: {look.size} has no half of {SMALLEST} pixels or more")
+            raise ValueError(f"grow=True: {spec.size} has no half of {SMALLEST} pixels or more")
         self.top = len(sizes) - 1
         self.level = 0.0 if c.grow else float(self.top)
-        self.G = GrowingGenerator(c.z_dim, c.f, sizes, look.channels)
-        self.D = GrowingDiscriminator(look.channels, c.f, sizes, c.minibatch_stddev)
+        self.G = GrowingGenerator(c.z_dim, c.f, sizes, spec.channels)
+        self.D = GrowingDiscriminator(spec.channels, c.f, sizes, c.minibatch_stddev)
         for network in (self.G, self.D):
-            network.to(memory_format=torch.channels_last)  # in bf16 a third faster
+            network.to(memory_format=torch.channels_last)  # a third faster in bf16
         weights = {"gradient_penalty": c.gp, "drift": c.drift}
         return {
             "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, weights),
@@ -77,9 +79,13 @@ class Pggan(Gan):
         }
 
     def on_images(self, seen: int) -> None:
-        """New layers find optimizers without a memory, as in the authors' code (where they forget
-        at the end of a fade, too), and an average that begins anew: else the average would hold
-        their first weights for as long as training at a size."""
+        """Set the level that fits the number of images seen.
+
+        When new layers come into use, the optimizers' state is cleared, as in the authors' code,
+        which clears it at the end of a fade, too. The average of G begins anew as well. Otherwise
+        the average would keep the first weights of the new layers for as long as the training at
+        a size lasts.
+        """
         c = self.config
         if not c.grow:
             return
@@ -95,10 +101,10 @@ class Pggan(Gan):
 
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
         """Images of the full size, however far G has grown."""
-        return F.interpolate(G(z, self.level), self.images.size)  # nearest
+        return F.interpolate(G(z, self.level), self.data_spec.size)  # nearest
 
     def draw(self, x: Tensor, y: Tensor) -> Batch:
-        """Real and generated images of the newest size, real ones faded in alike."""
+        """Real and generated images of the newest size. Real images are faded in like G's."""
         newest, alpha = faded(self.level)
         x = F.avg_pool2d(x, 2 ** (self.top - newest))
         if alpha < 1:

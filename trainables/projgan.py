@@ -1,4 +1,4 @@
-"""Projection discriminator (Miyato and Koyama 2018, arXiv:1802.05637): labels enter D last.
+"""Projection discriminator (Miyato and Koyama 2018, arXiv:1802.05637): labels enter D at its end.
 
 D(x, y) = psi(phi(x)) + <V_y, phi(x)> (eq. 3), with phi the features and psi linear.
 """
@@ -16,8 +16,10 @@ from trainables.dcgan import Dcgan
 
 
 class Projgan(Dcgan):
-    """A DCGAN whose D adds the inner product of its features with an embedding of the label, or
-    with the sum of those of several."""
+    """A DCGAN whose D adds an inner product of its features with an embedding of the label.
+
+    If an image has several labels, the embeddings of these labels are summed.
+    """
 
     conditional: ClassVar[bool] = True
     multilabel: ClassVar[bool] = True
@@ -25,7 +27,7 @@ class Projgan(Dcgan):
 
     def build(self) -> dict[str, Player]:
         players, c = super().build(), self.config
-        self.V = nn.Linear(self.images.classes, 16 * c.f, bias=False)
+        self.V = nn.Linear(self.data_spec.classes, 16 * c.f, bias=False)
         nn.init.normal_(self.V.weight, 0.0, 0.02)
         if c.d_norm == "sn":
             spectral_norm(self.V)

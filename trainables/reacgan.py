@@ -1,7 +1,7 @@
 """ReACGAN (Kang, Shim, Cho, Park 2021, arXiv:2111.01118): D2D-CE in place of cross-entropy.
 
-Features and class proxies lie on a sphere, which bounds the gradient; an image is compared with
-its own class's proxy and with the images of other classes in its batch.
+Features and class proxies lie on a sphere, which bounds the gradient. An image is compared with the
+proxy of its own class, and with the images of other classes in its batch.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from trainables.core.gan import Player
 
 class ReacganConfig(AcganConfig, frozen=True):
     class_fake: NotNegative = 0.0
-    class_cosine: Literal[False] = False  # the loss normalises by itself
+    class_cosine: Literal[False] = False  # no choice: the loss normalises
     temperature: Annotated[float, Field(gt=0, strict=True)] = 0.5  # tau
     margin: Annotated[float, Field(ge=-1, le=1, strict=True)] = 0.98  # m_p; m_n is 1 - m_p
 
 
 class Reacgan(Acgan):
-    """D's outputs are the adversarial logit and an embedding; proxies are D's to train."""
+    """D's outputs are the adversarial logit and an embedding. D's player trains the proxies."""
 
     EMBEDDING: ClassVar[int] = 128
 
@@ -36,7 +36,7 @@ class Reacgan(Acgan):
 
     def build(self) -> dict[str, Player]:
         players = super().build()
-        self.proxies = nn.Embedding(self.images.classes, self.EMBEDDING)
+        self.proxies = nn.Embedding(self.data_spec.classes, self.EMBEDDING)
         players["d"].networks.append(self.proxies)
         return players
 
@@ -57,10 +57,10 @@ class Reacgan(Acgan):
 def d2d_ce(
     features: Tensor, proxies: Tensor, y: Tensor, temperature: float, margin: float
 ) -> Tensor:
-    """D2D-CE (eq. 9): unit features [N, E], the unit proxies [N, E] of their labels y [N].
+    """The D2D-CE loss (eq. 9) of unit features [N, E] with labels y [N], a scalar.
 
-    Similarities above `margin` to the own proxy, and below 1 - `margin` to images of other
-    classes, are good enough and pull no more.
+    `proxies` [N, E] are the unit proxies of these labels. A similarity above `margin` to the own
+    proxy, or below 1 - `margin` to an image of another class, is good enough and has no gradient.
     """
     own = (features * proxies).sum(dim=1).sub(margin).clamp(max=0) / temperature
     others = (features @ features.T).sub(1 - margin).clamp(min=0) / temperature

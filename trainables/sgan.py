@@ -1,5 +1,8 @@
-"""SGAN (Odena 2016, arXiv:1606.01583; stable form and feature matching: Salimans 2016,
-arXiv:1606.03498): D tells K classes from few labels, and real images from fakes from many without.
+"""SGAN (Odena 2016, arXiv:1606.01583): a semi-supervised GAN.
+
+D learns to tell K classes from few labelled images, and to tell real images from fakes with many
+unlabelled images. The stable form of the loss and feature matching are those of Salimans 2016,
+arXiv:1606.03498.
 """
 
 from __future__ import annotations
@@ -18,19 +21,19 @@ from trainables.core.config import Config, Fraction, NotNegative
 from trainables.core.gan import Batch, Gan, Player, Terms, to_float
 from trainables.core.layers import Discriminator, Generator
 
-SUBSET_SEED = 40_000_003  # apart from the seeds of the loop's epochs
+SUBSET_SEED = 40_000_003  # apart from the seeds of the epochs in `core.loop`
 
 
 class SganConfig(Config, frozen=True):
-    # So many training images are labelled, or (below 1) that share of them.
+    # The number of labelled training images. Below 1, the share of training images with a label.
     labels: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 0.5
     generator_loss: Literal["class", "feature_matching"] = "class"
-    unlabelled: NotNegative = 1.0  # weight of real against fake in D
-    # The control: D is trained on the labelled images alone, by the same steps, and G not at all.
+    unlabelled: NotNegative = 1.0  # weight of the adversarial terms (real, fake) in D
+    # The control: D is trained on the labelled images alone, with the same steps. G is not trained.
     supervised_only: StrictBool = False
     d_norm: Literal["bn", "sn", "none"] = "none"
-    d_dropout: Fraction = 0.0  # rate of whole channels after each convolution of D
-    d_noise: NotNegative = 0.0  # sd of the Gaussian noise on whatever D reads in training
+    d_dropout: Fraction = 0.0  # dropout rate of whole channels after each convolution of D
+    d_noise: NotNegative = 0.0  # sd of the Gaussian noise on all images that D reads in training
 
     @field_validator("labels")
     @classmethod
@@ -57,11 +60,14 @@ class SganBatch(Batch):
 
 
 def choose_labelled(y: Tensor, n: int, seed: int) -> Tensor:
-    """Rows [n] of the images that keep their label, of labels y int64 [N]: at random, the same for
-    a seed, and each class as often as another as far as there are images of it."""
+    """Choose at random the n images that keep their label: their rows [n] in y, int64 [N].
+
+    The choice is the same for the same seed. All classes are chosen equally often, as far as they
+    have enough images.
+    """
     rng = torch.Generator().manual_seed(SUBSET_SEED + seed)
     order = torch.randperm(len(y), generator=rng)
-    place = torch.empty_like(order)  # of an image of `order` among those of its class
+    place = torch.empty_like(order)  # the position of each image of `order` within its class
     for label in range(int(y.max()) + 1):
         own = y[order] == label
         place[own] = torch.arange(int(own.sum()))
@@ -69,15 +75,19 @@ def choose_labelled(y: Tensor, n: int, seed: int) -> Tensor:
 
 
 def realness(logits: Tensor) -> Tensor:
-    """log p(real) / p(fake), [N], of K class logits [N, K] beside a fake class of logit 0.
+    """log(p(real) / p(fake)) [N] from K class logits [N, K]. The fake class has the logit 0.
 
-    With Z = sum_k exp(l_k), p(fake) = 1 / (Z + 1): D(x) = Z / (Z + 1) (Salimans 2016, sec. 5).
+    This is log Z with Z = sum_k exp(l_k), because p(fake) = 1 / (Z + 1) and D(x) = Z / (Z + 1)
+    (Salimans 2016, sec. 5).
     """
     return logits.logsumexp(1)
 
 
 class Sgan(Gan):
-    """Class logits of labelled images; log Z as the adversarial logit of all others."""
+    """D has K class logits, which labelled images are trained on.
+
+    Unlabelled images and fakes use log Z, see `realness`, as their adversarial logit.
+    """
 
     config_type: ClassVar[type[Config]] = SganConfig
     config: SganConfig
@@ -87,10 +97,10 @@ class Sgan(Gan):
     D: Discriminator
 
     def build(self) -> dict[str, Player]:
-        c, images = self.config, self.images
-        self.G = Generator(c.z_dim, c.f, images.size, images.channels)
+        c, spec = self.config, self.data_spec
+        self.G = Generator(c.z_dim, c.f, spec.size, spec.channels)
         self.D = Discriminator(
-            images.channels, c.f, images.size, c.d_norm, images.classes, dropout=c.d_dropout
+            spec.channels, c.f, spec.size, c.d_norm, spec.classes, dropout=c.d_dropout
         )
         weights = {"adversarial_real": c.unlabelled, "adversarial_fake": c.unlabelled}
         d = Player([self.D], self.losses_d, c.lr * c.lr_ratio, weights)
@@ -104,18 +114,20 @@ class Sgan(Gan):
         self.labelled_x, self.labelled_y = x[rows], y[rows]
 
     def draw(self, x: Tensor, y: Tensor) -> SganBatch:
-        """`x` with its labels unused, fakes, and a batch of the labelled images, or all of them
-        where they are fewer."""
+        """The images x without use of their labels, fakes, and a batch of labelled images.
+
+        If there are fewer labelled images than a batch has, all of them are taken.
+        """
         rows = torch.randperm(len(self.labelled_y), device=self.device)[: len(x)]
         fake = x if self.config.supervised_only else self.generate(self.G, self.noise(len(x)), None)
         return SganBatch(x, y, y, fake, to_float(self.labelled_x[rows]), self.labelled_y[rows])
 
     def noisy(self, x: Tensor) -> Tensor:
-        """Images as D reads them in training."""
+        """Images with the noise that D sees in training."""
         return x + self.config.d_noise * torch.randn_like(x) if self.config.d_noise else x
 
     def read(self, x: Tensor) -> Tensor:
-        """D's class logits [N, K] of images x in training."""
+        """D's class logits [N, K] for images x in training, with noise."""
         out: Tensor = self.D(self.noisy(x))
         return out
 
@@ -129,15 +141,19 @@ class Sgan(Gan):
         }
 
     def losses_g(self, b: SganBatch) -> Terms:
-        """-log p(real) of the fakes (Odena), or the distance between means of D's features of real
-        images and of fakes (Salimans, sec. 3.1)."""
+        """The term of `generator_loss`.
+
+        With "class" it is -log p(real) of the fakes (Odena). With "feature_matching" it is the
+        squared distance between the means of D's features over real images and over fakes
+        (Salimans, sec. 3.1).
+        """
         if self.config.generator_loss == "class":
             return {"adversarial": losses.g_fake("non_saturating", realness(self.read(b.fake)))}
         real, fake = (self.D.features(self.noisy(x)).float().mean(0) for x in (b.x, b.fake))
         return {"feature_matching": (real - fake).square().sum()}
 
     def classify(self, x: Tensor) -> Tensor:
-        self.D.eval()  # no dropout; nor is there noise
+        self.D.eval()  # without dropout; x gets no noise either
         with self.autocast():
             logits: Tensor = self.D(x)
         self.D.train()

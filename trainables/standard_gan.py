@@ -1,5 +1,8 @@
-"""The standard GAN (Goodfellow 2014, arXiv:1406.2661) of a public write-up (recipe D), which had
-it and a Coulomb GAN play on MNIST; `coulomb` has the networks and learning rates from here."""
+"""The standard GAN (Goodfellow 2014, arXiv:1406.2661) of a public write-up (recipe D).
+
+The write-up compared it with a Coulomb GAN on MNIST. The variant `coulomb` takes its networks and
+learning rates from this module.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from trainables.core import losses
 from trainables.core.config import Config, NotNegative, Positive
 from trainables.core.gan import Batch, Gan, Player, Terms
 
-EPSILON = 1e-7  # Keras'
+EPSILON = 1e-7  # at which Keras clips probabilities
 
 
 class RecipeDConfig(Config, frozen=True):
@@ -24,13 +27,16 @@ class RecipeDConfig(Config, frozen=True):
     z_std: Positive = 3**-0.5
     decay_g: NotNegative = 0.0  # Keras' decay: after n steps the rate is lr / (1 + decay * n)
     decay_d: NotNegative = 0.0
-    # The same schedule in so many times fewer steps: decays are multiplied by it, half-lives
-    # divided; `lr_scale` can make up for it.
+    # Run the published schedule in so many times fewer steps: decays are multiplied by `speed`, and
+    # half-lives are divided by it. `lr_scale` can make up for the lost steps.
     speed: Positive = 1.0
 
 
 class UpsamplingGenerator(nn.Module):
-    """FC 16f, FC to 2f maps of a quarter of the size (BN, ReLU), twice (upsample, conv5); tanh."""
+    """FC 16f, FC to 2f maps of a quarter of the image's size, and twice upsampling and conv5.
+
+    BN and ReLU follow each layer but the last, which ends in tanh.
+    """
 
     def __init__(self, z_dim: int, f: int, size: tuple[int, int], channels: int) -> None:
         super().__init__()
@@ -60,7 +66,10 @@ class UpsamplingGenerator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Stride-2 conv5 of f and 2f maps, FC 4f, LReLU .2 after each, dropout .5, FC 1: no sigmoid."""
+    """Stride-2 conv5 of f and 2f maps, FC 4f, dropout .5, and FC 1 without a sigmoid.
+
+    LReLU .2 follows each layer but the last.
+    """
 
     def __init__(self, channels: int, f: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -85,7 +94,7 @@ class Critic(nn.Module):
 
 
 def init_glorot(module: nn.Module) -> None:
-    """Keras' defaults, which the write-up has: Glorot uniform weights, biases 0."""
+    """Set Keras' default weights, which the write-up uses: Glorot uniform, with biases 0."""
     for m in module.modules():
         if isinstance(m, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(m.weight)
@@ -93,21 +102,21 @@ def init_glorot(module: nn.Module) -> None:
 
 
 class RecipeD(Gan):
-    """Networks, z and learning rates; subclasses bring the losses.
+    """Networks, z and learning rates of recipe D. Subclasses add the losses.
 
-    The write-up evaluated G itself; here it is G's average, as everywhere.
+    The write-up evaluated G itself. Here G's average is evaluated, as in all variants.
     """
 
     config_type = RecipeDConfig
     config: RecipeDConfig
     conditional: ClassVar[bool] = False
     uniform: ClassVar[bool] = True
-    weights_d: ClassVar[dict[str, float]] = {}  # of D's terms
+    weights_d: ClassVar[dict[str, float]] = {}  # weights of D's terms
 
     def build(self) -> dict[str, Player]:
-        c, images = self.config, self.images
-        self.G = UpsamplingGenerator(c.z_dim, c.f, images.size, images.channels)
-        self.D = Critic(images.channels, c.f, images.size)
+        c, spec = self.config, self.data_spec
+        self.G = UpsamplingGenerator(c.z_dim, c.f, spec.size, spec.channels)
+        self.D = Critic(spec.channels, c.f, spec.size)
         return {
             "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, self.weights_d),
             "g": Player([self.G], self.losses_g, c.lr),
@@ -115,14 +124,14 @@ class RecipeD(Gan):
 
     @abstractmethod
     def losses_d(self, b: Batch) -> Terms:
-        """D's terms."""
+        """D's loss terms."""
 
     @abstractmethod
     def losses_g(self, b: Batch) -> Terms:
-        """G's terms."""
+        """G's loss terms."""
 
     def steps(self, seen: int) -> float:
-        """Steps of the published schedule that `seen` images stand for."""
+        """The number of steps of the published schedule that `seen` images stand for."""
         return seen / self.config.batch * self.config.speed
 
     def on_images(self, seen: int) -> None:
@@ -135,19 +144,20 @@ class RecipeD(Gan):
 
 
 class StandardGanConfig(RecipeDConfig, frozen=True):
-    # As in the write-up, which took D's sigmoid away and kept Keras' binary_crossentropy: D's
-    # output is a probability, clipped to [1e-7, 1 - 1e-7], and beyond it there is no gradient.
+    # Do as the write-up, which removed D's sigmoid but kept Keras' binary_crossentropy. D's output
+    # is then taken as a probability and clipped to [1e-7, 1 - 1e-7]. Outside this range there is no
+    # gradient.
     clipped: StrictBool = False
 
 
 def clipped_bce(probability: Tensor, target: float) -> Tensor:
-    """Keras' binary_crossentropy of any numbers [N] taken as probabilities: a scalar."""
+    """Keras' binary_crossentropy, a scalar. Takes any numbers [N] as probabilities."""
     p = probability.clamp(EPSILON, 1 - EPSILON)
     return -(target * p.log() + (1 - target) * (1 - p).log()).mean()
 
 
 class StandardGan(RecipeD):
-    """Non-saturating; targets 1 and 0."""
+    """Non-saturating losses, with targets 1 for real images and 0 for fakes."""
 
     config_type = StandardGanConfig
     config: StandardGanConfig

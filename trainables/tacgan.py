@@ -1,7 +1,8 @@
 """TAC-GAN (Gong, Xu, Li, Zhang, Batmanghelich 2019, arXiv:1907.02690): a twin class head.
 
-ACGAN with its class loss on real images alone also lowers H_Q(Y|X), which costs diversity; the
-twin, trained on fakes alone, estimates that term, and G is paid back for it.
+If an ACGAN's class loss in D is on real images alone, G's class loss also lowers H_Q(Y|X), which
+costs diversity. The twin head is trained on fakes alone and estimates this term. The estimate is
+subtracted from G's loss.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from trainables.core.gan import Batch, Terms
 
 
 class TacganConfig(AcganConfig, frozen=True):
-    class_fake: NotNegative = 0.0  # the twin is for fakes
+    class_fake: NotNegative = 0.0  # fakes train the twin instead
 
 
 class Tacgan(Acgan):
-    """D's outputs are the adversarial logit, K class logits and the twin's K."""
+    """D's outputs are the adversarial logit, K class logits, and K logits of the twin."""
 
     config_type = TacganConfig
     multilabel: ClassVar[bool] = False
 
     def class_outputs(self) -> int:
-        return 2 * self.images.classes
+        return 2 * self.data_spec.classes
 
     def class_logits(self, out: Tensor) -> Tensor:
-        return out[:, 1 : 1 + self.images.classes]
+        return out[:, 1 : 1 + self.data_spec.classes]
 
     def twin_loss(self, out: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(out[:, 1 + self.images.classes :], y)
+        return F.cross_entropy(out[:, 1 + self.data_spec.classes :], y)
 
     def weights(self, player: str) -> dict[str, float]:
         weights = super().weights(player)

@@ -1,5 +1,8 @@
-"""Manifold invariance (Kumar, Sattigeri, Fletcher 2017, arXiv:1705.08850): a feature-matching SGAN
-whose D is kept from changing along tangents of the data, which an augmented BiGAN has learned."""
+"""Manifold invariance (Kumar, Sattigeri, Fletcher 2017, arXiv:1705.08850) for a semi-supervised D.
+
+The variant is an SGAN with feature matching. A penalty keeps D from changing along tangents of the
+data. An augmented BiGAN has learned these tangents before.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,18 @@ LEARNED = ("encoder", "decoder")
 
 class TangentsConfig(SganConfig, frozen=True):
     generator_loss: Literal["class", "feature_matching"] = "feature_matching"
-    supervised_only: Literal[False] = False  # D is flat at images without labels
-    d_norm: Literal["sn", "none"] = "none"  # BN mixes images: J of one would be that of all
-    # Singular directions of the Jacobian of E, or of G at E(x); the controls are directions drawn
-    # anew at each step, and how x changes as it is shifted, turned, scaled and sheared.
+    supervised_only: Literal[False] = False  # no choice: the penalty uses unlabelled images
+    # BN is no choice: it mixes the images of a batch, so J at one image would be that of all.
+    d_norm: Literal["sn", "none"] = "none"
+    # "encoder", "decoder": singular directions of the Jacobian of E at x, or of G at E(x). The
+    # others are controls: "random" directions are drawn anew at each step, and "affine" ones are
+    # the changes of x when it is shifted, turned, scaled and sheared.
     directions: Literal["encoder", "decoder", "random", "affine"] = "encoder"
-    k: Annotated[int, Field(ge=1, le=64, strict=True)] = 6  # how many at each image
-    tangent: NotNegative = 0.01  # weight of D's change along them, lambda_1
-    jacobian: NotNegative = 0.0  # of its change in all directions, lambda_2
-    # Where they are learned: images that the augmented BiGAN is trained on before the game starts,
-    # its learning rate and the length of its z. Its width is f.
+    k: Annotated[int, Field(ge=1, le=64, strict=True)] = 6  # number of directions at each image
+    tangent: NotNegative = 0.01  # lambda_1, weight of D's change along the directions
+    jacobian: NotNegative = 0.0  # lambda_2, weight of D's change in all directions
+    # For learned directions: kimg that the augmented BiGAN is trained on before the game starts,
+    # its learning rate, and the length of its z. Its width is f.
     inference_kimg: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 1.0
     inference_lr: Positive = 2e-4
     latents: Whole = 32
@@ -45,9 +50,10 @@ class TangentsConfig(SganConfig, frozen=True):
 
 
 def leading(jacobian: Tensor, k: int) -> Tensor:
-    """The span of the first k right singular vectors of J [N, m, P], k <= m: [N, k, P] orthonormal.
+    """An orthonormal basis [N, k, P] of the span of the first k right singular vectors of J.
 
-    They are J^T u of the eigenvectors u of J J^T, which is m x m: a tenth of an SVD's time.
+    J is [N, m, P] with k <= m. The vectors are J^T u, where u are eigenvectors of J J^T. As J J^T
+    is only m x m, this takes a tenth of the time of an SVD.
 
     Raises:
         FloatingPointError: J is not finite.
@@ -59,27 +65,31 @@ def leading(jacobian: Tensor, k: int) -> Tensor:
 
 
 def change(network: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
-    """||J v||^2 [N], J the Jacobian of a network at x [N, ...] -> [N, K], and v as x; exact."""
+    """||J v||^2 [N], exactly, where J is the Jacobian of a network at x.
+
+    The network maps x [N, ...] to [N, K]. v has the shape of x.
+    """
     out: Tensor = torch.func.jvp(network, (x,), (v,))[1]
     return out.float().square().sum(1)
 
 
 class Tangents(Sgan):
-    """SGAN's players, and an augmented BiGAN that is trained before the game, then left as it is.
+    """SGAN's players, and an augmented BiGAN that is trained before the game and then kept fixed.
 
-    D's term is lambda_1 E_x sum_v ||J_x v||^2 + lambda_2 E_x ||J_x||_F^2 (sec. 2.3) of its class
-    logits at unlabelled images. Both sums are estimated without bias by one v per image, a standard
-    normal vector in the span of the tangents or in all of the space. Learned directions are solved
-    for at each step, and on a GPU each waits for it.
+    D has the further term lambda_1 E_x sum_v ||J_x v||^2 + lambda_2 E_x ||J_x||_F^2 (sec. 2.3).
+    J_x is the Jacobian of D's class logits at an unlabelled image x. Both sums are estimated
+    without bias by one v per image: a standard normal vector in the span of the tangents, or in the
+    whole space. Learned directions are computed anew at each step. On a GPU each step waits for
+    them.
     """
 
     config_type: ClassVar[type[Config]] = TangentsConfig
     config: TangentsConfig
-    spans: ClassVar[bool] = True
+    has_tangents: ClassVar[bool] = True
 
     def build(self) -> dict[str, Player]:
         players, c = super().build(), self.config
-        # After SGAN's own networks, which thus begin as SGAN's do.
+        # Made after SGAN's own networks, so that these have the same first weights as in SGAN.
         inference = AugmentedBiganConfig(
             f=c.f,
             batch=c.batch,
@@ -88,7 +98,7 @@ class Tangents(Sgan):
             lr_scale=c.lr_scale,
             ema=c.ema,
         )
-        self.inference = AugmentedBigan(inference, self.images, self.device, self.bf16)
+        self.inference = AugmentedBigan(inference, self.data_spec, self.device, self.bf16)
         weights = {**players["d"].weights, "tangent": c.tangent, "jacobian": c.jacobian}
         players["d"].weights = weights
         return players
@@ -112,7 +122,10 @@ class Tangents(Sgan):
             return leading(self.jacobian(x), c.k)
 
     def jacobian(self, x: Tensor) -> Tensor:
-        """Of E at x, or transposed of the averaged G at E(x): [N, latents, C*H*W]."""
+        """The Jacobian of E at x, or the transposed one of the averaged G at E(x).
+
+        Returns [N, latents, C*H*W].
+        """
         E, G = self.inference.E.eval(), self.inference.G_ema
         rows: Tensor
         if self.config.directions == "encoder":
@@ -136,7 +149,7 @@ class Tangents(Sgan):
 
     def checkpoint(self) -> dict[str, Any]:
         inference = self.inference.checkpoint()
-        del inference["networks"]  # they are among this GAN's own
+        del inference["networks"]  # this GAN's own networks include them
         return super().checkpoint() | {"inference": inference}
 
     def restore(self, state: dict[str, Any]) -> None:

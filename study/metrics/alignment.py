@@ -1,10 +1,13 @@
-"""Are learned tangents those of shifts, turns, scalings and shears of the very image?
+"""Do learned tangents at an image span the affine changes of that same image?
 
-Whatever looks like a stroke is nearer to them than white noise, wherever it was learned. So the
-control is the same network's tangents at another image.
+The affine changes are shifts, turns, scalings and shears: six directions at each image. The metric
+is the mean cosine of the principal angles between their span and the span of the k learned tangents
+at held-out real images. The cosines are the singular values of the product of the two orthonormal
+bases (Björck and Golub 1973).
 
-The cosines of the principal angles between two spans, of k directions and of the six affine ones,
-are the singular values of the product of their orthonormal bases (Björck and Golub 1973).
+Random directions are too weak a control: any direction that looks like a stroke is nearer to the
+affine directions than white noise is, no matter at which image the direction was learned. The main
+control is therefore the same network's tangents at another image.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from study.metrics.view import View
+from study.metrics.core.view import View
 from trainables.core.affine import affine_tangents, orthonormal
 from trainables.core.gan import to_float
 
@@ -44,5 +47,5 @@ def measure(view: View) -> dict[str, float]:
 
 
 def principal_cosines(a: Tensor, b: Tensor) -> float:
-    """Mean over images and angles, of orthonormal rows a [N, k, P] and b [N, l, P]."""
+    """Mean over images and angles; the rows of a [N, k, P] and b [N, l, P] are orthonormal."""
     return float(torch.linalg.svdvals(a @ b.mT).mean())

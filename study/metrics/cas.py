@@ -1,7 +1,7 @@
-"""Classification accuracy score (Ravuri & Vinyals 2019): what do fakes teach a classifier?
+"""Classification accuracy score (Ravuri & Vinyals 2019): how well do fakes teach a classifier?
 
-A small CNN that has seen fakes only reads held-out real images. Wrong labels, bad images and lack
-of diversity all lower it.
+A small CNN is trained on fakes only, with the labels that G was asked for. The score is the CNN's
+accuracy on held-out real images. Wrong labels, bad images and lack of diversity all lower it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from study.metrics.classifier import Recipe, batched, repeatable, train
-from study.metrics.networks import label_network
-from study.metrics.view import View, allocate
+from study.metrics.core.allocate import allocate
+from study.metrics.core.classifier import Recipe, batched, repeatable, train
+from study.metrics.core.networks import label_network
+from study.metrics.core.view import View
 
 NEEDS = frozenset({"labels", "one_label"})
 WHEN = "end"
-IMAGES = 10_000  # with the class shares of the real images
-DRAWS = 20_000  # of these that the CNN sees, all classes equally likely
+IMAGES = 10_000  # fakes, with the class shares of the real images
+DRAWS = 20_000  # draws from these fakes that the CNN sees, all classes equally likely
 COLUMNS = {
     "cas": f"accuracy on held-out real images of a small CNN trained on {IMAGES:,} fakes for the "
     "labels asked for; higher is better",
@@ -39,6 +40,7 @@ def measure(view: View) -> dict[str, float]:
         train(network, fakes.numpy(), y.numpy(), recipe, DRAWS, recipe.label_lr, seed)
     right = batched(network, reference.x).argmax(1) == reference.y
     accuracy = float(right.double().mean())
-    # Where real images are in G's place, they are measured against themselves.
+    # While the reference is built, real images stand in G's place and `cas_real` does not exist
+    # yet. The real images are then measured against themselves, so `cas_relative` is 1.
     real = reference.on_real.get("cas_real", accuracy)
     return {"cas": accuracy, "cas_relative": accuracy / real}

@@ -1,12 +1,16 @@
-"""D's own class loss on held-out real images against fakes, and how far D and G collude."""
+"""The loss and accuracy of D's own class head, on held-out real images and on as many fakes.
+
+The metric also tells how far D and G collude: `collusion_gap` compares the accuracy of D's class
+head on fakes with the accuracy of an independent judge on the same fakes.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from study.metrics.judge import accuracy
-from study.metrics.view import View
+from study.metrics.core.judge import accuracy
+from study.metrics.core.view import View
 from trainables.core.gan import to_float
 from trainables.core.losses import class_loss
 
@@ -21,7 +25,7 @@ COLUMNS = {
     "class_accuracy/fake": "the same on fakes, for the labels asked for",
     "collusion_gap": "accuracy on fakes of D's own head minus the judge's; near 0 is honest",
 }
-RESOLUTION = 1e-12  # a mean cross-entropy below it is rounding error, and no divisor
+RESOLUTION = 1e-12  # smallest divisor: a mean cross-entropy below it is rounding error
 
 
 def measure(view: View) -> dict[str, float]:
@@ -43,10 +47,11 @@ def measure(view: View) -> dict[str, float]:
 
 @torch.no_grad()
 def class_logits(view: View, x: Tensor) -> Tensor:
-    """Of D's class head, float64 [n, K], for the first n images of x.
+    """Logits of D's class head, float64 [n, K], for the first n of the images x.
 
-    Every batch is all real or all fake and of the training batch's size, as D's BatchNorm saw
-    them in training; what is left over is dropped.
+    x is uint8 [N, C, H, W] and holds images of one kind only, real or fake. Every batch has the
+    size of a training batch (or of x, if x is smaller), which matters to a D whose BatchNorm uses
+    batch statistics when it classifies. Images left over after the last whole batch are dropped.
     """
     size = min(view.gan.config.batch, len(x))
     whole = len(x) // size * size

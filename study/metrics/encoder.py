@@ -1,8 +1,13 @@
-"""Does E invert G, and do its codes tell classes apart? Beside it encoders that were never trained.
+"""Does E invert G, and do E's codes tell classes apart?
 
-Held-out real images x are encoded and drawn again, G(E(x)); probes learn labels from the codes of
-training images. A random encoder of the same architecture does well in such probes (Donahue 2017
-found 1NN .968 before training), so that each figure has its own beside it.
+Reconstruction: held-out real images x are encoded and drawn again as G(E(x)). G(E(x)) is compared
+with x in pixels, in the judge's features and by the label that the judge reads.
+
+Probes: nearest neighbours and logistic regression learn labels from the codes of training images
+and are scored on the codes of held-out real images.
+
+A random encoder of the same architecture does well in such probes (Donahue 2017 found 1NN .968
+before training). Each column is therefore measured for encoders that were never trained, too.
 """
 
 from __future__ import annotations
@@ -20,14 +25,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from study.metrics.classifier import repeatable
-from study.metrics.view import View
+from study.metrics.core.classifier import repeatable
+from study.metrics.core.view import View
 from trainables.core.gan import Gan, to_float
 
 PROBED = 10_000  # training images that the probes learn from, at most
 NEIGHBOURS = 5
-SHOWN = 1_024  # held-out images, at most: a study's other metrics may keep ten times as many
-RANDOM = 3  # untrained encoders: their mean is the control
+# Held-out images, at most. The reference may hold ten times as many for other metrics of a study.
+SHOWN = 1_024
+RANDOM = 3  # untrained encoders, whose mean is the control
 
 _CODES = f"a probe on E(x) that has seen {PROBED:,} training images; higher is better"
 _RATIO = (
@@ -52,7 +58,7 @@ COLUMNS = (
 
 
 def measure(view: View) -> dict[str, float]:
-    """One row of the columns.
+    """The values of all columns.
 
     Raises:
         ValueError: the view has no training images.
@@ -72,7 +78,10 @@ def measure(view: View) -> dict[str, float]:
 
 
 def _of(view: View, encoder: Gan, x: Tensor, y: Tensor) -> dict[str, float]:
-    """The columns of an E, with the view's G; the probes learn from training images x and y."""
+    """The columns in `_TRAINED` for one encoder; the images G(E(x)) are drawn by the view's G.
+
+    The probes learn from the training images x and their labels y.
+    """
     shown, labels = view.reference.x[:SHOWN], view.reference.y[:SHOWN]
     codes = encoder.encode(to_float(shown.to(encoder.device)))
     asked = labels if view.gan.conditional else None
@@ -93,17 +102,24 @@ def _of(view: View, encoder: Gan, x: Tensor, y: Tensor) -> dict[str, float]:
 
 
 def distance_ratio(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Mean distance of a's rows [N, d] to their own rows of b over that to b's other rows."""
+    """Mean distance of each row of a to the same row of b, over that to the other rows of b.
+
+    a and b are [N, d] each; the distance is Euclidean.
+    """
     distances = cdist(a, b)
     own, n = distances.trace(), len(a)
     return float(own / n / ((distances.sum() - own) / (n * (n - 1))))
 
 
 def _untrained(view: View) -> Iterator[Gan]:
-    """GANs of the same architecture as they are made, BN averages too: settled on these images
-    they would whiten the codes, and be the weaker control (MNIST: kNN .83 for .86)."""
+    """Yield RANDOM GANs of the same architecture that were never trained.
+
+    Their BatchNorm averages stay at their initial values, too. With averages that had settled on
+    these images the codes would be whitened, which makes a weaker control (MNIST: kNN .83 instead
+    of .86).
+    """
     gan = view.gan
     for seed in torch.randint(2**31, (RANDOM,), generator=view.rng).tolist():
         with repeatable(gan.device, seed):
-            fresh = type(gan)(gan.config, gan.images, gan.device, gan.bf16)
+            fresh = type(gan)(gan.config, gan.data_spec, gan.device, gan.bf16)
         yield fresh

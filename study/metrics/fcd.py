@@ -1,9 +1,12 @@
-"""Frechet distance in the feature judge's 64 dimensions. Never call it FID."""
+"""Frechet distance of fakes to real training images in the feature judge's 64 dimensions.
+
+Never call it FID: FID is measured in Inception's features (see the metric `fid`).
+"""
 
 from __future__ import annotations
 
-from study.metrics.frechet import frechet_distance, moments
-from study.metrics.view import View
+from study.metrics.core.frechet import frechet_distance, moments
+from study.metrics.core.view import View
 
 NEEDS: frozenset[str] = frozenset()
 COLUMNS = {

@@ -1,8 +1,12 @@
-"""How hard each loss term of G pulls at its images: does the class loss drown the adversary?"""
+"""How hard each loss term of G pulls at G's images: does the class term drown the adversarial one?
+
+The pull of a term is the norm of the term's gradient with respect to a fake, averaged over one
+batch of fakes. See `Gan.gradient_norms`.
+"""
 
 from __future__ import annotations
 
-from study.metrics.view import View
+from study.metrics.core.view import View
 from trainables.core.gan import to_float
 
 NEEDS: frozenset[str] = frozenset()
@@ -11,12 +15,15 @@ COLUMNS = {
     "gradient_norm/class": "mean over fakes of |d class term / d image|_2",
     "gradient_norm/ratio": "adversarial / class; near 0 G hears nothing but its class loss",
 }
-TERMS = ("adversarial", "class")  # those that every variant with a class head has
-RESOLUTION = 1e-30  # a norm below it is no divisor
+TERMS = ("adversarial", "class")  # the loss terms of G that have a column
+RESOLUTION = 1e-30  # smallest divisor of the ratio
 
 
 def measure(view: View) -> dict[str, float]:
-    """One batch of fakes for the labels of as many held-out real images."""
+    """Measure one batch of fakes, which the GAN draws beside as many held-out real images.
+
+    The columns of a term that G does not have are left out, and so is the ratio then.
+    """
     gan, reference = view.gan, view.reference
     x = to_float(reference.x[: gan.config.batch].to(gan.device))
     y = reference.y[: gan.config.batch].to(gan.device)

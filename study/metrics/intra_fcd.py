@@ -1,18 +1,23 @@
-"""Frechet distance within each class: it sees permuted labels and collapsed classes.
+"""Frechet distance within each class. It sees permuted labels and collapsed classes.
 
-The intra-FID of Miyato & Koyama (2018) on judge features, with diagonal covariances. A thousand
-fakes are twenty for each of 49 classes, and a covariance of 64 dimensions has then rank 19: on kana
-its distance is 10.3 for real images and 9.2 for images of half their variance, the wrong way round.
-With variances alone these are 2.2 and 3.4 (permuted labels: 82, one image per class: 46). What is
-lost are correlations: `coverage_within` has them. The bias left falls as one over the fakes of a
-class, so it differs between conditions: read `intra_fcd_floor`, which has the same.
+The metric is the intra-FID of Miyato & Koyama (2018) on judge features, with diagonal covariances:
+the distance of each class's fakes to the real training images of that class, averaged over classes.
+
+Full covariances would mislead. A thousand fakes are twenty for each of 49 classes, and a covariance
+of 64 dimensions then has rank 19. On kana the distance with full covariances is 10.3 for real
+images and 9.2 for images of half their variance, which is the wrong way round. With variances alone
+the two are 2.2 and 3.4 (permuted labels: 82, one image per class: 46).
+
+The variances do not show correlations between features; `coverage_within` does. The remaining bias
+is inversely proportional to the number of fakes of a class, so the bias differs between conditions.
+Compare with `intra_fcd_floor`, which has the same bias.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from study.metrics.view import View
+from study.metrics.core.view import View
 
 NEEDS = frozenset({"labels", "one_label"})
 COLUMNS = {
@@ -27,7 +32,7 @@ def measure(view: View) -> dict[str, float]:
     means = view.reference.class_means.numpy()
     deviations = np.sqrt(view.reference.class_variances.numpy())
     y, distances = view.y.numpy(), []
-    for label in view.ample:
+    for label in view.measurable_classes:
         fakes = view.features[y == label]
         shift = fakes.mean(0) - means[label]
         spread = fakes.std(0, ddof=1) - deviations[label]

@@ -1,8 +1,9 @@
 """Kernel distance (Binkowski et al. 2018) in the feature judge's 64 dimensions. Never call it KID.
 
-The squared maximum mean discrepancy with the kernel (x.y / 64 + 1)^3. Unlike the Frechet distance
-it is unbiased: its mean over draws does not depend on the number of samples, is zero where fakes
-and real images have one distribution, and single values may then be negative.
+The metric is the squared maximum mean discrepancy of fakes and real training images with the kernel
+(x.y / 64 + 1)^3. Unlike the Frechet distance it is unbiased: its mean over draws does not depend on
+the number of samples. The mean is zero if fakes and real images have the same distribution, and
+single values may then be negative.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from study.metrics.view import View
+from study.metrics.core.view import View
 
-NEEDS = frozenset({"one_label"})  # for `likeness`
+NEEDS = frozenset({"one_label"})  # `likeness` needs classes
 COLUMNS = {
     "kcd": "kernel distance of fakes to as many real training images in judge features, unbiased; "
     "lower is better, 0 is right",
     "kcd_floor": "the same distance of other real training images: how far 0 is missed by chance",
 }
 REAL = {"kcd": "kcd_floor"}
-ROWS = 200  # at a time: their kernels with all others must fit into memory
+ROWS = 200  # rows at a time, whose kernels with all other rows must fit into memory
 
 
 def measure(view: View) -> dict[str, float]:
@@ -30,11 +31,12 @@ def measure(view: View) -> dict[str, float]:
 
 
 def likeness(x: Tensor, y: Tensor) -> float:
-    """Mean kernel of two independent draws, from rows x [N, d] with so many of each label y [N].
+    """Estimate the mean kernel of two independent draws from rows x [N, d] with labels y [N].
 
-    The counts c of the classes are given, not drawn. Pairs of different rows are then of one class
-    less often than independent draws, so these count for c / (c - 1). With one class that is the
-    U-statistic; with 49 the U-statistic itself would put `kcd` of real images below 0 throughout.
+    The number c of rows of each class is given, not drawn. Two different rows are therefore of one
+    class less often than two independent draws would be. To correct this, a pair of different rows
+    of one class counts c / (c - 1) times. With one class the result is the U-statistic. With 49
+    classes the U-statistic itself would put the `kcd` of real images below 0 throughout.
     """
     value = pairs(x)
     for label in sorted(set(y.tolist())):

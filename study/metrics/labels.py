@@ -1,11 +1,14 @@
-"""Does an independent judge read the label that was asked for (GAN-test)? Never D's own head."""
+"""Does an independent judge read in a fake the label that was asked for (GAN-test)?
+
+The judge is a network trained on real images. D's own class head is never used as the judge.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from study.metrics.view import View
+from study.metrics.core.view import View
 
 NEEDS = frozenset({"labels", "one_label"})
 COLUMNS = {

@@ -1,8 +1,10 @@
-"""Likeness of a class's fakes to each other (Odena et al. 2017): 1 is a class of one image.
+"""Likeness of a class's fakes to each other (Odena et al. 2017); 1 means all images are the same.
 
-MS-SSIM (Wang et al. 2003) by torchmetrics. Its five scales and 11-pixel window need 176 pixels:
-here the window has 7, and of the five scales those remain where it fits into the image, three at
-28 pixels, their exponents scaled to a sum of 1. Not comparable with figures of large images.
+The likeness is MS-SSIM (Wang et al. 2003), computed by torchmetrics for pairs of fakes of one class
+and averaged over classes. The original needs images of 176 pixels for its five scales and its
+11-pixel window. Here the window has 7 pixels, and only the finest scales at which the window fits
+into the image are used: at most three, as at 28 pixels. Their exponents are scaled to a sum of 1.
+The values are not comparable with figures of large images.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from study.metrics.view import View
+from study.metrics.core.view import View
 
 NEEDS = frozenset({"labels", "one_label"})
 COLUMNS = {
@@ -21,7 +23,7 @@ COLUMNS = {
 }
 REAL = {"ms_ssim_within": "ms_ssim_within_real"}
 BETAS = (0.0448, 0.2856, 0.3001)  # exponents of the three finest scales
-WINDOW, SIGMA = 7, 1.5 * 7 / 11  # pixels, in the proportion of the original 11 and 1.5
+WINDOW, SIGMA = 7, 1.5 * 7 / 11  # pixels, in the proportion of the original's 11 and 1.5
 PAIRS = 100  # of each class, at most
 BATCH = 500  # pairs at a time
 
@@ -43,7 +45,7 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """MS-SSIM of each pair of uint8 images [N, C, H, W], float64 [N].
 
     Raises:
-        ValueError: images of fewer than seven pixels.
+        ValueError: a side of the images has fewer than seven pixels.
     """
     scales = sum(min(a.shape[2:]) >> scale >= WINDOW for scale in range(len(BETAS)))
     if not scales:

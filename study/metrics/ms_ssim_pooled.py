@@ -1,10 +1,13 @@
-"""Likeness of any two fakes, whatever their class (Karras et al. 2018, sec. 6): for GANs without
-labels. MS-SSIM as in `ms_ssim`, which compares images of one class."""
+"""Likeness of any two fakes, whatever their class (Karras et al. 2018, sec. 6).
+
+This metric also suits GANs without labels. MS-SSIM is computed as in the metric `ms_ssim`, which
+compares fakes of one class only.
+"""
 
 from __future__ import annotations
 
+from study.metrics.core.view import View
 from study.metrics.ms_ssim import ms_ssim
-from study.metrics.view import View
 
 NEEDS: frozenset[str] = frozenset()
 COLUMNS = {
@@ -17,5 +20,5 @@ PAIRS = 1000  # at most
 
 
 def measure(view: View) -> dict[str, float]:
-    fakes = view.fakes[: PAIRS + 1]  # shuffled, in `View.draw` and `Reference.build`
+    fakes = view.fakes[: PAIRS + 1]  # shuffled: see `View.draw`, `build_reference`
     return {"ms_ssim": float(ms_ssim(fakes[:-1], fakes[1:]).mean())}

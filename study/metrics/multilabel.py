@@ -1,8 +1,9 @@
-"""Does an independent judge see the objects that were asked for, where images have several labels?
+"""Does an independent judge see the objects that were asked for? For images of several labels.
 
-The i-CLEVR lab's accuracy: an image with k labels counts the hits among the judge's k highest
-outputs. The label sets are the data's own, such as `test` and `new_test`, each asked for EACH times
-with other noise; the label sets of training images are for other metrics.
+The accuracy is the i-CLEVR lab's: an image with k labels counts the hits among the judge's k
+highest outputs. G is asked for the data's own label sets, such as `test` and `new_test`. Each label
+set is asked for EACH times with different noise. The label sets of training images, for which the
+view's fakes are drawn, serve other metrics.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from study.metrics.judge import accuracy
-from study.metrics.view import View
+from study.metrics.core.judge import accuracy
+from study.metrics.core.view import View
 
 NEEDS = frozenset({"labels", "several_labels"})
 COLUMNS = {
@@ -31,7 +32,8 @@ def measure(view: View) -> dict[str, float]:
     reference, gan = view.reference, view.gan
     series = {name: y.repeat(EACH, 1) for name, y in reference.conditions.items()}
     y = torch.cat([*series.values()])
-    seed = torch.Generator().manual_seed(view.rng.initial_seed())  # whatever else was measured
+    # A generator of its own keeps the noise independent of what other metrics have drawn.
+    seed = torch.Generator().manual_seed(view.rng.initial_seed())
     logits = view.judges.logits(gan.sample(y, len(y), seed))
     row = {
         "topk_accuracy": accuracy(logits, y.numpy()),

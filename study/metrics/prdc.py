@@ -1,7 +1,8 @@
 """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
-Fakes and as many real images are points in judge features, each with a ball that reaches to its
-k-th nearest neighbour of its own kind: k = 3 for precision and recall, 5 for density and coverage.
+Fakes and as many real training images are points in the feature judge's space. Each point has a
+ball that reaches to its k-th nearest neighbour among the points of its own kind (real or fake).
+k is 3 for precision and recall, and 5 for density and coverage.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from study.metrics.view import ENOUGH, View
+from study.metrics.core.view import MIN_TO_COMPARE, View
 
 NEEDS: frozenset[str] = frozenset()
 COLUMNS = {
@@ -22,19 +23,19 @@ COLUMNS = {
 }
 REAL = {column: f"{column}_real" for column in COLUMNS}
 COLUMNS |= {REAL[column]: f"{column} of other real images in place of fakes" for column in REAL}
-K_PR, K_DC = 3, 5  # of the papers
-ROWS = 200  # real images at a time: distances to all fakes must fit into memory
+K_PR, K_DC = 3, 5  # the papers' values
+ROWS = 200  # real images at a time, whose distances to all fakes must fit into memory
 
 
 def measure(view: View) -> dict[str, float]:
     reference = view.reference
     real, fakes = reference.real.double(), torch.from_numpy(view.features)
-    if min(len(real), len(fakes)) < ENOUGH:
+    if min(len(real), len(fakes)) < MIN_TO_COMPARE:
         return {}
     row = prdc(real, fakes[: len(real)])
     if view.gan.conditional:
         within = []
-        for label in view.ample:
+        for label in view.measurable_classes:
             mine = real[reference.real_y == label]
             within.append(prdc(mine, fakes[view.y == label][: len(mine)])["coverage"])
         if within:
@@ -43,7 +44,7 @@ def measure(view: View) -> dict[str, float]:
 
 
 def prdc(real: Tensor, fakes: Tensor) -> dict[str, float]:
-    """The four pooled columns for real [N, d] and fakes [M, d], N and M more than five."""
+    """The four columns that are not within classes, for real [N, d] and fakes [M, d]; N, M > 5."""
     real_radii, fake_radii = radii(real), radii(fakes)
     precise = torch.zeros(len(fakes), dtype=torch.bool)
     recalled = covered = inside = 0
@@ -63,9 +64,9 @@ def prdc(real: Tensor, fakes: Tensor) -> dict[str, float]:
 
 
 def radii(x: Tensor) -> Tensor:
-    """Distances of points x [N, d] to their nearest neighbours [N, 6]: column k to the k-th.
+    """Distances [N, 6] of points x [N, d] to their nearest neighbours among x.
 
-    Column 0 is the point itself.
+    Column k is the distance to the k-th neighbour; column 0 is the distance to the point itself.
     """
     parts = [
         torch.cdist(part, x).topk(K_DC + 1, largest=False).values for part in torch.split(x, ROWS)

@@ -1,11 +1,14 @@
 """Sliced Wasserstein distance of patches (Karras et al. 2018, arXiv:1710.10196, sec. 5).
 
-Fakes and held-out real images become Laplacian pyramids (Burt and Adelson 1983). At each level
-patches of 7x7 pixels are drawn, 32 of each image, and normalised by the mean and standard deviation
-of their own side, channel by channel. Their distance is that of their projections onto random
-directions, sorted: near 0, fakes have the structures of real images at that scale.
+Fakes and held-out real images are decomposed into Laplacian pyramids (Burt and Adelson 1983). At
+each level, 32 patches of 7x7 pixels are drawn from each image. The patches of the fakes and those
+of the real images are normalised separately, by their own mean and standard deviation, channel by
+channel. The patches are then projected onto random directions, and the distance is the mean
+absolute difference of the sorted projections. If it is near 0, the fakes have the structures of
+real images at that scale.
 
-The paper took 128 patches of each of 16,384 images and 512 directions: its figures do not compare.
+The paper took 128 patches of each of 16,384 images and 512 directions, so the paper's figures are
+not comparable with these.
 """
 
 from __future__ import annotations
@@ -14,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from study.metrics.view import View
+from study.metrics.core.view import View
 
-SHOWN = 1_024  # images of a side, at most: their number matters
+SHOWN = 1_024  # fakes, and as many real images, at most: the distance depends on their number
 NEEDS: frozenset[str] = frozenset()
 COLUMNS = {
     "swd": "sliced Wasserstein distance of 7x7 patches to those of held-out real images x 1000, "
@@ -27,8 +30,9 @@ COLUMNS = {
 }
 REAL = {"swd": "swd_floor"}
 PATCH = 7  # pixels a side
-LEAST = 2 * PATCH  # pixels a side of the coarsest level, at least: fewer have hardly two patches
-PER_IMAGE = 32  # patches, at each level
+# No level is halved to fewer pixels a side: a smaller one has hardly room for two patches.
+MIN_SIDE = 2 * PATCH
+PER_IMAGE = 32  # patches of each image at each level
 DIRECTIONS = 128
 BLUR = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 
@@ -45,16 +49,19 @@ def measure(view: View) -> dict[str, float]:
 
 
 def pyramid(x: Tensor) -> list[Tensor]:
-    """Laplacian pyramid of images [N, C, H, W], finest level first: what each size adds to the
-    next smaller one, and the smallest image. Their sum, each enlarged to the full size, is x.
+    """Laplacian pyramid of images x [N, C, H, W], finest level first.
+
+    Each level but the last is what an image of that size adds to the next smaller image, which has
+    half the size. The last level is the smallest image itself. The sum of all levels, each enlarged
+    to the full size, is x.
 
     Raises:
-        ValueError: images smaller than a patch.
+        ValueError: the images are smaller than a patch.
     """
     if min(x.shape[2:]) < PATCH:
         raise ValueError(f"swd needs {PATCH} pixels: images are {x.shape[2]}x{x.shape[3]}")
     levels = []
-    while min(x.shape[2:]) // 2 >= LEAST:
+    while min(x.shape[2:]) // 2 >= MIN_SIDE:
         smaller = blur(x)[:, :, ::2, ::2]
         levels.append(x - enlarged(smaller, x))
         x = smaller
@@ -62,20 +69,20 @@ def pyramid(x: Tensor) -> list[Tensor]:
 
 
 def blur(x: Tensor) -> Tensor:
-    """Burt and Adelson's five weights along either side, mirrored at the edges."""
+    """Blur images with Burt and Adelson's five weights along both axes, mirrored at the edges."""
     kernel = torch.outer(BLUR, BLUR).expand(x.shape[1], 1, -1, -1)
     return F.conv2d(F.pad(x, (2, 2, 2, 2), "reflect"), kernel, groups=x.shape[1])
 
 
 def enlarged(smaller: Tensor, like: Tensor) -> Tensor:
-    """An image of half the size, at the size of `like`."""
+    """Enlarge images of half the size to the size of `like`."""
     spread = torch.zeros_like(like)
     spread[:, :, ::2, ::2] = smaller
     return blur(spread) * 4
 
 
 def patches(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Patches at random places of images [N, C, H, W]: [N * PER_IMAGE, C, PATCH, PATCH]."""
+    """Patches [N * PER_IMAGE, C, PATCH, PATCH] at random places of images x [N, C, H, W]."""
     windows = x.unfold(2, PATCH, 1).unfold(3, PATCH, 1)  # [N, C, rows, columns, 7, 7]
     n = len(x) * PER_IMAGE
     image = torch.arange(len(x)).repeat_interleave(PER_IMAGE)
@@ -84,9 +91,9 @@ def patches(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def normalised(x: Tensor) -> Tensor:
-    """Patches [N, C, ...] with mean 0 and standard deviation 1 in each channel, flat: [N, P].
+    """Patches x [N, C, ...] with mean 0 and standard deviation 1 in each channel, flat: [N, P].
 
-    Where a channel is constant, as in a G's first images, it is 0.
+    A channel that is constant over all patches, as in G's first images, becomes 0.
     """
     dims = [0, *range(2, x.ndim)]
     x = x - x.mean(dims, keepdim=True)
@@ -94,7 +101,7 @@ def normalised(x: Tensor) -> Tensor:
 
 
 def sliced_wasserstein(a: Tensor, b: Tensor, rng: torch.Generator) -> float:
-    """Mean over random directions of the 1-Wasserstein distance of points a, b [N, P] along it."""
+    """1-Wasserstein distance of points a, b [N, P] along directions, mean over random ones."""
     directions = F.normalize(torch.randn(a.shape[1], DIRECTIONS, generator=rng), dim=0)
     along = [(points @ directions).T.contiguous().sort().values for points in (a, b)]
     return float((along[0] - along[1]).abs().mean())

@@ -1,7 +1,8 @@
-"""Translation between two domains, measured on held-out pairs that training never saw as pairs.
+"""Translation between two domains, measured on held-out pairs of images.
 
-A pair is one thing in both domains; each of its images is translated into the other's domain and
-compared with the other. Distances are mean absolute differences of pixels, 1 from black to white.
+A pair shows one thing in both domains. Training never sees pairs. Each image of a pair is
+translated into the other image's domain and compared with the other image. A distance is the mean
+absolute difference of pixels, where 1 is the difference between black and white.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from study.metrics.view import View
+from study.metrics.core.view import View
 
-NOISE = 8.0  # standard deviation, of 255: not seen by eye, but enough to drown a hidden code
+NOISE = 8.0  # standard deviation, of 255: invisible to the eye, but drowns a hidden code
 
 NEEDS = frozenset({"translates", "paired", "one_label"})
 COLUMNS = {
@@ -39,7 +40,8 @@ def measure(view: View) -> dict[str, float]:
     gan, pairs = view.gan, view.reference.pairs
     y = view.reference.pairs_y.numpy()
     domains = [y[:, domain] for domain in range(2)]
-    rng = torch.Generator().manual_seed(view.rng.initial_seed())  # whatever else was measured
+    # A generator of its own keeps the noise independent of what other metrics have drawn.
+    rng = torch.Generator().manual_seed(view.rng.initial_seed())
     values: dict[str, list[float]] = {}
 
     def note(column: str, value: float) -> None:
@@ -65,5 +67,5 @@ def measure(view: View) -> dict[str, float]:
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    """Of uint8 images [N, C, H, W]."""
+    """Mean absolute difference of uint8 images a and b [N, C, H, W], from 0 to 1."""
     return float((a.float() - b.float()).abs().mean() / 255)

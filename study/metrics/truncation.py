@@ -1,8 +1,9 @@
 """The truncation trick (Brock 2019, sec. 3.1): cutting z trades variety for quality.
 
-Every entry of z that lies beyond a threshold, in standard deviations from the mean, is drawn again
-until it does not. Labels, and the uniform numbers behind z, are the same at every threshold;
-untruncated, `inf`, are the fakes that all other metrics see.
+Every entry of z comes from a normal distribution that is truncated at a threshold, in standard
+deviations from the mean. This has the same effect as drawing an entry again until it lies within
+the threshold. The labels are the same at every threshold, and so are the uniform numbers that z is
+computed from. The untruncated fakes (threshold `inf`) are the view's, which all other metrics see.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from study.metrics.frechet import frechet_distance, moments
+from study.metrics.core.frechet import frechet_distance, moments
+from study.metrics.core.view import MIN_TO_COMPARE, View
 from study.metrics.prdc import prdc
-from study.metrics.view import ENOUGH, View
 
-THRESHOLDS = (math.inf, 2.0, 1.0, 0.5, 0.25)  # ever tighter
+THRESHOLDS = (math.inf, 2.0, 1.0, 0.5, 0.25)  # from none to the tightest
 QUALITIES = ("precision", "recall", "fcd", "label_accuracy")
 
 NEEDS = frozenset({"labels", "one_label", "truncates"})
@@ -39,7 +40,7 @@ COLUMNS = {
 
 
 def measure(view: View) -> dict[str, float]:
-    if min(len(view.reference.real), len(view.fakes)) < ENOUGH:
+    if min(len(view.reference.real), len(view.fakes)) < MIN_TO_COMPARE:
         return {}
     z_dim = view.gan.config.z_dim
     u = torch.rand(len(view.fakes), z_dim, dtype=torch.float64, generator=view.rng)
@@ -62,7 +63,7 @@ def measure(view: View) -> dict[str, float]:
 
 
 def _cut(view: View, u: Tensor, threshold: float) -> View:
-    """The view with other fakes for the same labels, of z from the truncated normal."""
+    """The view with other fakes for the same labels, drawn with z from the truncated normal."""
     gan = view.gan
     z = truncated_normal(u, threshold) * gan.config.z_std + gan.config.z_mean
     z = z.float().to(gan.device)
@@ -70,9 +71,9 @@ def _cut(view: View, u: Tensor, threshold: float) -> View:
 
 
 def truncated_normal(u: Tensor, threshold: float) -> Tensor:
-    """u ~ U[0, 1), float64 -> standard normal, given that |z| <= threshold; the same shape.
+    """Map u ~ U[0, 1), float64, to standard normal z, given that |z| <= threshold; the same shape.
 
-    By the inverse of the distribution function: one u gives like z at every threshold.
+    The map is the inverse of the distribution function, so one u gives similar z at all thresholds.
     """
     low = torch.special.ndtr(torch.tensor(-threshold, dtype=torch.float64))
     z: Tensor = torch.special.ndtri(low + u * (1 - 2 * low))
@@ -91,5 +92,8 @@ def _qualities(view: View) -> dict[str, float]:
 
 
 def _tau(values: list[float]) -> float:
-    """Share of pairs that rise minus share that fall (Kendall 1938); equal pairs count as 0."""
+    """Share of pairs that rise minus share of pairs that fall (Kendall 1938).
+
+    Pairs of equal values count as 0.
+    """
     return float(np.mean([np.sign(b - a) for a, b in itertools.combinations(values, 2)]))

@@ -1,11 +1,14 @@
-"""Diversity within a class. An accuracy of .99 with a ratio of .01 is a collapse."""
+"""Diversity within a class: the spread of fakes over the spread of real images, in judge features.
+
+Read it together with label accuracy: an accuracy of .99 with a variance ratio of .01 is a collapse.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from study.metrics.reference import kinds, spread
-from study.metrics.view import View
+from study.metrics.core.spread import kinds, spread
+from study.metrics.core.view import View
 
 NEEDS = frozenset({"labels"})
 COLUMNS = {
@@ -19,4 +22,4 @@ def measure(view: View) -> dict[str, float]:
     y, real = view.y.numpy(), view.reference.class_traces.numpy()
     of = kinds(y)
     ratios = [spread(view.features[of == k], y[of == k]) / real[k] for k in np.unique(of)]
-    return {"variance_ratio": float(np.nanmean(ratios))}  # NaN: a class of one fake has none
+    return {"variance_ratio": float(np.nanmean(ratios))}  # NaN: a class with one fake

@@ -21,12 +21,14 @@ import numpy as np
 from PIL import Image
 
 from search_spaces.core import Budget, Study
-from study import cluster, engine
-from study.cell import Shared
-from study.plan import Plan, Resources
-from study.records import Records, write_json
-from study.tracking import Mirror, default_uri
-from study.trial import StudyTrial
+from study.engine import cluster, engine
+from study.engine.shared_state import Shared
+from study.engine.trial import StudyTrial
+from study.planning.mlflow_store import default_uri
+from study.planning.plan import Plan
+from study.planning.resources import Resources
+from study.records.records import FORMAT, Records, write_json
+from study.tracking.mlflow_mirror import Mirror
 
 TICKS, SECONDS, METRICS, CONCURRENT = 5, 0.2, 20, 2
 
@@ -40,7 +42,7 @@ def plan_of(cells: int) -> Plan:
         kimg=TICKS, search_kimg=TICKS, tick_kimg=1, trials=cells - 2, seeds=1, samples=2
     )
     study = Study(
-        title="one-second cells", variant="dcgan", data="none", standin="none",
+        title="one-second cells", variant="dcgan", data="none", stand_in="none",
         conditions={"all": {}}, reference={}, space=space, metrics=(), claims=(),
         scales={"smoke": budget, "quick": budget, "full": budget},
     )  # fmt: skip
@@ -83,14 +85,15 @@ def ours(cells: int) -> float:
         storage = Path(scratch)
         records, plan = Records(storage / "bench"), plan_of(cells)
         head = {
-            "title": "bench", "definition": plan.definition(), "runs": [{"git_commit": "-"}],
+            "format": FORMAT, "title": "bench", "definition": plan.definition(),
+            "runs": [{"git_commit": "-", "code": "-"}],
             "reference": plan.definition()["reference"], "folder": "bench",
         }  # fmt: skip
         write_json(records.folder / "study.json", head)
         shared = Shared(
             folder=records.folder, x=np.zeros(1), y=np.zeros(1), judges={}, references={},
             ticks={}, metrics=(), objective="fcd", bf16=False, inceptions={},
-            measured_by={},
+            judges_digest={},
         )  # fmt: skip
         start = time.perf_counter()
         mirror = Mirror(default_uri(storage), storage, records)

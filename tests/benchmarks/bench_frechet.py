@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from pytorch_fid.fid_score import calculate_frechet_distance
 
-from study.metrics.frechet import Moments, frechet_distance, moments
+from study.metrics.core.frechet import Moments, frechet_distance, moments
 
 
 def features(dims: int, seed: int) -> Moments:

@@ -42,7 +42,9 @@ def measure(storage: Path, kimg: int, third: float, how: str) -> float:
         assert code == 0, (storage / "chaos.log").read_text()
         log = (storage / "chaos.log").read_text()
         assert "is behind" not in log, log
-        assert kills.mlflow_rows(server.uri) == kills.recorded_rows(storage)
+        assert kills.mlflow_rows(server.uri) == kills.recorded_rows(
+            kills.Records(storage / kills.NAME)
+        )
     return seconds
 
 

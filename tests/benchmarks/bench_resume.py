@@ -22,8 +22,8 @@ import optuna
 import psutil
 
 import search_spaces
-from study.plan import Cell
-from study.records import Records, write_json
+from study.planning.plan import Cell
+from study.records.records import Records, write_json
 
 NAME, COUNTS = "acgan_kmnist_classes", (10, 100, 1000)
 

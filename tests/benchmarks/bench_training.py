@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.acgan_kmnist_classes import RECIPE_A
-from study.metrics.judge import native_bf16
+from study.metrics.core.judge import native_bf16
 from trainables.acgan import Acgan
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 
 CLASSES, BATCH = 49, 64
 
@@ -90,7 +90,7 @@ def original(f: int) -> Callable[[Tensor, Tensor], float]:
 
 def ours(f: int, bf16: bool) -> Callable[[Tensor, Tensor], object]:
     config = Acgan.config_type.parse({**RECIPE_A, "f": f, "batch": BATCH})
-    return Acgan(config, Look(CLASSES, 1, (28, 28)), torch.device("cpu"), bf16).step
+    return Acgan(config, DataSpec(CLASSES, 1, (28, 28)), torch.device("cpu"), bf16).step
 
 
 def main() -> None:

@@ -18,13 +18,14 @@ import torch
 
 from search_spaces.acgan_kmnist_classes import RECIPE_A
 from search_spaces.core import Budget, Study, crossed
-from study import cluster, engine
-from study.plan import Plan, Resources
-from study.records import Records, write_json
-from study.sharing import make_shared
+from study.engine import cluster, engine
+from study.engine.shared_state import make_shared
+from study.planning.plan import Plan
+from study.planning.resources import Resources
+from study.records.records import FORMAT, Records, write_json
 from trainables.acgan import Acgan
 from trainables.core.loop import Loop
-from trainables.data.base import Dataset, Look, Split
+from trainables.data.base import Dataset, DataSpec, Split
 
 CLASSES = 10
 
@@ -37,7 +38,7 @@ def noise(n: int) -> Split:
 def plan_of(f: int, kimg: int) -> Plan:
     budget = Budget(kimg=kimg, tick_kimg=kimg, seeds=1, samples=100)
     study = Study(
-        title="speed", variant="acgan", data="none", standin="none",
+        title="speed", variant="acgan", data="none", stand_in="none",
         conditions=crossed(classes=(CLASSES,)), reference=RECIPE_A | {"f": f}, space=None,
         metrics=("fcd",), claims=(), fid=False,
         scales={"smoke": budget, "quick": budget, "full": budget},
@@ -53,7 +54,8 @@ def in_trial(plan: Plan, data: Dataset, scratch: Path) -> float:
     records = Records(scratch / "bench")
     definition = plan.definition()
     head = {
-        "title": "bench", "definition": definition, "runs": [{"git_commit": "-"}],
+        "format": FORMAT, "title": "bench", "definition": definition,
+            "runs": [{"git_commit": "-", "code": "-"}],
         "reference": definition["reference"],
     }  # fmt: skip
     write_json(records.folder / "study.json", head)
@@ -68,7 +70,9 @@ def bare(plan: Plan, data: Dataset) -> float:
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
     values = plan.hyperparameters(next(iter(plan.conditions)))
-    gan = Acgan(Acgan.config_type.parse(values), Look(CLASSES, 1, (28, 28)), torch.device("cpu"))
+    gan = Acgan(
+        Acgan.config_type.parse(values), DataSpec(CLASSES, 1, (28, 28)), torch.device("cpu")
+    )
     loop = Loop(gan, torch.from_numpy(data.train.x), torch.from_numpy(data.train.y), 0)
     start = time.perf_counter()
     loop.run(plan.budget.kimg * 1000)

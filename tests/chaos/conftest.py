@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.kills import KIMG, run_through
+from tests.chaos import kills
+from tests.chaos.kills import KIMG
 
 
 @pytest.fixture(scope="session")
 def through(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two commands are started at once: one is refused and the other one runs to its end."""
     storage = tmp_path_factory.mktemp("through")
-    run_through(storage, KIMG)
+    racing = [kills.start(storage, KIMG) for _ in range(2)]
+    until = time.monotonic() + 120
+    while all(process.poll() is None for process in racing):
+        assert time.monotonic() < until, "both commands run in one folder"
+        time.sleep(0.1)
+    (loser,) = (process for process in racing if process.poll() is not None)
+    (winner,) = (process for process in racing if process is not loser)
+    log = (storage / "chaos.log").read_text()
+    assert loser.returncode == 2, log
+    assert f"is being run by process {winner.pid} on " in log, log
+    assert winner.wait() == 0, (storage / "chaos.log").read_text()[-3000:]
     return storage
 
 

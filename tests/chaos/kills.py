@@ -24,14 +24,35 @@ import pandas as pd
 import psutil
 from mlflow import MlflowClient
 
-from study.records import CLOCK, Records
-from study.tracking import default_uri
+from study.planning.mlflow_store import default_uri
+from study.records.records import TIMING_COLUMNS, Records
 
 NAME = "acgan_kmnist_classes"
+# Runs study.run under a clock that is a year behind.
+CLOCK_A_YEAR_BEHIND = """
+import datetime, runpy, time
+from types import SimpleNamespace
+from study.engine import schedule
+from study.records import environment, lock
+now, year = time.time, 365 * 86400
+time.time = lambda: now() - year
+class Past(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) - datetime.timedelta(seconds=year)
+for module in (environment, lock, schedule):
+    module.datetime = SimpleNamespace(datetime=Past, UTC=datetime.UTC)
+runpy.run_module("study.run", run_name="__main__")
+"""
 KIMG = 20  # of a cell, where tests start it
 KINDS = ("worker", "driver", "raylet")
 GAP = (0.5, 16.0)  # seconds from one kill to the next
-CLOCKED = {"seconds", "attempts", *(f"{at}/{name}" for at in ("last", "best") for name in CLOCK)}
+RESTARTED = "Ray died: it is started again, and the cells go on"
+CLOCKED = {
+    "seconds",
+    "attempts",
+    *(f"{at}/{name}" for at in ("last", "best") for name in TIMING_COLUMNS),
+}
 
 
 def command(storage: Path, kimg: int, *arguments: str) -> list[str]:
@@ -44,9 +65,13 @@ def command(storage: Path, kimg: int, *arguments: str) -> list[str]:
     return [*head, *searched, *settings, "--storage", str(storage), *arguments]
 
 
-def start(storage: Path, kimg: int, *arguments: str) -> subprocess.Popen[str]:
+def start(
+    storage: Path, kimg: int, *arguments: str, year_behind: bool = False
+) -> subprocess.Popen[str]:
     log = (storage / "chaos.log").open("a")
     line = command(storage, kimg, *arguments)
+    if year_behind:
+        line = [sys.executable, "-c", CLOCK_A_YEAR_BEHIND, *line[3:]]  # what follows "-m study.run"
     return subprocess.Popen(line, stdout=log, stderr=log, text=True, start_new_session=True)
 
 
@@ -81,10 +106,15 @@ def run_through(storage: Path, kimg: int) -> None:
 
 
 def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[str]:
-    """Until the study ends by itself; how many of each kind were killed, and the starts."""
+    """Until the study ends by itself; how many of each kind were killed, and the starts.
+
+    The first kill hits a raylet at work, which the command must survive by itself, and the second
+    the driver that started Ray again. After that all is random. The command that follows a
+    driver's death has a clock that is a year behind.
+    """
     rng, done, seen = random.Random(seed), Counter[str](), dict[str, bytes]()
-    process, due = start(storage, kimg), time.monotonic() + rng.uniform(*GAP)
-    done["starts"], killed, next_kind = 1, set[str](), rng.choice(KINDS)
+    log, process, due = storage / "chaos.log", start(storage, kimg), time.monotonic()
+    done["starts"], killed, next_kind = 1, set[str](), "raylet"
     while True:
         time.sleep(0.05)
         now = results(storage)
@@ -94,19 +124,22 @@ def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[s
         if process.poll() is not None:
             if process.returncode == 0:
                 return done
-            tail = (storage / "chaos.log").read_text()[-3000:]
             ends = {-signal.SIGKILL} if "driver" in killed else set()
-            if "raylet" in killed:  # Ray ends a driver that is just starting, from within
+            if "raylet" in killed and done["driver"]:  # Ray ends a driver that is just starting
                 ends |= {1}
+            tail = log.read_text()[-3000:]
             assert process.returncode in ends, f"exit {process.returncode}: {tail}"
-            process, killed = start(storage, kimg), set()
+            process, killed = start(storage, kimg, year_behind=True), set()
             done["starts"] += 1
-        early = time.monotonic() < due or sum(done[kind] for kind in KINDS) == kills
+        total = sum(done[kind] for kind in KINDS)
+        ready = {0: len(seen) >= 2, 1: RESTARTED in log.read_text()}.get(total, True)
+        early = time.monotonic() < due or total == kills or not ready
         if not early and (targets := victims(next_kind, process)):
+            assert total > 1 or "Traceback" not in log.read_text(), log.read_text()[-3000:]
             os.kill(rng.choice(targets).pid, signal.SIGKILL)
             done[next_kind] += 1
             killed.add(next_kind)
-            next_kind = rng.choice(KINDS)
+            next_kind = rng.choice(KINDS) if total else "driver"
             due = time.monotonic() + rng.uniform(*GAP)
 
 
@@ -115,15 +148,15 @@ def table(records: Records) -> bytes:
     cells, ticks = records.cells(), records.ticks()
     frames = (
         cells.drop(columns=[c for c in cells if c in CLOCKED]),
-        ticks.drop(columns=[c for c in CLOCK if c in ticks]),
+        ticks.drop(columns=[c for c in TIMING_COLUMNS if c in ticks]),
     )
     return b"".join(frame.to_csv(index=False).encode() for frame in frames)
 
 
-def mlflow_rows(uri: str) -> Counter[tuple[str, str, int]]:
+def mlflow_rows(uri: str, name: str = NAME) -> Counter[tuple[str, str, int]]:
     """How often each (cell, metric, step) is in MLflow; each cell has one run with its end."""
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name(NAME)
+    experiment = client.get_experiment_by_name(name)
     assert experiment is not None
     rows: Counter[tuple[str, str, int]] = Counter()
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
@@ -140,8 +173,8 @@ def mlflow_rows(uri: str) -> Counter[tuple[str, str, int]]:
     return rows
 
 
-def recorded_rows(storage: Path) -> Counter[tuple[str, str, int]]:
-    ticks = Records(storage / NAME).ticks()
+def recorded_rows(records: Records) -> Counter[tuple[str, str, int]]:
+    ticks = records.ticks()
     columns = [c for c in ticks if c not in ("id", "condition", "phase", "seed")]
     columns = [c for c in columns if not c.startswith("is_")]
     return Counter(
@@ -163,7 +196,7 @@ def compare(through: Path, killed: Path) -> int:
     assert table(Records(killed / NAME)) == table(Records(through / NAME)), "the tables differ"
     for storage in (through, killed):
         rows = mlflow_rows(default_uri(storage))
-        assert rows == recorded_rows(storage), f"MLflow differs in {storage}"
+        assert rows == recorded_rows(Records(storage / NAME)), f"MLflow differs in {storage}"
     return len(cells)
 
 
@@ -187,9 +220,10 @@ def main() -> None:
     seconds = time.monotonic() - began
     cells = compare(through, killed)
     kinds = ", ".join(f"{done[kind]} {kind}" for kind in KINDS)
+    rows = recorded_rows(Records(killed / NAME)).total()
     print(
         f"{sum(done[kind] for kind in KINDS)} kills ({kinds}), {done['starts']} starts: {cells} "
-        f"cells equal byte for byte, {recorded_rows(killed).total()} MLflow rows once each; "
+        f"cells equal byte for byte, {rows} MLflow rows once each; "
         f"{seconds:.0f} s, without kills {alone:.0f} s"
     )
     if asked.storage is None:

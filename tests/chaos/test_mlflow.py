@@ -1,4 +1,4 @@
-"""MLflow's server dies, or hangs, for the middle third of a study: nobody waits for it.
+"""MLflow's server dies, and later hangs, in the middle of a study: nobody waits for it.
 
 Where this fails, a study is slowed down by its tracker, or its runs have holes or doubled points.
 """
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,13 +20,14 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from study.records import Records, write_json
-from study.tracking import Mirror
+from study.records.records import Records, write_json
+from study.tracking.mlflow_mirror import Mirror
+from tests.chaos.kills import mlflow_rows, recorded_rows
 from tests.study import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-CELLS, TICKS, TICK = 6, 5, 0.5  # a cell after the other, a row every half second
+CELLS, TICKS, TICK = 8, 5, 0.5  # a cell after the other, a row every half second
 
 
 class Server:
@@ -77,8 +77,7 @@ def serving(folder: Path) -> Iterator[Server]:
         server.process.wait()
 
 
-@pytest.mark.parametrize("how", ["killed", "hung"])
-def test_outage_slows_the_study_or_loses_rows(tmp_path: Path, how: str) -> None:
+def test_outage_slows_the_study_or_loses_rows(tmp_path: Path) -> None:
     plan = tiny.plan(budget_=tiny.budget(seeds=CELLS))
     records = tiny.begin(Records(tmp_path / "tiny"), plan)
     cells = plan.confirm_cells("classes=2", plan.hyperparameters("classes=2"))
@@ -86,14 +85,15 @@ def test_outage_slows_the_study_or_loses_rows(tmp_path: Path, how: str) -> None:
         mirror = Mirror(server.uri, tmp_path, records)
         start, slowest = time.monotonic(), 0.0
         for n, cell in enumerate(cells):
-            if n == CELLS // 3:
-                server.send(signal.SIGKILL if how == "killed" else signal.SIGSTOP)
-            if n == 2 * CELLS // 3:
-                if how == "killed":
-                    server.process.wait()
-                    server.start()
-                else:
-                    server.send(signal.SIGCONT)
+            if n == 1:
+                server.send(signal.SIGKILL)
+            if n == 3:
+                server.process.wait()
+                server.start()
+            if n == 5:
+                server.send(signal.SIGSTOP)
+            if n == 7:
+                server.send(signal.SIGCONT)
             folder = records.cell_folder(cell.id)
             attempts = [{"started": "2026-01-02T03:00:00+00:00", "run": 0, "error": None}]
             write_json(folder / "attempts.json", attempts)
@@ -116,26 +116,21 @@ def test_outage_slows_the_study_or_loses_rows(tmp_path: Path, how: str) -> None:
         assert mirror.problem is None
         assert slowest < 0.05
         assert seconds < 1.05 * CELLS * TICKS * TICK
-        check(server.uri, records)
+        rows = mlflow_rows(server.uri, "tiny")
+        assert rows == recorded_rows(records)
+        assert {cell for cell, _, _ in rows} == set(records.ids())
+        assert images(server.uri) == dict.fromkeys(records.ids(), TICKS)
 
 
-def check(uri: str, records: Records) -> None:
-    """Every row once, every image once, every cell one run, ended as it did."""
+def images(uri: str) -> dict[str, int]:
+    """How many sample grids each cell's run has."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("tiny")
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    children = [run for run in runs if "cell" in run.data.tags]
-    assert len(runs) == len(children) + 1
-    assert sorted(run.data.tags["cell"] for run in children) == records.ids()
-    for run in children:
-        rows = records.rows(run.data.tags["cell"])
-        points = Counter(
-            (metric.key, metric.step)
-            for key in run.data.metrics
-            for metric in client.get_metric_history(run.info.run_id, key)
-        )
-        assert points == Counter((key, row["kimg"]) for row in rows for key in row)
-        images = client.list_artifacts(run.info.run_id, "images")
-        assert sum(file.path.endswith(".png") for file in images) == TICKS
-        assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "complete")
+    runs = client.search_runs([experiment.experiment_id], "tags.cell != ''")
+    files = {
+        run.data.tags["cell"]: client.list_artifacts(run.info.run_id, "images") for run in runs
+    }
+    return {
+        cell: sum(file.path.endswith(".png") for file in found) for cell, found in files.items()
+    }

@@ -22,14 +22,14 @@ from pathlib import Path
 import boto3
 import pytest
 
-from study import store
-from study.lock import LockedError, take
-from study.records import Records
+from study.records import store
+from study.records.lock import LockedError, take
+from study.records.records import Records
 from tests.chaos.kills import table
 
 NAME = "egan_ring"
 STUDY = (
-    f"{NAME} --scale smoke --only egan --seeds 5 --set kimg=20 --set tick_kimg=2 --max-concurrent 2"
+    f"{NAME} --scale smoke --only egan --seeds 5 --set kimg=10 --set tick_kimg=2 --max-concurrent 2"
 )
 SECRET = "not-a-secret-but-a-test"
 IDENTITIES = {

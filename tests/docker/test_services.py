@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study.records import Records
+from study.records.records import Records
 from tests import boxes
 from tests.boxes import ROOT, Boxes
 from tests.docker.test_files import pods
@@ -52,7 +52,7 @@ print(cursor.fetchone()[0])
 """
 LOAD = """
 import mlflow
-from study.published import load
+from study import load_generator as load
 mlflow.set_tracking_uri("http://mlflow:5000")
 for classes in (5, 10, 49):
     G = load(f"models:/acgan_kmnist_classes.classes-{classes}/1")

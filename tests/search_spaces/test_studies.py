@@ -12,12 +12,13 @@ import pytest
 import search_spaces
 import trainables
 from search_spaces.core import IMPORTANCE, Budget, Study, crossed
-from study import metrics
-from study.estimate import estimate
-from study.plan import Plan, Resources
-from study.prepare import check
-from study.records import CLOCK, Records
-from study.search import ConditionSearch
+from study.engine.search import ConditionSearch
+from study.metrics.core import catalog
+from study.planning.estimate import estimate
+from study.planning.plan import Plan
+from study.planning.prepare import check
+from study.planning.resources import Resources
+from study.records.records import TIMING_COLUMNS, Records
 from trainables import data
 
 every_study = pytest.mark.parametrize("name", search_spaces.names())
@@ -25,18 +26,18 @@ SCALES = ("smoke", "quick", "full")
 
 
 def plan(study: Study, budget: Budget, name: str = "study", data_name: str | None = None) -> Plan:
-    look = data.look(data_name or study.data)
+    spec = data.describe(data_name or study.data)
     return Plan(
         name=name,
         study=study,
         budget=budget,
         overrides={},
         data=data_name or study.data,
-        classes=look.classes,
-        channels=look.channels,
-        size=look.size,
-        labels=look.labels,
-        paired=look.paired,
+        classes=spec.classes,
+        channels=spec.channels,
+        size=spec.size,
+        labels=spec.labels,
+        paired=spec.paired,
     )
 
 
@@ -55,7 +56,7 @@ def test_reference_recipe_is_refused(name: str, scale: str) -> None:
     study = search_spaces.load(name)
     whole = check(plan(study, study.scales[scale]))  # type: ignore[index]
     assert list(whole.conditions) == list(study.conditions)
-    assert study.standin in data.names()
+    assert study.stand_in in data.names()
 
 
 @every_study
@@ -91,14 +92,14 @@ def test_reference_is_not_the_first_that_the_search_tries(name: str, scale: str)
 def test_claim_cannot_be_judged(name: str) -> None:
     """It asks for a column that no cell will have."""
     study = search_spaces.load(name)
-    columns = {column for metric in study.metrics for column in metrics.load(metric).COLUMNS}
+    columns = {column for metric in study.metrics for column in catalog.load(metric).COLUMNS}
     assert study.objective in columns
     assert study.claims
     for claim in study.claims:
         if (parameter := claim.metric.removeprefix(IMPORTANCE)) != claim.metric:
             assert parameter in plan(study, study.scales["quick"]).space, claim.id
             continue
-        assert claim.metric in {*columns, *CLOCK}, claim.id
+        assert claim.metric in {*columns, *TIMING_COLUMNS}, claim.id
         low, high = claim.region
         assert math.isfinite(low) or math.isfinite(high), claim.id
         # Shares end there, intervals do not: the clearest results would be undecided.

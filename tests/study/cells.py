@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from study.cell import CellRun, Shared
-from study.metrics.judge import Judges
-from study.plan import Cell, Plan
-from study.records import CLOCK, Records, Row
+from study.engine.cell import CellRun
+from study.engine.shared_state import Shared
+from study.metrics.core.judge import Judges
+from study.planning.plan import Cell, Plan
+from study.records.records import TIMING_COLUMNS, Records, Row
 
 CPU = torch.device("cpu")
 
@@ -45,4 +46,4 @@ def to_end(run: CellRun) -> list[Row]:
 
 def plain(rows: list[Row]) -> list[Row]:
     """Without what the clock says."""
-    return [{k: v for k, v in row.items() if k not in CLOCK} for row in rows]
+    return [{k: v for k, v in row.items() if k not in TIMING_COLUMNS} for row in rows]

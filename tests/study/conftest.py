@@ -6,16 +6,15 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-import synthetic
-import tiny
 
-from study.cell import Shared
+from study.engine.shared_state import Shared
 from study.metrics import cas
-from study.metrics.classifier import Recipe
-from study.metrics.judge import Judges, train_judges
-from study.metrics.reference import Reference
-from study.plan import Plan
-from study.records import Records
+from study.metrics.core.classifier import Recipe
+from study.metrics.core.judge import Judges, train_judges
+from study.metrics.core.measure_real import build_reference
+from study.planning.plan import Plan
+from study.records.records import Records
+from tests.study import synthetic, tiny
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +26,14 @@ def judges(tmp_path_factory: pytest.TempPathFactory) -> Judges:
 @pytest.fixture(scope="session")
 def plan() -> Plan:
     return tiny.plan()
+
+
+@pytest.fixture
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and in it the storage folder, not yet made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STUDY_DATA", str(tmp_path / "none"))
+    return tmp_path / "runs"
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def common(tmp_path_factory: pytest.TempPathFactory, judges: Judges, plan: Plan)
         y=data.train.y,
         judges=judges.state(),
         references={
-            name: Reference.build(judges, data.keep(condition["classes"]), 30, seed=0).state()
+            name: build_reference(judges, data.keep(condition["classes"]), 30, seed=0).state()
             for name, condition in plan.conditions.items()
         },
         ticks={"search": [0, 1, 2, 3], "confirm": [0, 1, 2, 3]},
@@ -51,7 +58,7 @@ def common(tmp_path_factory: pytest.TempPathFactory, judges: Judges, plan: Plan)
         objective="fcd",
         bf16=False,
         inceptions={},
-        measured_by=dict.fromkeys(plan.conditions, "-"),
+        judges_digest=dict.fromkeys(plan.conditions, "-"),
     )
 
 
@@ -60,7 +67,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite store of MLflow's, which takes seconds to make one."""
     from mlflow import MlflowClient  # seconds, too
 
-    from study.tracking import default_uri
+    from study.planning.mlflow_store import default_uri
 
     folder = tmp_path_factory.mktemp("store")
     MlflowClient(default_uri(folder)).search_experiments()
@@ -79,7 +86,7 @@ def slow(shared: Shared, judges: Judges, monkeypatch: pytest.MonkeyPatch) -> Sha
     monkeypatch.setattr(cas, "DRAWS", 300)
     wanted = (*shared.metrics, "kcd", "prdc", "intra_fcd", "ms_ssim", "cas")
     references = {
-        name: Reference.build(judges, tiny.dataset().keep(int(name[-1])), 30, 0, wanted).state()
+        name: build_reference(judges, tiny.dataset().keep(int(name[-1])), 30, 0, wanted).state()
         for name in shared.references
     }
     return dataclasses.replace(shared, metrics=wanted, references=references)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import tiny
 from ray.tune.search import Searcher
 
-from study.plan import Cell, Plan
-from study.records import Records, write_json
-from study.schedule import StudySearcher
+from study.engine.schedule import StudySearcher
+from study.planning.plan import Cell, Plan
+from study.records.records import Records, write_json
+from tests.study import tiny
 
 Observed = list[tuple[str, str | None]]
 

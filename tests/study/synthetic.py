@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from study.records import Records, write_json
+from study.records.records import FORMAT, Records, write_json
 
 REFERENCE = {"lr": 2e-4, "lr_ratio": 1.0, "noise": "two-sided", "f": 64}
 LR = {"low": 1e-5, "high": 1e-2, "log": True, "step": None}
-SPACE = {  # as study/plan.py describes it
+SPACE = {  # as study/planning/plan.py describes it
     "lr": {"name": "FloatDistribution", "attributes": LR},
     "noise": {"name": "CategoricalDistribution", "attributes": {"choices": ["none", "two-sided"]}},
 }
@@ -79,6 +79,7 @@ CLAIMS = [
 def study_json(**changes: Any) -> dict[str, Any]:
     names = ["classes=5", "classes=10", "classes=49"]
     value = {
+        "format": FORMAT,
         "study": "made_up",
         "folder": "f1",
         "title": "ACGAN on Kuzushiji characters: how many classes does it bear?",
@@ -156,7 +157,7 @@ def rows(classes: int, seed: int, kimg: int = 100, class_loss: bool = True) -> l
 
 
 def write_grids(records: Records, id: str, classes: int, marks: tuple[int, ...]) -> None:
-    """Sample grids as study/cell.py makes them: 28x28 images, a border of one pixel, 8 rows."""
+    """Sample grids as engine/cell.py makes them: 28x28 images, a border of one pixel, 8 rows."""
     folder = records.cell_folder(id) / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     y, x = np.mgrid[0:28, 0:28]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import tiny
 
 from study.console import Display
-from study.records import Records
+from study.records.records import Records
+from tests.study import tiny
 
 CLAIM = {"id": "T1", "text": "it works", "verdict": "undecided", "n_of": 1, "n_against": None}
 

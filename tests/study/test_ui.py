@@ -17,10 +17,11 @@ from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
-import synthetic
 
 from study import ui
-from study.records import Records
+from study.records.records import Records
+from study.tracking.compare import MAX_COMPARED, best_cells, compare_link
+from tests.study import synthetic
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,9 +65,9 @@ def experiment(runs: dict[str, str]) -> SimpleNamespace:
 def test_the_best_of_every_condition_come_first_and_unfinished_cells_never(
     made_up: Records,
 ) -> None:
-    found = ui.best_cells(made_up)
+    found = best_cells(made_up)
     cells = made_up.cells().set_index("id")
-    assert len(found) == ui.MOST_COMPARED
+    assert len(found) == MAX_COMPARED
     assert set(cells.loc[found[:3], "condition"]) == {"classes=5", "classes=10", "classes=49"}
     for first in found[:3]:
         peers = cells[cells["condition"].eq(cells.loc[first, "condition"])]
@@ -78,13 +79,13 @@ def test_the_link_names_the_runs_of_the_cells_in_mlflows_form(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", experiment({"a": "run1", "c": "run2"}))
-    link = ui.compare_link("http://127.0.0.1:1", "sqlite:///store", "made_up", "f1", list("abc"))
+    link = compare_link("http://127.0.0.1:1", "sqlite:///store", "made_up", "f1", list("abc"))
     assert link
     assert '"' not in link
     expected = 'http://127.0.0.1:1/#/compare-runs?runs=["run1","run2"]&experiments=["3"]'
     assert unquote(link) == expected
-    assert ui.compare_link("x", "sqlite:///store", "other", "f1", ["a"]) is None
-    assert ui.compare_link("x", "sqlite:///store", "made_up", "f1", ["b"]) is None
+    assert compare_link("x", "sqlite:///store", "other", "f1", ["a"]) is None
+    assert compare_link("x", "sqlite:///store", "made_up", "f1", ["b"]) is None
 
 
 @pytest.mark.parametrize(
@@ -151,8 +152,7 @@ def test_mlflow_itself_serves_the_store_and_finds_the_runs(made_up: Records, por
     client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
     number = client.create_experiment("made_up")
     runs = {
-        c: client.create_run(number, tags={"cell": c, "folder": "f1"})
-        for c in ui.best_cells(made_up)
+        c: client.create_run(number, tags={"cell": c, "folder": "f1"}) for c in best_cells(made_up)
     }
     command = [sys.executable, "-m", "study.ui", "made_up", "--storage", str(storage)]
     running = subprocess.Popen(

@@ -9,20 +9,26 @@ import torch
 from torch import Tensor
 
 from search_spaces.core import Budget, Claim, Group, Study, crossed
-from study.plan import Cell, Plan
-from study.records import Records, Row, write_json
-from trainables.data.base import Dataset, Look, Split
+from study.planning.plan import Cell, Plan
+from study.records.records import FORMAT, Records, Row, write_json
+from trainables.data.base import Dataset, DataSpec, Split
 
 SIZE = 16
 # What data may look like: as the bars, with several labels, in pairs, points in the plane.
-LOOK = Look(3, 1, (SIZE, SIZE))
-SEVERAL = Look(3, 1, (SIZE, SIZE), labels=3)
-PAIRED = Look(4, 1, (SIZE, SIZE), paired=True)
-POINTS = Look(8, 1, (1, 2))
+SPEC = DataSpec(3, 1, (SIZE, SIZE))
+SEVERAL = DataSpec(3, 1, (SIZE, SIZE), labels=3)
+PAIRED = DataSpec(4, 1, (SIZE, SIZE), paired=True)
+POINTS = DataSpec(8, 1, (1, 2))
 SQUARES = 6  # labels of `several_labels`
 REFERENCE = {"lr": 2e-4, "adversarial": "saturating", "label_noise": "two_sided"}
 BUDGET = Budget(
-    kimg=3, search_kimg=3, tick_kimg=1, trials=4, seeds=2, samples=30, fixed={"f": 2, "batch": 100}
+    kimg=3,
+    search_kimg=3,
+    tick_kimg=1,
+    trials=4,
+    seeds=2,
+    samples=30,
+    scale_overrides={"f": 2, "batch": 100},
 )
 
 
@@ -42,11 +48,11 @@ def study(**changes: Any) -> Study:
         "title": "ACGAN on bars",
         "variant": "acgan",
         "data": "bars",
-        "standin": "bars",
+        "stand_in": "bars",
         "conditions": crossed(classes=(2, 3)),
         "reference": REFERENCE,
         "space": space,
-        "start": REFERENCE,
+        "reference_params": REFERENCE,
         "metrics": ("fcd", "labels", "variance", "class_loss", "gradients"),
         "claims": (
             Claim(
@@ -127,6 +133,7 @@ def begin(records: Records, plan: Plan) -> Records:
     """Write the study.json that the engine's parts read."""
     definition = plan.definition() | {"digest": "0" * 16, "data_source": "data: bars"}
     value = {
+        "format": FORMAT,
         "study": plan.name,
         "folder": "f" * 32,
         "title": plan.study.title,
@@ -135,7 +142,7 @@ def begin(records: Records, plan: Plan) -> Records:
         "environment": {"git_commit": "abc123"},
         "claims": [],
         "left_out": plan.left_out,
-        "runs": [{"git_commit": "abc123"}],
+        "runs": [{"git_commit": "abc123", "code": "0123"}],
     }
     write_json(records.folder / "study.json", value)
     return records

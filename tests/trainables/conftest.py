@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.data import published
+from trainables.data import DataError, load, published
 from trainables.data.published import Remote
+
+TRAIN_X, TRAIN_Y = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_X, TEST_Y = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -107,3 +110,12 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def files_in(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.rglob("*") if p.is_file())
+
+
+def refusal(name: str, data_dir: Path) -> str:
+    """The one line with which a set is refused."""
+    with pytest.raises(DataError) as caught:
+        load(name, data_dir, progress=False)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message

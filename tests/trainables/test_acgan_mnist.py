@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import trainables
 from trainables.acgan_mnist import DropoutDiscriminator
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 
-LOOKS = Look(10, 1, (28, 28))
+LOOKS = DataSpec(10, 1, (28, 28))
 
 
 def make(name: str = "acgan_mnist", **values: Any) -> Any:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import trainables
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 from trainables.gan import PIECES, Maxout
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -17,7 +17,7 @@ def make(name: str, size: int = 28, **values: Any) -> Any:
     torch.manual_seed(0)
     variant = trainables.load(name)
     config = variant.config_type.parse({"f": 2, "batch": 8, "z_dim": 8, **values})
-    return variant(config, Look(3, 1, (size, size)), torch.device("cpu"))
+    return variant(config, DataSpec(3, 1, (size, size)), torch.device("cpu"))
 
 
 def kinds(network: nn.Module) -> str:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 import trainables
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 
-LOOKS = Look(2, 1, (8, 8))
+LOOKS = DataSpec(2, 1, (8, 8))
 Y = torch.zeros(16, dtype=torch.int64)
 
 
@@ -149,7 +149,7 @@ class TestBigbigan:
         gan = make("bigbigan")
         torch.nn.init.zeros_(gan.D.w["joint"].weight)
         gan.unfreeze("g")
-        gan.descend = lambda name, terms, weights: terms
+        gan.optimizer_step = lambda name, terms, weights: terms
         terms = gan.turn("g", gan.draw(images(), Y))
         for term, network in (("adversarial", gan.G), ("encoder", gan.E)):
             grads = torch.autograd.grad(

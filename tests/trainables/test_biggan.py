@@ -16,16 +16,16 @@ from trainables.core.layers_res import (
     ConditionalBatchNorm,
     ResGenerator,
     SelfAttention,
-    finish,
+    init_network,
     off_diagonal,
 )
 from trainables.core.loop import Loop
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 
-LOOKS = Look(3, 1, (28, 28))
+LOOKS = DataSpec(3, 1, (28, 28))
 
 
-def make(images: Look = LOOKS, **values: Any) -> Loop:
+def make(images: DataSpec = LOOKS, **values: Any) -> Loop:
     torch.manual_seed(0)
     variant = trainables.load("biggan")
     given = {"f": 4, "batch": 8, "z_dim": 24, "embedding": 6, **values}
@@ -48,7 +48,7 @@ def norms(G: nn.Module) -> list[ConditionalBatchNorm]:
 
 @pytest.mark.parametrize("size", [(28, 28), (32, 32), (64, 64), (30, 20)])
 def test_images_of_another_size_do_not_fit(size: tuple[int, int]) -> None:
-    loop = make(Look(4, 3, size))
+    loop = make(DataSpec(4, 3, size))
     loop.run(16)
     assert loop.gan.sample(torch.arange(4), 4, torch.Generator()).shape == (4, 3, *size)
 
@@ -138,13 +138,13 @@ def test_spectral_norms_leave_one() -> None:
 
 def test_weights_do_not_start_orthogonal() -> None:
     G = generator()
-    finish(G, "orthogonal", sn=False)
+    init_network(G, "orthogonal", sn=False)
     for m in G.modules():
         if isinstance(m, nn.Conv2d | nn.Linear):
             W = m.weight.flatten(1)
             gram = W @ W.T if len(W) <= W.shape[1] else W.T @ W
             torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-5, rtol=0)
-    finish(G, "normal", sn=False)
+    init_network(G, "normal", sn=False)
     weights = torch.cat([m.weight.flatten() for m in G.modules() if isinstance(m, nn.Conv2d)])
     assert float(weights.detach().std()) == pytest.approx(0.02, rel=0.1)
 

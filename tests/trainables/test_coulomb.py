@@ -12,10 +12,10 @@ import torch.nn.functional as F
 import trainables
 from trainables.core.loop import Loop
 from trainables.coulomb import potentials
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 from trainables.standard_gan import RecipeD, clipped_bce
 
-LOOKS = Look(2, 1, (8, 8))
+LOOKS = DataSpec(2, 1, (8, 8))
 
 
 def make(name: str = "coulomb", bf16: bool = False, **values: Any) -> Any:

@@ -14,9 +14,9 @@ import trainables
 from trainables.core.gan import to_float, to_uint8
 from trainables.core.loop import Loop
 from trainables.cyclegan import Cyclegan, Pairing
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 
-LOOKS = Look(4, 1, (8, 8))
+LOOKS = DataSpec(4, 1, (8, 8))
 
 
 class Affine(nn.Module):

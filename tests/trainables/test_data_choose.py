@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.trainables.conftest import Server, idx, images, kmnist
-from trainables.data import DataError, choose, load, look, names, published
+from trainables.data import DataError, choose, describe, load, names, published
 
 
 def test_names_list_every_set_and_its_test_split() -> None:
@@ -20,7 +20,7 @@ def test_names_list_every_set_and_its_test_split() -> None:
 
 
 def test_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
-    for ask in (load, look, lambda name: choose(name, "kmnist", "kana", tmp_path)):
+    for ask in (load, describe, lambda name: choose(name, "kmnist", "kana", tmp_path)):
         with pytest.raises(DataError, match=r"^unknown data 'kmnits': choose from .*kmnist.*$"):
             ask("kmnits")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.trainables.conftest import idx, images
-from trainables.data import DataError, Dataset, choose, kana, load, look, negatives, styles
+from trainables.data import DataError, Dataset, choose, describe, kana, load, negatives, styles
 from trainables.data.base import Split, two_domains
 from trainables.data.render_kana import FACES
 
@@ -51,8 +51,8 @@ def test_labels_do_not_tell_the_domain() -> None:
     assert len(x) == 21
     assert ((data.train.y % 2 == 1) == (x >= 100)).all()
     assert (data.train.y // 2 == np.where(x < 100, x, x - 100) % 3).all()
-    assert data.look.paired
-    assert not load("kana_digits").look.paired
+    assert data.spec.paired
+    assert not load("kana_digits").spec.paired
 
 
 def test_test_rows_are_no_pairs() -> None:
@@ -61,14 +61,14 @@ def test_test_rows_are_no_pairs() -> None:
         x = kept.test.x[:, 0, 0, 0].astype(int).reshape(-1, 2)
         assert (x[:, 0] + 20 == x[:, 1]).all()
         assert (kept.test.y.reshape(-1, 2) == kept.test.y[::2, None] + [0, 1]).all()
-        assert kept.look.paired
+        assert kept.spec.paired
     with pytest.raises(DataError, match=r"classes=3: .* come in pairs: keep an even number"):
         data.keep(3)
 
 
 def test_styles_are_other_images_than_on_other_machines(drawn: Dataset) -> None:
     assert drawn.digest == "164263259bcfc10d"
-    assert drawn.look == styles.SETS["kana_styles"]
+    assert drawn.spec == styles.SETS["kana_styles"]
     assert (np.bincount(drawn.train.y) == styles.TRAIN).all()
     assert (np.bincount(drawn.test.y) == styles.TEST).all()
 
@@ -99,7 +99,7 @@ def test_training_images_are_pairs(drawn: Dataset) -> None:
 
 def test_map_of_negatives_does_not_hold(mnist: Path) -> None:
     data = load("mnist_negatives", mnist)
-    assert data.look == look("mnist_negatives")
+    assert data.spec == describe("mnist_negatives")
     assert (data.test.x[1::2] == 255 - data.test.x[::2]).all()
     assert len(data.test.y) == 100
     assert (np.bincount(data.train.y) == 20).all()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.data import DataError, load, look
-from trainables.data.base import Look
+from trainables.data import DataError, describe, load
+from trainables.data.base import DataSpec
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (40, 8, 10), dtype=np.uint8)  # NHW
@@ -49,7 +49,7 @@ def test_npz_is_divided_80_to_20_in_each_class(tmp_path: Path, kind: type) -> No
             assert labelled.pop(x.tobytes()) == y
     assert not labelled
     assert load(str(path)).digest == data.digest
-    assert look(str(path)) == Look(2, 1, (8, 10))
+    assert describe(str(path)) == DataSpec(2, 1, (8, 10))
 
 
 def test_colours_become_the_second_axis(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.data import DataError, choose, iclevr, load, look, shapes
+from trainables.data import DataError, choose, describe, iclevr, load, shapes
 
 SCENES = 160
 RNG = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def root(kept: Path, tmp_path: Path) -> Path:
 def test_images_have_the_labels_of_others(kept: Path) -> None:
     data = load("iclevr", kept, progress=False)
     assert data.classes == shapes.LABELS
-    assert data.look == look("iclevr")
+    assert data.spec == describe("iclevr")
     for split in (data.train, data.test):
         rows = np.linspace(0, 63, 24).round().astype(int)  # whole images: nothing is cropped
         dark = (split.x[:, 0, :, 32] < 110)[:, rows]

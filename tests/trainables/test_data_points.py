@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.data import load, look
+from trainables.data import describe, load
 from trainables.data.points import CENTRES, COUNTS, DIGESTS, SIGMA
 
 every_set = pytest.mark.parametrize("name", list(DIGESTS))
@@ -15,7 +15,7 @@ every_set = pytest.mark.parametrize("name", list(DIGESTS))
 def test_another_set_is_drawn_under_the_same_version(name: str) -> None:
     dataset = load(name)
     assert dataset.digest == DIGESTS[name]
-    assert dataset.look == look(name)
+    assert dataset.spec == describe(name)
     assert [len(split.y) for split in (dataset.train, dataset.test)] == [*COUNTS]
 
 

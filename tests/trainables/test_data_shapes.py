@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.data import DataError, Dataset, load, look, shapes
+from trainables.data import DataError, Dataset, describe, load, shapes
 
 pytestmark = pytest.mark.timeout(60)  # 7,000 images
 
@@ -43,7 +43,7 @@ def test_labels_are_not_iclevrs(drawn: Dataset) -> None:
         assert split.y.dtype == np.uint8
         assert np.abs(np.bincount(split.y.sum(1))[1:] - count / 3).max() <= 1
         assert split.y.sum(0).min() > 0.06 * count
-    assert drawn.look == look("shapes")
+    assert drawn.spec == describe("shapes")
 
 
 def test_conditions_are_not_as_many_as_iclevrs(drawn: Dataset) -> None:

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from trainables.core.gan import to_float
 from trainables.core.loop import Loop
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 from trainables.egan import Egan, mutate
 
-LOOKS = Look(2, 1, (8, 8))
-POINTS = Look(8, 1, (1, 2))
+LOOKS = DataSpec(2, 1, (8, 8))
+POINTS = DataSpec(8, 1, (1, 2))
 ALL = ("minimax", "heuristic", "least_squares")
 
 
-def make(images: Look = LOOKS, **values: Any) -> Egan:
+def make(images: DataSpec = LOOKS, **values: Any) -> Egan:
     torch.manual_seed(0)
     given = {"f": 2, "batch": 8, "z_dim": 8, "n_dis": 1, "lr": 2e-3, **values}
     return Egan(Egan.config_type.parse(given), images, torch.device("cpu"))
@@ -30,7 +30,7 @@ def make(images: Look = LOOKS, **values: Any) -> Egan:
 
 def loop(gan: Egan, n: int = 64) -> Loop:
     rng = torch.Generator().manual_seed(1)
-    x = torch.randint(0, 256, (n, 1, *gan.images.size), generator=rng).to(torch.uint8)
+    x = torch.randint(0, 256, (n, 1, *gan.data_spec.size), generator=rng).to(torch.uint8)
     return Loop(gan, x, torch.zeros(n, dtype=torch.int64), 0)
 
 
@@ -41,7 +41,7 @@ def weights(gan: Egan) -> list[Tensor]:
 def rigged(monkeypatch: pytest.MonkeyPatch, gan: Egan, worth: list[tuple[float, float]]) -> None:
     """The children are, in turn, of this quality and diversity."""
     values = iter(worth * 100)
-    monkeypatch.setattr(gan, "judge", lambda *_: tuple(map(torch.tensor, next(values))))
+    monkeypatch.setattr(gan, "fitness", lambda *_: tuple(map(torch.tensor, next(values))))
 
 
 class TestMutations:
@@ -99,7 +99,7 @@ class TestFitness:
     def test_quality_or_diversity_is_another_number(self) -> None:
         gan = make(d_norm="none")
         x, images = torch.rand(2, 8, 1, 8, 8).unbind()
-        quality, diversity = gan.judge(x, images)
+        quality, diversity = gan.fitness(x, images)
         d = copy.deepcopy(gan.D).requires_grad_(True)
         torch.testing.assert_close(quality, d(images).sigmoid().mean().detach())
         loss = F.softplus(-d(x)).mean() + F.softplus(d(images)).mean()
@@ -114,12 +114,12 @@ class TestFitness:
         real = torch.rand(512, 1, 1, 2, generator=rng) - 0.5
         spread = torch.rand(512, 1, 1, 2, generator=rng) - 0.5
         collapsed = torch.full_like(spread, 0.4)
-        assert gan.judge(real, spread)[1] > gan.judge(real, collapsed)[1] + 0.5
+        assert gan.fitness(real, spread)[1] > gan.fitness(real, collapsed)[1] + 0.5
 
     def test_judging_changes_d(self) -> None:
         gan = make()
         before = copy.deepcopy(gan.D.state_dict())
-        gan.judge(*torch.rand(2, 8, 1, 8, 8).unbind())
+        gan.fitness(*torch.rand(2, 8, 1, 8, 8).unbind())
         for name, value in gan.D.state_dict().items():
             assert torch.equal(value, before[name]), name
 
@@ -226,7 +226,7 @@ class TestRandom:
 
 @pytest.mark.parametrize("images", [LOOKS, POINTS])
 @pytest.mark.parametrize("selection", ["fitness", "random"])
-def test_killed_cell_goes_on_in_another_way(images: Look, selection: str) -> None:
+def test_killed_cell_goes_on_in_another_way(images: DataSpec, selection: str) -> None:
     """Killed after 7 of 13 turns of D, in the middle of a generation of three turns, with two
     parents; what is written to a file is all that is left."""
     values = {"survivors": 2, "n_dis": 3, "selection": selection}

@@ -5,14 +5,14 @@ import torch
 
 import trainables
 from trainables.core.loop import DivergedError, Loop
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 
 
 def make(n: int = 20, batch: int = 8, **values: object) -> Loop:
     torch.manual_seed(0)
     variant = trainables.load("acgan")
     config = variant.config_type.parse({"f": 2, "batch": batch, **values})
-    gan = variant(config, Look(2, 1, (28, 28)), torch.device("cpu"))
+    gan = variant(config, DataSpec(2, 1, (28, 28)), torch.device("cpu"))
     x = torch.arange(n, dtype=torch.uint8)[:, None, None, None].expand(n, 1, 28, 28).contiguous()
     return Loop(gan, x, torch.arange(n) % 2, seed=3)
 

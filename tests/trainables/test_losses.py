@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import trainables
 from trainables.core import losses
 from trainables.core.gan import Batch, Gan, to_float, to_uint8
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 
 LOGITS = torch.linspace(-4, 4, 9)
 
@@ -15,7 +15,7 @@ LOGITS = torch.linspace(-4, 4, 9)
 def acgan(**values: object) -> Gan:
     variant = trainables.load("acgan")
     config = variant.config_type.parse({"f": 2, "batch": 4, **values})
-    return variant(config, Look(3, 1, (28, 28)), torch.device("cpu"))
+    return variant(config, DataSpec(3, 1, (28, 28)), torch.device("cpu"))
 
 
 def test_bce_is_torchs_inside_the_unit_interval_and_linear_beyond() -> None:

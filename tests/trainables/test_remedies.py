@@ -16,7 +16,7 @@ from trainables.core import losses
 from trainables.core.gan import Batch
 from trainables.core.layers import ConditionalNorm, CosineLinear
 from trainables.core.loop import Loop
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 from trainables.reacgan import d2d_ce
 
 K = 3
@@ -26,7 +26,7 @@ def gan(variant: str, **config: Any) -> Any:
     torch.manual_seed(0)
     cls = trainables.load(variant)
     given = {"f": 2, "batch": 8, **config}
-    return cls(cls.config_type.parse(given), Look(K, 1, (28, 28)), torch.device("cpu"))
+    return cls(cls.config_type.parse(given), DataSpec(K, 1, (28, 28)), torch.device("cpu"))
 
 
 def batch(made: Any, n: int = 8) -> Batch:

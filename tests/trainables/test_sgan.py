@@ -13,10 +13,10 @@ from torch import Tensor
 
 import trainables
 from trainables.core.loop import Loop
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 from trainables.sgan import choose_labelled, realness
 
-LOOKS = Look(3, 1, (8, 8))
+LOOKS = DataSpec(3, 1, (8, 8))
 
 
 def make(seed: int = 0, images: int = 40, **values: Any) -> Loop:

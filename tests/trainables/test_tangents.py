@@ -15,10 +15,10 @@ from torch import Tensor, nn
 import trainables
 from trainables.core.affine import affine_tangents, orthonormal
 from trainables.core.loop import Loop, StoppedError
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 from trainables.tangents import change, leading
 
-LOOKS = Look(3, 1, (8, 8))
+LOOKS = DataSpec(3, 1, (8, 8))
 
 
 def make(name: str = "tangents", **values: Any) -> Loop:

@@ -9,11 +9,11 @@ import torch
 import trainables
 from trainables.core.gan import Gan
 from trainables.core.loop import Loop
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 
 CPU = torch.device("cpu")
-SHAPES = [Look(3, 1, (28, 28)), Look(4, 3, (32, 32))]
-SEVERAL = Look(5, 3, (32, 32), labels=3)
+SHAPES = [DataSpec(3, 1, (28, 28)), DataSpec(4, 3, (32, 32))]
+SEVERAL = DataSpec(5, 3, (32, 32), labels=3)
 every_variant = pytest.mark.parametrize("name", trainables.names())
 CASES = [
     pytest.param(name, images, id=f"{name}-{images.size[0]}px-{images.labels}")
@@ -26,7 +26,7 @@ every_shape = pytest.mark.parametrize(("name", "images"), CASES)
 
 def make(
     name: str,
-    images: Look,
+    images: DataSpec,
     seed: int = 0,
     device: torch.device = CPU,
     bf16: bool = False,
@@ -41,7 +41,7 @@ def make(
     return Loop(gan, x.to(device, torch.uint8), labels(images, 40).to(device), seed)
 
 
-def labels(images: Look, n: int) -> torch.Tensor:
+def labels(images: DataSpec, n: int) -> torch.Tensor:
     """y for n images, every class among them; one, two... labels where there are several."""
     first = torch.arange(n) % images.classes
     if images.labels == 1:
@@ -58,7 +58,7 @@ def weights(gan: Gan, player: str) -> list[torch.Tensor]:
 
 
 @every_shape
-def test_losses_are_finite_and_repeat_with_the_seed(name: str, images: Look) -> None:
+def test_losses_are_finite_and_repeat_with_the_seed(name: str, images: DataSpec) -> None:
     first, again = (make(name, images).run(80) for _ in range(2))
     assert first == again, "same seed, other numbers"
     assert all(abs(value) < 1e3 for value in first.values())
@@ -66,7 +66,7 @@ def test_losses_are_finite_and_repeat_with_the_seed(name: str, images: Look) -> 
 
 
 @every_shape
-def test_a_player_changes_its_own_networks_only(name: str, images: Look) -> None:
+def test_a_player_changes_its_own_networks_only(name: str, images: DataSpec) -> None:
     loop = make(name, images)
     gan = loop.gan
     with gan.autocast():
@@ -110,7 +110,7 @@ def test_a_restored_checkpoint_takes_the_same_next_steps(name: str) -> None:
 
 
 @every_shape
-def test_samples_are_images_like_the_real_ones(name: str, images: Look) -> None:
+def test_samples_are_images_like_the_real_ones(name: str, images: DataSpec) -> None:
     gan = make(name, images).gan
     y = labels(images, 10)
     x = gan.sample(y if gan.conditional else None, 10, torch.Generator().manual_seed(0))
@@ -137,7 +137,7 @@ def test_evaluation_leaves_training_as_it_was(name: str) -> None:
                 codes = gan.encode(torch.zeros(8, 1, 28, 28))
                 assert codes.shape == (8, gan.config.z_dim)
                 assert codes.dtype == torch.float32
-            if gan.spans:
+            if gan.has_tangents:
                 tangents = gan.tangents(torch.rand(8, 1, 28, 28, generator=rng), rng)
                 assert tangents.shape[::2] == (8, 784)
                 assert torch.allclose(tangents.square().sum(2), torch.ones(()))

@@ -1,1 +1,1 @@
-"""What every variant is made of: players and losses, layers, the loop over images."""
+"""Building blocks of all variants: players and losses, layers, and the loop over images."""

@@ -1,4 +1,4 @@
-"""How an image changes as it is shifted, turned, scaled, stretched and sheared (Simard 1998)."""
+"""How an image changes when it is shifted, turned, scaled, stretched or sheared (Simard 1998)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Generators of the affine group, [2, 3] in pixels about the centre: shifts to the right and down, a
-# clockwise turn, growth, a stretch along one axis, a stretch along the diagonal.
+# Generators of the affine group: matrices [2, 3] on pixel coordinates about the image's centre.
+# In order: a shift to the right, a shift down, a clockwise turn, growth, a stretch along one axis,
+# and a stretch along the diagonal.
 GENERATORS = (
     ((0, 0, 1), (0, 0, 0)),
     ((0, 0, 0), (0, 0, 1)),
@@ -16,20 +17,26 @@ GENERATORS = (
     ((1, 0, 0), (0, -1, 0)),
     ((0, 1, 0), (1, 0, 0)),
 )
-STEP = 0.01  # to both sides, within a pixel: interpolation is linear there
+# Step of the central difference, to each side. The step moves the image by less than a pixel, and
+# interpolation is linear within a pixel.
+STEP = 0.01
 
 
 def affine_tangents(x: Tensor) -> Tensor:
-    """d x / d t for each generator: images [N, C, H, W] -> [N, 6, C, H, W], per pixel of shift,
-    radian of turn, factor e of growth and stretch; by central differences."""
+    """Derivatives d x / d t of images along each generator, by central differences.
+
+    Takes images x [N, C, H, W] and returns [N, 6, C, H, W]. The unit of t is a pixel for shifts, a
+    radian for the turn, and a factor of e for growth and stretches.
+    """
     h, w = x.shape[-2:]
-    # affine_grid's coordinates go from -1 to 1 along both sides.
+    # Conversion from pixels to the coordinates of affine_grid, which go from -1 to 1 on both axes.
     units = x.new_tensor([[1, h / w, 2 / w], [w / h, 1, 2 / h]])
     still = x.new_tensor([[1, 0, 0], [0, 1, 0]])
     tangents = []
     for generator in GENERATORS:
         move = STEP * units * x.new_tensor(generator)
-        # A grid says where a pixel comes from, hence the signs; beyond the border all is alike.
+        # A grid says where each pixel comes from. The image before the move therefore has the plus
+        # sign. Beyond the border the outermost pixels are repeated.
         before, after = (
             F.grid_sample(
                 x,
@@ -44,6 +51,6 @@ def affine_tangents(x: Tensor) -> Tensor:
 
 
 def orthonormal(rows: Tensor) -> Tensor:
-    """An orthonormal basis, by rows, of the span of rows: [N, k, P] -> [N, k, P]."""
+    """An orthonormal basis of the span of the given rows, as rows: [N, k, P] -> [N, k, P]."""
     basis: Tensor = torch.linalg.qr(rows.mT)[0].mT
     return basis

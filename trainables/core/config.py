@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-# Strict: "true" is no learning rate.
+# Strict types refuse values that would have to be converted: "true" is not a learning rate.
 Real = Annotated[float, Field(strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True)]
 NotNegative = Annotated[float, Field(ge=0, strict=True)]
@@ -15,7 +15,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 
 
 class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """Hyperparameters that every variant has; a variant's own Config adds its fields."""
+    """Hyperparameters that every variant has. A variant adds fields in a Config of its own."""
 
     f: Annotated[int, Field(ge=1, le=1024, strict=True)] = 64  # width of the networks
     batch: Annotated[int, Field(ge=2, le=65536, strict=True)] = 64  # images per step
@@ -23,22 +23,23 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     z_mean: Real = 0.0
     z_std: Positive = 1.0
     lr: Positive = 2e-4  # G's learning rate (Adam)
-    lr_ratio: Positive = 1.0  # D's learning rate : G's
-    lr_scale: Positive = 1.0  # times every rate: published ones, for a budget of fewer steps
+    lr_ratio: Positive = 1.0  # D's learning rate divided by G's
+    lr_scale: Positive = 1.0  # factor on all rates: fits published ones to fewer steps
     beta1: Fraction = 0.5
     beta2: Fraction = 0.999
-    ema: Fraction = 0.999  # decay of the averaged G that is evaluated
-    balanced: bool = False  # draw real images so that every class is equally likely; one label each
+    ema: Fraction = 0.999  # decay of the average of G's weights; this average is evaluated
+    # Draw real images so that every class is equally likely. Images must have one label each.
+    balanced: bool = False
 
     def images_needed(self) -> dict[str, int]:
-        """How many training images a hyperparameter asks for, by its name."""
+        """The number of training images that each hyperparameter needs, by its name."""
         return {"batch": self.batch}
 
     def check_images(self, images: int) -> None:
-        """Refuse what so many training images cannot serve.
+        """Refuse hyperparameters that need more than `images` training images.
 
         Raises:
-            ValueError: a hyperparameter asks for more.
+            ValueError: A hyperparameter needs more images.
         """
         for name, needed in self.images_needed().items():
             if needed > images:
@@ -47,10 +48,11 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Config:
-        """Typed hyperparameters from plain values.
+        """Make typed hyperparameters from plain values.
 
         Raises:
-            ValueError: unknown key, wrong type, out of range: one line with the valid ones.
+            ValueError: A key is unknown, or a value has the wrong type or is out of range. The
+                message is one line. For an unknown key it lists the valid ones.
         """
         try:
             return cls(**values)

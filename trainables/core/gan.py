@@ -1,4 +1,4 @@
-"""The central abstraction: a GAN is players taking turns on named losses."""
+"""The central abstraction: a GAN is a set of players that take turns on named losses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.core.config import Config
-from trainables.data.base import Look
+from trainables.data.base import DataSpec
 
 
 @dataclass
 class Batch:
-    """What one step works on; a variant with other networks makes a richer one."""
+    """The data of one step. A variant with further networks subclasses it."""
 
     x: Tensor  # [N, C, H, W] real, in [-1, 1]
-    y: Tensor  # labels of x: int64 [N], or uint8 [N, classes] where images have several
-    y_fake: Tensor  # labels asked of G
-    fake: Tensor  # [N, C, H, W] G's images, with their graph: D's turn detaches them
+    y: Tensor  # labels of x: int64 [N]; uint8 [N, classes] where an image has several
+    y_fake: Tensor  # labels that G is asked for, like y
+    fake: Tensor  # [N, C, H, W] G's images with their autograd graph; D's turn detaches them
 
 
 Terms = dict[str, Tensor]
@@ -31,40 +31,41 @@ Terms = dict[str, Tensor]
 
 @dataclass
 class Player:
-    """Who trains what, on which named losses."""
+    """A player: the networks it trains, and the named losses it minimises."""
 
-    networks: list[nn.Module]  # in its optimizer each is a group, whose rate a variant may change
+    # Each network is a parameter group of the player's optimizer. A variant may change its rate.
+    networks: list[nn.Module]
     losses: Callable[[Any], Terms]
     lr: float
-    weights: Mapping[str, float] = field(default_factory=dict)  # of each term; 1 where missing
+    weights: Mapping[str, float] = field(default_factory=dict)  # weight per term; 1 if missing
 
 
 class Gan(nn.Module, ABC):
     """Networks, the players who train them, and one step of their game.
 
-    A variant says who plays (`build`) and what a step works on (`draw`). Everything else has a
-    default: `step` lets the players take turns; `on_data`, `on_images` (growth) and `pretrain` do
-    nothing. Evaluation uses `sample`, and `classify`, `encode`, `tangents`, `translate` where
-    `classifies`, `encodes`, `spans`, `translates` is True.
+    A variant must define the players (`build`) and the data of a step (`draw`). All other methods
+    have defaults: `step` lets the players take turns; `on_data`, `on_images` (for growth) and
+    `pretrain` do nothing. Evaluation calls `sample`. It also calls `classify`, `encode`, `tangents`
+    and `translate` where `classifies`, `encodes`, `has_tangents` and `translates` are True.
     """
 
     config_type: ClassVar[type[Config]] = Config
     conditional: ClassVar[bool] = True  # G takes labels
-    multilabel: ClassVar[bool] = False  # it takes multi-hot labels too: see `condition`
+    multilabel: ClassVar[bool] = False  # the variant takes multi-hot labels too: see `condition`
     classifies: ClassVar[bool] = False  # D has a class head
-    encodes: ClassVar[bool] = False  # an E reads z off images
-    truncates: ClassVar[bool] = False  # z is normal and all of G's randomness
-    spans: ClassVar[bool] = False  # it knows directions in which an image stays of its class
-    translates: ClassVar[bool] = False  # G turns images of one domain into another's
-    uniform: ClassVar[bool] = False  # z is uniform, else normal
-    on_points: ClassVar[bool] = False  # it has networks for points in the plane: images of 1x2
+    encodes: ClassVar[bool] = False  # an encoder E computes z from images
+    truncates: ClassVar[bool] = False  # z is normal and G's only randomness, so it can be truncated
+    has_tangents: ClassVar[bool] = False  # computes directions along which an image keeps its class
+    translates: ClassVar[bool] = False  # G turns images of one domain into images of another
+    uniform: ClassVar[bool] = False  # z is uniform; if False, z is normal
+    on_points: ClassVar[bool] = False  # has networks for points in the plane, which are 1x2 images
     G: nn.Module
 
     def __init__(
-        self, config: Config, images: Look, device: torch.device, bf16: bool = False
+        self, config: Config, data_spec: DataSpec, device: torch.device, bf16: bool = False
     ) -> None:
         super().__init__()
-        self.config, self.images, self.device, self.bf16 = config, images, device, bf16
+        self.config, self.data_spec, self.device, self.bf16 = config, data_spec, device, bf16
         self.players = self.build()
         for player in self.players.values():
             player.lr *= config.lr_scale
@@ -81,37 +82,44 @@ class Gan(nn.Module, ABC):
 
     @abstractmethod
     def build(self) -> dict[str, Player]:
-        """Make the networks (as attributes) and name the players in the order of their turns."""
+        """Make the networks as attributes. Return the players by name, in order of their turns."""
 
     @abstractmethod
     def draw(self, x: Tensor, y: Tensor) -> Any:
-        """What the players of one step share: x [N, C, H, W] in [-1, 1] and y -> a Batch."""
+        """Make the Batch that all players of a step share, from x [N, C, H, W] in [-1, 1] and y."""
 
     def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
-        """z [N, z_dim], labels y -> images [N, C, H, W] in [-1, 1]; a conditional GAN's own."""
+        """Images [N, C, H, W] in [-1, 1] from z [N, z_dim] and labels y.
+
+        A conditional GAN must override this method.
+        """
         assert not self.conditional, "a G that takes labels needs a generate of its own"
         images: Tensor = G(z)
         return images
 
     def on_data(self, x: Tensor, y: Tensor, seed: int) -> None:
-        """Called once, before the first step and before a checkpoint is restored, with all training
-        images x uint8 [N, C, H, W] and their labels y [N, ...], on the device, and the trial's
-        seed. What is chosen here must depend on these alone, not on torch's own RNG."""
+        """Called once, before the first step and before a checkpoint is restored.
+
+        Gets all training images x uint8 [N, C, H, W] and their labels y [N, ...], both on the
+        device, and the trial's seed. Choices made here must depend on these arguments alone, not on
+        torch's own RNG.
+        """
 
     def on_images(self, seen: int) -> None:
-        """Called before each step with the number of images seen so far."""
+        """Called before each step, with the number of images seen so far."""
 
     def pretrain_images(self) -> int:
-        """How many images `pretrain` wants before the game starts."""
+        """How many images `pretrain` gets in total before the game starts."""
         return 0
 
     def pretrain(self, x: Tensor, y: Tensor) -> None:
-        """One step before the game."""
+        """One step of training on a batch before the game starts."""
 
     def step(self, x: Tensor, y: Tensor) -> Terms:
-        """Every player takes one turn.
+        """Let every player take one turn.
 
-        Returns the unweighted terms as "loss/<player>/<term>", scalars on the device.
+        Returns the unweighted loss terms by the name "loss/<player>/<term>", as scalars on the
+        device.
         """
         self.unfreeze(*self.players)
         with self.autocast():
@@ -124,21 +132,21 @@ class Gan(nn.Module, ABC):
         return report
 
     def turn(self, name: str, batch: Any) -> Terms:
-        """One player minimises the weighted sum of its terms; the others are frozen."""
+        """Train one player for a step on the weighted sum of its terms. The others are frozen."""
         player = self.players[name]
         self.unfreeze(name)
         with self.autocast():
             terms = player.losses(batch)
-        return self.descend(name, terms, player.weights)
+        return self.optimizer_step(name, terms, player.weights)
 
     def unfreeze(self, *names: str) -> None:
-        """Only these players' networks record gradients."""
+        """Let the networks of the named players record gradients, and those of no other player."""
         for name, player in self.players.items():
             for network in player.networks:
                 network.requires_grad_(name in names)
 
-    def descend(self, name: str, terms: Terms, weights: Mapping[str, float]) -> Terms:
-        """One optimizer step of a player on a weighted sum; returns the detached terms."""
+    def optimizer_step(self, name: str, terms: Terms, weights: Mapping[str, float]) -> Terms:
+        """One optimizer step of a player on the weighted sum. Returns the detached terms."""
         weighted = [value * weights.get(term, 1.0) for term, value in terms.items()]
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
@@ -148,8 +156,11 @@ class Gan(nn.Module, ABC):
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """EMA of G's weights. The decay ramps up, lest the first weights linger for 1,000 steps;
-        BN statistics are running averages already and are copied."""
+        """Update the exponential moving average of G's weights.
+
+        The decay ramps up. Otherwise the first weights would remain in the average for 1,000 steps.
+        BN statistics are copied, because they are running averages already.
+        """
         self.updates += 1
         decay = min(self.config.ema, self.updates / (self.updates + 9))
         for mean, now in zip(self.G_ema.parameters(), self.G.parameters(), strict=True):
@@ -161,35 +172,42 @@ class Gan(nn.Module, ABC):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def noise(self, n: int, rng: torch.Generator | None = None) -> Tensor:
-        """z [n, z_dim], normal or uniform with mean z_mean and standard deviation z_std, from the
-        trial's RNG or from `rng` (on the CPU)."""
+        """Draw z [n, z_dim], normal or uniform, with mean z_mean and standard deviation z_std.
+
+        The numbers come from the trial's RNG, or from `rng` (on the CPU) where it is given.
+        """
         c, draw = self.config, torch.rand if self.uniform else torch.randn
         z = draw(n, c.z_dim, device="cpu" if rng else self.device, generator=rng).to(self.device)
         return ((z * 2 - 1) * 3**0.5 if self.uniform else z) * c.z_std + c.z_mean
 
     def condition(self, y: Tensor) -> Tensor:
-        """Labels as networks take them, [N, classes]: one-hot, or multi-hot as they are."""
-        return y if self.images.labels > 1 else F.one_hot(y, self.images.classes)
+        """Labels as networks take them, [N, classes]: one-hot, or multi-hot labels unchanged."""
+        return y if self.data_spec.labels > 1 else F.one_hot(y, self.data_spec.classes)
 
     def random_labels(self, n: int) -> Tensor:
-        """Labels that G may be asked for: int64 [n], each class as often; where images have
-        several, uint8 [n, classes]: any set of one label or more, every number as often."""
-        i = self.images
-        if i.labels == 1:
-            return torch.randint(i.classes, (n,), device=self.device)
-        ranks = torch.rand(n, i.classes, device=self.device).argsort(1)
-        sizes = torch.randint(1, i.labels + 1, (n, 1), device=self.device)
+        """Draw labels to ask G for.
+
+        For data with one label per image: int64 [n], all classes equally likely. For data with
+        several: uint8 [n, classes], random sets of at least one label. All set sizes up to the
+        data's maximum are equally likely.
+        """
+        spec = self.data_spec
+        if spec.labels == 1:
+            return torch.randint(spec.classes, (n,), device=self.device)
+        ranks = torch.rand(n, spec.classes, device=self.device).argsort(1)
+        sizes = torch.randint(1, spec.labels + 1, (n, 1), device=self.device)
         return (ranks < sizes).to(torch.uint8)
 
     @torch.no_grad()
     def sample(
         self, y: Tensor | None, n: int, rng: torch.Generator, z: Tensor | None = None
     ) -> Tensor:
-        """n images uint8 [n, C, H, W] of the averaged G in eval mode, quantised as the real
-        ones are; y as in training where it is conditional; z [n, z_dim] where not drawn from `rng`.
+        """n images uint8 [n, C, H, W] of the averaged G in eval mode, quantised like real images.
+
+        A conditional G takes labels y as in training. z [n, z_dim] is drawn from `rng` if missing.
 
         Raises:
-            FloatingPointError: G's images are not finite, which quantising would hide.
+            FloatingPointError: G's images are not finite. Quantising would hide this.
         """
         z, parts = self.noise(n, rng) if z is None else z, []
         for i in range(0, n, 500):
@@ -202,27 +220,34 @@ class Gan(nn.Module, ABC):
         return torch.cat(parts)
 
     def classify(self, x: Tensor) -> Tensor:
-        """D's own class logits [N, K] for x [N, C, H, W] in [-1, 1]."""
+        """Class logits [N, K] of D's own class head for images x [N, C, H, W] in [-1, 1]."""
         raise NotImplementedError(f"{type(self).__name__} has no class head")
 
     def encode(self, x: Tensor) -> Tensor:
-        """E's latents float32 [N, z_dim] for x [N, C, H, W] in [-1, 1], in eval mode."""
+        """Latents float32 [N, z_dim] that E, in eval mode, gives to x [N, C, H, W] in [-1, 1]."""
         raise NotImplementedError(f"{type(self).__name__} has no encoder")
 
     def tangents(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """k orthonormal directions [N, k, C*H*W] float32 at images x [N, C, H, W] in [-1, 1]; where
-        they are drawn, from the trial's RNG or from `rng` (on the CPU)."""
+        """k orthonormal directions float32 [N, k, C*H*W] at images x [N, C, H, W] in [-1, 1].
+
+        Random directions come from the trial's RNG, or from `rng` (on the CPU) where it is given.
+        """
         raise NotImplementedError(f"{type(self).__name__} knows no tangents")
 
     def translate(self, x: Tensor, domain: int) -> Tensor:
-        """Images x of the other domain in domain 0 or 1, by the averaged G: uint8 [N, C, H, W]."""
+        """Translate images x of the other domain into `domain`, 0 or 1, with the averaged G.
+
+        Both x and the result are uint8 [N, C, H, W].
+        """
         raise NotImplementedError(f"{type(self).__name__} does not translate")
 
     def gradient_norms(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Terms:
-        """Per loss term of G: mean over the batch of ||d term / d image||_2 at G's output, each
-        image's own term (the batch mean's gradient times N). All networks in eval mode: a forward
-        pass in training mode moves spectral norm's vectors. Terms of G's weights alone have none,
-        and there are no terms where nobody trains G.
+        """Gradient norm of each loss term of G: mean over the batch of ||d term / d image||_2.
+
+        The gradient is taken at G's output, and `term` is an image's own term: the gradient of the
+        batch mean is multiplied by N. All networks are in eval mode, because a forward pass in
+        training mode changes the vectors of spectral norm. Terms that depend on G's weights alone
+        have no norm. The result is empty where no player trains G.
         """
         if "g" not in self.players:
             return {}
@@ -248,7 +273,7 @@ class Gan(nn.Module, ABC):
         return norms
 
     def checkpoint(self) -> dict[str, Any]:
-        """Everything the next step depends on, but for the RNGs."""
+        """Everything that the next step depends on, except the RNGs."""
         return {
             "networks": self.state_dict(),
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},

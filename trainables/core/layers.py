@@ -1,4 +1,4 @@
-"""Networks that several variants share, for any image size and channel count."""
+"""Networks that several variants share. They take any image size and number of channels."""
 
 import itertools
 import math
@@ -13,12 +13,12 @@ Norm = Literal["bn", "bn_joint", "sn", "none"]
 
 
 def halvings(size: tuple[int, int]) -> int:
-    """How many stride-2 steps lead from the image to a map of at most 8 pixels a side."""
+    """How many stride-2 steps reduce the image to a map of at most 8 pixels a side; at least 1."""
     return max(1, math.ceil(math.log2(max(size) / 8)))
 
 
 def init_normal(module: nn.Module) -> None:
-    """Weights N(0, .02), biases 0, as in DCGAN (Radford 2015, sec. 3)."""
+    """Set weights to N(0, .02) and biases to 0, as in DCGAN (Radford 2015, sec. 3)."""
     for m in module.modules():
         if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(m.weight, 0.0, 0.02)
@@ -35,7 +35,7 @@ class ConditionalNorm(nn.Module):
         self.affine = nn.Linear(condition, 2 * channels, bias=False)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x [N, C, ...] and the condition [N, condition] -> [N, C, ...]."""
+        """x [N, C, ...], condition [N, condition] -> [N, C, ...]."""
         affine = self.affine(condition).view(len(x), -1, *[1] * (x.ndim - 2))
         gain, bias = affine.chunk(2, dim=1)
         out: Tensor = self.norm(x) * (1 + gain) + bias
@@ -43,9 +43,10 @@ class ConditionalNorm(nn.Module):
 
 
 class Generator(nn.Module):
-    """FC 16f, FC to a small map, transposed convolutions up to the image; BN, ReLU, tanh.
+    """FC of 16f units, FC to a small map, then transposed convolutions up to the image.
 
-    With `condition` the norms are conditional ones of so many inputs.
+    BN and ReLU follow each layer but the last, which ends in tanh. If `condition` is above 0, the
+    norms are conditional, and `condition` is the length of the condition's vector.
     """
 
     def __init__(
@@ -90,9 +91,9 @@ class Generator(nn.Module):
 
 
 class CosineLinear(nn.Module):
-    """Logits `SCALE` * cos(features, w_k): no class grows loud by its norm alone."""
+    """Logits `SCALE` * cos(features, w_k). The norm of a class's weights has no effect on them."""
 
-    SCALE = 10.0  # at 49 classes of orthogonal weights cross-entropy can fall to .002
+    SCALE = 10.0  # with orthogonal weights of 49 classes, cross-entropy can fall to .002
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -105,11 +106,12 @@ class CosineLinear(nn.Module):
 class Discriminator(nn.Module):
     """Stride-2 convolutions f, 2f, ..., FC 16f, and a linear layer to the outputs; LReLU .2.
 
-    BN follows LReLU in all convolutions but the first, and precedes it after FC 16f, as in recipe A
-    of the Kuzushiji write-up. It uses the statistics of the batch at hand: real and generated
-    images come in batches of their own, and running averages over both would describe neither;
-    "bn_joint" is for batches of both, and keeps averages. SN is on every layer (Miyato 2018).
-    Dropout of whole channels comes between LReLU and BN, as in recipe B of the i-CLEVR lab.
+    In all convolutions but the first, BN follows LReLU. After FC 16f, BN precedes LReLU. Both are
+    as in recipe A of the Kuzushiji write-up. With "bn", BN always uses the statistics of the
+    current batch: real and generated images come in separate batches, and running averages over
+    both would describe neither. "bn_joint" is for batches that hold both kinds, and keeps running
+    averages. SN is on every layer but `CosineLinear` (Miyato 2018). Dropout of whole channels comes
+    between LReLU and BN, as in recipe B of the i-CLEVR lab.
     """
 
     def __init__(
@@ -122,7 +124,7 @@ class Discriminator(nn.Module):
         cosine: int = 0,
         dropout: float = 0.0,
     ) -> None:
-        """`outputs` are linear in the features, `cosine` more are `CosineLinear`."""
+        """`outputs` outputs are linear in the features; `cosine` more are from `CosineLinear`."""
         super().__init__()
         widths = [channels, *(f * 2**i for i in range(halvings(size)))]
         h, w = size

@@ -1,7 +1,8 @@
 """Networks that grow (Karras, Aila, Laine, Lehtinen 2018, arXiv:1710.10196), for `pggan`.
 
-All layers are there from the start. How far a network has grown is a number, the level: at 1 it
-has layers for images of the second size, at 1.3 those of the third are faded in by .3.
+All layers are created at the start. A number, the level, says how far a network has grown: at level
+1 it uses the layers for images of the second size; at 1.3 the layers for the third size are faded
+in by .3.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 SMALLEST = 4  # pixels a side
-UNCUT = 32  # pixels a side up to which all layers have f maps; from there on half per doubling
-GROUP = 4  # images that are compared by the minibatch standard deviation
-HE = math.sqrt(2)
+UNCUT = 32  # pixels a side up to which layers have f maps; each doubling beyond halves them
+GROUP = 4  # images in a group of the minibatch standard deviation
+HE = math.sqrt(2)  # gain of He's initialisation
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def growth(size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Sizes [H, W] of the images on the way to `size`: halved while they are even and not small."""
+    """Sizes (H, W) of the images on the way to `size`, the smallest first.
+
+    `size` is halved as long as both sides are even and their halves have `SMALLEST` pixels or more.
+    """
     sizes = [size]
     while all(side % 2 == 0 and side // 2 >= SMALLEST for side in sizes[0]):
         sizes.insert(0, (sizes[0][0] // 2, sizes[0][1] // 2))
@@ -32,7 +36,7 @@ def growth(size: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 class Scaled(nn.Module):
-    """A layer's weights times a constant."""
+    """Multiplies a layer's weights by a constant."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -43,9 +47,10 @@ class Scaled(nn.Module):
 
 
 def equalised(layer: Layer, gain: float = HE) -> Layer:
-    """Weights N(0, 1), times He's gain / sqrt(fan in) wherever they are used; biases 0 (sec. 4.1).
+    """Equalise a layer's learning rate (sec. 4.1): weights N(0, 1), biases 0.
 
-    So Adam's steps are as large, relative to the weights, in each layer.
+    Whenever the weights are used, they are multiplied by He's gain / sqrt(fan in). Adam's steps are
+    thus equally large, relative to the weights, in all layers.
     """
     nn.init.normal_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -54,7 +59,10 @@ def equalised(layer: Layer, gain: float = HE) -> Layer:
 
 
 class PixelNorm(nn.Module):
-    """Each place's vector of maps [N, C, ...] at a root mean square of 1 (sec. 4.2)."""
+    """Scales the vector of C maps at each position to a root mean square of 1 (sec. 4.2).
+
+    [N, C, ...] -> the same shape.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         power = x.float().square().mean(1, keepdim=True)
@@ -62,8 +70,11 @@ class PixelNorm(nn.Module):
 
 
 class MinibatchStddev(nn.Module):
-    """One more map, the same everywhere: standard deviations over groups of four images, mean over
-    maps and places (sec. 3). [N, C, H, W] -> [N, C + 1, H, W], N a multiple of four."""
+    """Adds a map that shows how much the images of a batch differ (sec. 3).
+
+    The map is constant over an image: the standard deviation over the image's group of four, mean
+    over maps and positions. [N, C, H, W] -> [N, C + 1, H, W], where N is a multiple of four.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         groups = x.float().view(-1, GROUP, *x.shape[1:])
@@ -81,19 +92,22 @@ def twice(x: Tensor) -> Tensor:
 
 
 def faded(level: float) -> tuple[int, float]:
-    """The newest layers in use at a level, and how far they are faded in: (0, 1]."""
+    """The index of the newest stage in use at a level, and how far it is faded in: (0, 1]."""
     newest = math.ceil(level)
     return newest, 1 - (newest - level)
 
 
 def width(f: int, size: tuple[int, int]) -> int:
-    """Maps of the layers of a size."""
+    """The number of maps of the layers for images of a size."""
     return max(1, f * UNCUT // max(UNCUT, *size))
 
 
 class GrowingGenerator(nn.Module):
-    """Dense and conv3; for each further size upsampling and two conv3; LReLU and pixel norm after
-    each; images by a linear 1x1 convolution of each size's own (table 2)."""
+    """G of table 2: a dense layer and conv3; for each further size, upsampling and two conv3.
+
+    LReLU and pixel norm follow the dense layer and each conv3. Each size has its own linear 1x1
+    convolution to images.
+    """
 
     def __init__(self, z_dim: int, f: int, sizes: list[tuple[int, int]], channels: int) -> None:
         super().__init__()
@@ -124,8 +138,11 @@ class GrowingGenerator(nn.Module):
 
 
 class GrowingDiscriminator(nn.Module):
-    """G's mirror image: 1x1 convolution from images, two conv3 and a mean over 2x2 pixels for each
-    size but the smallest; there minibatch stddev, conv3, dense, and a dense critic (table 2)."""
+    """D of table 2, G's mirror image: each size has its own 1x1 convolution from images.
+
+    Each size but the smallest has two conv3 and a mean over 2x2 pixels. The smallest has minibatch
+    stddev (if switched on), conv3, a dense layer, and a dense layer to the critic's value.
+    """
 
     def __init__(
         self, channels: int, f: int, sizes: list[tuple[int, int]], minibatch_stddev: bool

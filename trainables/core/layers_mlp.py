@@ -1,4 +1,4 @@
-"""Fully connected networks, for points in the plane and whatever else has no neighbours."""
+"""Fully connected networks, for points in the plane and other uses without convolutions."""
 
 import math
 from typing import Literal
@@ -6,12 +6,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-WIDTH = 8  # units of a hidden layer, in units of f: 512 at f = 64, as in WGAN-GP's toy problems
-HIDDEN = 3  # layers, likewise
+WIDTH = 8  # units of a hidden layer, divided by f: 512 at f = 64, as in WGAN-GP's toy problems
+HIDDEN = 3  # hidden layers, as in WGAN-GP's toy problems
 
 
 class MlpGenerator(nn.Module):
-    """Hidden layers of `width` f (ReLU), then the image; tanh. Torch's default weights."""
+    """`hidden` layers of `width` * f units with ReLU, then a layer to the image with tanh.
+
+    Weights have torch's default initialisation.
+    """
 
     def __init__(
         self,
@@ -35,9 +38,9 @@ class MlpGenerator(nn.Module):
 
 
 class MlpDiscriminator(nn.Module):
-    """Three hidden layers of 8f (norm, LReLU .2), then the outputs. Torch's default weights.
+    """Three hidden layers of 8f units (norm, LReLU .2), then a linear layer to the outputs.
 
-    BN uses the statistics of the batch at hand.
+    Weights have torch's default initialisation. BN always uses the statistics of the current batch.
     """
 
     def __init__(

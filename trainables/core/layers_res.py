@@ -16,10 +16,12 @@ from trainables.core.layers import halvings
 Init = Literal["orthogonal", "normal"]
 
 
-def finish(network: nn.Module, init: Init, sn: bool) -> None:
-    """Give weights their values, orthogonal (Saxe 2014) or N(0, .02), and biases 0; then SN
-    (Miyato 2018), whose vectors start from these values. G's embedding is an input like z: it
-    stays N(0, 1)."""
+def init_network(network: nn.Module, init: Init, sn: bool) -> None:
+    """Initialise a network's layers, and add SN (Miyato 2018) where `sn` is True.
+
+    Weights are orthogonal (Saxe 2014) or N(0, .02); biases are 0. SN is added afterwards, so that
+    its vectors start from these values. G's embedding is an input like z, and stays N(0, 1).
+    """
     for m in [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
         if init == "orthogonal":
             nn.init.orthogonal_(m.weight)
@@ -29,24 +31,30 @@ def finish(network: nn.Module, init: Init, sn: bool) -> None:
             nn.init.zeros_(m.bias)
         if sn:
             spectral_norm(m)
-    network.to(memory_format=torch.channels_last)  # narrow convolutions run a quarter faster
+    network.to(memory_format=torch.channels_last)  # speeds up narrow convolutions by a quarter
 
 
 def off_diagonal(network: nn.Module) -> Tensor:
-    """Modified orthogonal penalty (eq. 3): sum over weights of |W W' o (1 - I)|_F^2, a row of W
-    being one filter. Of the raw weights where SN divides them; embeddings are left out."""
+    """Modified orthogonal penalty (eq. 3): the sum over weights W of |W W' o (1 - I)|_F^2.
+
+    A row of W is one filter. Where SN divides the weights, the penalty is on the raw weights.
+    Embeddings are left out.
+    """
     total = []
     for m in network.modules():
         if isinstance(m, nn.Conv2d | nn.Linear):
             W = next(p for p in m.parameters() if p.ndim > 1).flatten(1).float()
             with torch.autocast(W.device.type, enabled=False):
-                gram = W @ W.T if len(W) < W.shape[1] else W.T @ W  # both are of one norm
+                gram = W @ W.T if len(W) < W.shape[1] else W.T @ W  # both have the same norm
             total.append(gram.square().sum() - W.square().sum(1).square().sum())
     return torch.stack(total).sum()
 
 
 class SelfAttention(nn.Module):
-    """Every place looks at all (pooled) places (Zhang 2019, SAGAN); it starts as the identity."""
+    """Self-attention (Zhang 2019, SAGAN): each position attends to all positions of a pooled map.
+
+    `gamma` starts at 0, so the layer starts as the identity.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -69,10 +77,10 @@ class SelfAttention(nn.Module):
 
 
 class ConditionalBatchNorm(nn.Module):
-    """BN whose gain and bias are linear in a condition; the gain is centred at 1."""
+    """BN whose gain and bias are linear in a condition. The gain is centred at 1."""
 
     def __init__(self, channels: int, condition: int) -> None:
-        """condition: its length; 0 makes plain BN."""
+        """`condition` is the length of the condition's vector; 0 makes plain BN."""
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=condition == 0)
         self.conditional = condition > 0
@@ -89,7 +97,10 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """BN, ReLU, twice the size, conv, BN, ReLU, conv; beside it a 1x1 convolution."""
+    """Residual block: BN, ReLU, upsampling to twice the size, conv, BN, ReLU, conv.
+
+    The shortcut is a 1x1 convolution and upsampling.
+    """
 
     def __init__(self, wide: int, narrow: int, condition: int) -> None:
         super().__init__()
@@ -103,15 +114,19 @@ class UpBlock(nn.Module):
         """x [N, wide, H, W], c [N, condition] -> [N, narrow, 2H, 2W]."""
         h = self.conv1(F.interpolate(F.relu(self.norm1(x, c)), scale_factor=2))
         h = self.conv2(F.relu(self.norm2(h, c)))
-        out: Tensor = h + F.interpolate(self.shortcut(x), scale_factor=2)  # 1x1: order is free
+        # A 1x1 convolution and upsampling commute, so their order is free.
+        out: Tensor = h + F.interpolate(self.shortcut(x), scale_factor=2)
         return out
 
 
 class DownBlock(nn.Module):
-    """ReLU, conv, ReLU, conv, half the size; beside it a 1x1 convolution."""
+    """Residual block: ReLU, conv, ReLU, conv, pooling to half the size.
+
+    The shortcut is pooling and a 1x1 convolution.
+    """
 
     def __init__(self, narrow: int, wide: int, first: bool = False, down: bool = True) -> None:
-        """first: the input is an image, which no ReLU may cut. down: halve the size."""
+        """`first`: the input is an image, so the first ReLU is left out. `down`: halve the size."""
         super().__init__()
         self.first, self.down = first, down
         self.conv1 = nn.Conv2d(narrow, wide, 3, padding=1)
@@ -119,7 +134,7 @@ class DownBlock(nn.Module):
         self.shortcut = nn.Conv2d(narrow, wide, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [N, narrow, H, W] -> [N, wide, H, W], or half the size."""
+        """x [N, narrow, H, W] -> [N, wide, H, W]; with `down`, H and W are halved."""
         h = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
         if self.down:
             h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
@@ -128,10 +143,11 @@ class DownBlock(nn.Module):
 
 
 class ResGenerator(nn.Module):
-    """z and a class embedding -> images; `halvings` blocks up from a map of at most 8 pixels.
+    """Makes images from z and a class embedding.
 
-    With `cbn` the embedding, shared by all blocks, enters each of their BNs, else the first layer.
-    With `skip_z` the blocks' BNs also see a part of z each, and the first layer another.
+    `halvings` blocks lead up from a map of at most 8 pixels a side. With `cbn` the embedding, which
+    all blocks share, enters each BN of the blocks. Without `cbn` it enters the first layer. With
+    `skip_z` z is divided: the first layer gets one part, and the BNs of each block another.
     """
 
     def __init__(
@@ -152,7 +168,7 @@ class ResGenerator(nn.Module):
         widths = [f * 2 ** (ups - i) for i in range(ups + 1)]  # 28 px: 4f at 7x7, f at 28x28
         h, w = (math.ceil(side / 2**ups) for side in size)
         self.size, self.cbn, self.skip_z = size, cbn, skip_z
-        # Lengths of the parts of z: the first layer's, then one per block.
+        # Lengths of the parts of z: first that of the first layer, then one per block.
         parts = torch.tensor_split(torch.empty(z_dim), ups + 1) if skip_z else [torch.empty(z_dim)]
         self.parts = [len(part) for part in parts]
         self.shared = nn.Embedding(classes, embedding)
@@ -183,8 +199,11 @@ class ResGenerator(nn.Module):
 
 
 class ProjectionDiscriminator(nn.Module):
-    """Residual blocks down, one at the smallest size, a sum over places; its logit is linear in
-    these features plus their product with the class's embedding (Miyato and Koyama 2018)."""
+    """Residual blocks down to the smallest size, one block at this size, a sum over positions.
+
+    The sums are the features. The logit is a linear function of the features, plus their inner
+    product with the class's embedding (Miyato and Koyama 2018).
+    """
 
     def __init__(
         self, channels: int, classes: int, f: int, size: tuple[int, int], *, attention: bool
@@ -199,7 +218,7 @@ class ProjectionDiscriminator(nn.Module):
             DownBlock(widths[-1], widths[-1], down=False),
         )
         self.linear = nn.Linear(widths[-1], 1)
-        self.embedding = nn.Linear(classes, widths[-1], bias=False)  # of labels as one-hot
+        self.embedding = nn.Linear(classes, widths[-1], bias=False)  # of one-hot labels
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """x [N, C, H, W], labels y [N] -> logits [N] float32."""

@@ -1,4 +1,7 @@
-"""Train a GAN for a number of images. The clock is images seen; no `.item()` in the step."""
+"""Train a GAN for a number of images. The clock counts images seen.
+
+A step calls no `.item()`, so that the host does not wait for the device.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +17,7 @@ class DivergedError(FloatingPointError):
 
 
 class StoppedError(Exception):
-    """Training was asked to stop between two steps; it can go on from a checkpoint."""
+    """Training was asked to stop between two steps. It can continue from a checkpoint."""
 
 
 def never() -> bool:
@@ -22,18 +25,18 @@ def never() -> bool:
 
 
 class Loop:
-    """Feeds shuffled batches of images held as uint8 on the device.
+    """Trains a GAN on shuffled batches of images, which are held as uint8 on the device.
 
-    The order of the images depends on the seed and the epoch alone, so the data cursor is three
-    integers. A last batch that is not full is dropped.
+    The order of the images depends only on the seed and the epoch, so three integers are enough as
+    a data cursor. The last batch of an epoch is dropped if it is not full.
     """
 
     def __init__(self, gan: Gan, x: Tensor, y: Tensor, seed: int) -> None:
         """x uint8 [N, C, H, W] and labels y [N, ...], both on the GAN's device.
 
         Raises:
-            ValueError: too few images for the hyperparameters, or balanced draws of images of
-                several labels.
+            ValueError: There are too few images for the hyperparameters, or balanced draws are
+                asked for and images have several labels.
         """
         if gan.config.balanced and y.ndim > 1:
             raise ValueError("balanced=True: images have several labels")
@@ -41,13 +44,13 @@ class Loop:
         gan.on_data(x, y, seed)
         self.gan, self.x, self.y, self.seed = gan, x, y, seed
         self.seen, self.pretrained, self.batches = 0, 0, 0  # images, images, batches drawn
-        # Of the loss terms since the last `run` that came to its end: names, sums, steps.
+        # Loss terms since the last `run` that reached its end: names, sums, number of steps.
         self._names: list[str] = []
         self._total, self._steps = torch.zeros((), device=gan.device), 0
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
-        """x [batch, C, H, W] in [-1, 1] and y [batch, ...]."""
+        """Images x [batch, C, H, W] in [-1, 1] and labels y [batch, ...]."""
         size = self.gan.config.batch
         epoch, i = divmod(self.batches, len(self.x) // size)
         if epoch != self._epoch:
@@ -59,21 +62,30 @@ class Loop:
         return to_float(self.x[index]), self.y[index]
 
     def _draw(self, rng: torch.Generator) -> Tensor:
-        """The rows of an epoch: each once, or as many with every class equally likely."""
+        """The rows of an epoch.
+
+        Each row comes once. If `balanced`, as many rows are drawn with replacement, so that every
+        class is equally likely.
+        """
         if not self.gan.config.balanced:
             return torch.randperm(len(self.x), generator=rng)
         shares = 1 / torch.bincount(self.y.cpu()).double()
         return torch.multinomial(shares[self.y.cpu()], len(self.x), True, generator=rng)
 
     def run(self, images: int, stop: Callable[[], bool] = never) -> dict[str, float]:
-        """Train until `images` were seen since the start; the mean of every loss term over them.
+        """Train until `images` images have been seen since the start.
+
+        Returns the mean of every loss term over the steps since the last `run` that reached its
+        end.
 
         Args:
-            stop: asked before each step.
+            images: Total number of images; pretraining does not count.
+            stop: Called before each step. True asks the training to stop.
 
         Raises:
-            DivergedError: a term is not finite.
-            StoppedError: `stop` said so; another `run` goes on in the same way.
+            DivergedError: The mean of a term is not finite.
+            StoppedError: `stop` returned True. Another `run` continues as if there had been no
+                stop.
         """
         gan, size = self.gan, self.gan.config.batch
         while self.pretrained < gan.pretrain_images():
@@ -100,7 +112,7 @@ class Loop:
         return means
 
     def checkpoint(self) -> dict[str, Any]:
-        """The data cursor, the GAN and the RNGs: all that the next step depends on."""
+        """Everything that the next step depends on: the data cursor, the GAN and the RNGs."""
         state = {
             "cursor": [self.seen, self.pretrained, self.batches],
             "terms": [self._names, self._total, self._steps],

@@ -1,4 +1,4 @@
-"""Adversarial losses on logits, as pure functions. N logits in, a scalar out."""
+"""Losses and penalties as pure functions. Most take N logits; all losses return a scalar."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -11,10 +11,10 @@ Adversarial = Literal["saturating", "non_saturating", "hinge"]
 
 
 def bce(logits: Tensor, target: Tensor | float) -> Tensor:
-    """Binary cross-entropy, mean over the batch; `target` may lie outside [0, 1].
+    """Binary cross-entropy, mean over the batch. `target` may lie outside [0, 1].
 
-    It is linear in the target, so noisy targets act in expectation like their mean; one above 1
-    makes that sample's loss unbounded below, which torch's own function refuses.
+    The loss is linear in the target, so noisy targets act in expectation like their mean. A target
+    above 1 makes the loss of its sample unbounded below. Torch's own function refuses such targets.
     """
     return (F.softplus(logits) - target * logits).mean()
 
@@ -39,7 +39,7 @@ def g_fake(kind: Adversarial, logits: Tensor) -> Tensor:
 
 
 def least_squares(out: Tensor, target: float) -> Tensor:
-    """LSGAN's loss (Mao 2017), in which D's outputs of any shape are no logits: a scalar."""
+    """LSGAN's loss (Mao 2017), a scalar. D's outputs may have any shape, and are not logits."""
     return (out.float() - target).square().mean()
 
 
@@ -51,8 +51,10 @@ def class_loss(
 ) -> Tensor:
     """Cross-entropy of class logits [N, K], mean over the batch.
 
-    Labels int64 [N] take softmax's; multi-hot ones [N, K] a binary one per label. Their `sum` is
-    the label set's, their `mean` K times less; `pos_weight` counts labels that are there for more.
+    Labels int64 [N] have a softmax cross-entropy. Multi-hot labels [N, K] have a binary one for
+    each label. `labels` says how these are combined in an image: their "sum" is the cross-entropy
+    of the label set, their "mean" is K times less. `pos_weight` multiplies the terms of labels that
+    are present.
     """
     if y.ndim == 1:
         return F.cross_entropy(logits, y)
@@ -63,22 +65,24 @@ def class_loss(
 
 
 def uniform_like(logits: Tensor, low: float, high: float) -> Tensor:
-    """Targets U[low, high], one per sample."""
+    """Random targets from U[low, high], one per sample."""
     return torch.empty_like(logits).uniform_(low, high)
 
 
 def r1(logits: Tensor, x: Tensor) -> Tensor:
-    """R1, 1/2 E ||d D(x) / d x||^2 at real images (Mescheder 2018, eq. 9).
+    """The R1 penalty, 1/2 E ||d D(x) / d x||^2 at real images (Mescheder 2018, eq. 9).
 
-    `x` [N, ...] requires a gradient and `logits` [N] depend on it.
+    `x` [N, ...] must require a gradient, and `logits` [N] must be computed from `x`.
     """
     (grad,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return grad.flatten(1).square().sum(dim=1).mean() / 2
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
-    """E (||d D(x) / d x|| - 1)^2 at points x, each at random between a real image and a fake
-    (WGAN-GP; Gulrajani 2017, eq. 3). real, fake [N, ...]; `critic` maps them to values [N].
+    """The penalty of WGAN-GP, E (||d D(x) / d x|| - 1)^2 (Gulrajani 2017, eq. 3).
+
+    Each x is a random point between a real image and a fake. `real` and `fake` are [N, ...], and
+    `critic` maps such images to values [N].
     """
     share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
     x = real.lerp(fake, share).requires_grad_()

@@ -1,10 +1,13 @@
-"""Data sets by name or path. One family = one file of this folder, found by itself.
+"""Finds data sets by name or by path and reads them.
 
-A family file defines `SETS: dict[str, Look]` and
+Each family of data sets is one file of this folder. A file that defines `SETS` is found
+automatically. Such a file defines `SETS: dict[str, DataSpec]` and
 
 ```
-def where(name: str, data_dir: Path) -> str | None  # "rendered", "read from KMNIST/raw"
-def fetchable(name: str, data_dir: Path) -> str | None  # why it cannot be downloaded, or None
+# Where the data come from, such as "rendered" or "read from KMNIST/raw"; None if not on disk.
+def where(name: str, data_dir: Path) -> str | None
+# Why the data cannot be downloaded; None if they can, or if nothing needs to be downloaded.
+def fetchable(name: str, data_dir: Path) -> str | None
 def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Dataset
 ```
 """
@@ -20,15 +23,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, cast
 
-from trainables.data.base import DataError, Dataset, Look, Split
+from trainables.data.base import DataError, Dataset, DataSpec, Split
 
-__all__ = ["DataError", "Dataset", "Look", "Split", "choose", "load", "look", "names"]
+__all__ = ["DataError", "DataSpec", "Dataset", "Split", "choose", "describe", "load", "names"]
 
 
 class Family(Protocol):
-    """What a family file offers."""
+    """The interface of a family file."""
 
-    SETS: dict[str, Look]
+    SETS: dict[str, DataSpec]
 
     def where(self, name: str, data_dir: Path) -> str | None: ...
     def fetchable(self, name: str, data_dir: Path) -> str | None: ...
@@ -42,15 +45,15 @@ def _families() -> list[Family]:
 
 
 def names() -> list[str]:
-    """Names of all data sets, `NAME:test` among them."""
+    """Names of all data sets, including those of the form `NAME:test`."""
     return sorted(name for family in _families() for name in family.SETS)
 
 
 def _family(name: str) -> Family | None:
-    """The family of a data set; None for a path.
+    """The family of a named data set; None for a path.
 
     Raises:
-        DataError: neither a name nor something that looks like a path.
+        DataError: `name` is neither a known name nor looks like a path.
     """
     for family in _families():
         if name in family.SETS:
@@ -64,9 +67,10 @@ def _family(name: str) -> Family | None:
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Whatever reading runs into is a DataError, and nothing else is said.
+    """Turn an OSError or a MemoryError into a DataError, and hide warnings.
 
-    The libraries' warnings are on the user's own files: what can be used is used.
+    The warnings come from libraries and are about the user's own files. A file is used whenever it
+    can be read, so the warnings would not help.
     """
     try:
         with warnings.catch_warnings():
@@ -85,15 +89,16 @@ def _directory(data_dir: Path | None) -> Path:
 def load(
     name: str, data_dir: Path | None = None, cache: Path | None = None, progress: bool = True
 ) -> Dataset:
-    """The data set of that name, or an .npz file or image folder by path.
+    """Load a data set by its name, or an .npz file or an image folder by its path.
 
     Args:
-        data_dir: where named sets lie or are downloaded to; default $STUDY_DATA, else data/.
-        cache: where rendered images are kept; None renders them anew.
-        progress: show a bar while downloading.
+        data_dir: where named sets lie or are downloaded to. The default is $STUDY_DATA, or data/
+            if that is not set.
+        cache: where rendered images are kept. With None they are rendered anew.
+        progress: show a progress bar, for example while downloading.
 
     Raises:
-        DataError: unknown, missing, damaged or unusable; one line.
+        DataError: the data are unknown, missing, damaged or unusable. The message is one line.
     """
     with _reading(name):
         family = _family(name)
@@ -104,32 +109,34 @@ def load(
         return family.read(name, _directory(data_dir), cache, progress)
 
 
-def look(name: str, data_dir: Path | None = None) -> Look:
-    """What a data set looks like. Only data given by path are read for it.
+def describe(name: str, data_dir: Path | None = None) -> DataSpec:
+    """What a data set looks like. Images are read only if the data are given by path.
 
     Raises:
-        DataError: unknown, or a path whose data cannot be used.
+        DataError: the name is unknown, or the data at the path cannot be used.
     """
     with _reading(name):
         family = _family(name)
-    return load(name, data_dir).look if family is None else family.SETS[name]
+    return load(name, data_dir).spec if family is None else family.SETS[name]
 
 
 def choose(
-    request: str, wanted: str, standin: str, data_dir: Path | None = None
+    request: str, wanted: str, stand_in: str, data_dir: Path | None = None
 ) -> tuple[str, str]:
-    """Which data a study runs on: (name, one line that says why).
+    """Choose the data that a study runs on. Returns (name, one line that says why).
 
-    "auto" takes the wanted set where it is on disk or can be downloaded, else the stand-in.
+    The request "auto" chooses the wanted set if it is on disk or can be downloaded, and the
+    stand-in otherwise. Any other request is a name or a path.
 
     Raises:
-        DataError: the request is unknown, or neither on disk nor to be had.
+        DataError: the requested data are unknown, or neither on disk nor downloadable; or the
+            request is "auto" and neither set is available.
     """
     with _reading(request):
-        return _choose(request, wanted, standin, _directory(data_dir))
+        return _choose(request, wanted, stand_in, _directory(data_dir))
 
 
-def _choose(request: str, wanted: str, standin: str, folder: Path) -> tuple[str, str]:
+def _choose(request: str, wanted: str, stand_in: str, folder: Path) -> tuple[str, str]:
     if request == "auto":
         family = _family(wanted)
         assert family is not None
@@ -137,16 +144,18 @@ def _choose(request: str, wanted: str, standin: str, folder: Path) -> tuple[str,
             return wanted, f"data: {wanted}, {place}"
         if (reason := family.fetchable(wanted, folder)) is None:
             return wanted, f"data: {wanted}, to be downloaded to {folder}"
-        fallback = _family(standin)
+        fallback = _family(stand_in)
         assert fallback is not None
-        if (place := fallback.where(standin, folder)) is None:
-            raise DataError(f"neither {wanted} nor its stand-in {standin} is in {folder}: {reason}")
-        return standin, (
-            f"data: {standin}, {place}, as a stand-in: {wanted} is not in {folder} and {reason}"
+        if (place := fallback.where(stand_in, folder)) is None:
+            raise DataError(
+                f"neither {wanted} nor its stand-in {stand_in} is in {folder}: {reason}"
+            )
+        return stand_in, (
+            f"data: {stand_in}, {place}, as a stand-in: {wanted} is not in {folder} and {reason}"
         )
     family = _family(request)
     if family is None:
-        load(request)  # a path is checked whole before anything starts
+        load(request)  # reads all of it, so that unusable data are refused before anything starts
         return request, f"data: {request}"
     if place := family.where(request, folder):
         return request, f"data: {request}, {place}"

@@ -1,4 +1,4 @@
-"""What every data set is in the end: labelled uint8 images in memory. numpy only."""
+"""The common form of all data sets: labelled uint8 images in memory. Needs only numpy."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-POINT = (1, 1, 2)  # C, H, W of a point in the plane, whose pixels are its coordinates
-SPLIT_SEED = 20_181_203  # divides what comes without a split; fixed for all time
+POINT = (1, 1, 2)  # C, H, W of a point in the plane: its two pixels are its coordinates
+SPLIT_SEED = 20_181_203  # for splitting data that come without a split; must never change
 
-# The characters of Kuzushiji-49 (its k49_classmap.csv), index = label; the last repeats a sound.
+# The characters of Kuzushiji-49 in the order of its k49_classmap.csv: index = label. The last one
+# is a mark that repeats a sound.
 HIRAGANA: tuple[str, ...] = tuple(
     "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわゐゑをんゝ"
 )
 
 
 def one_line(text: str) -> str:
-    """The text with its line breaks, control characters and undecodable bytes escaped."""
+    """The text, with line breaks, control characters and undecodable bytes escaped."""
     strange = ("Cc", "Cs", "Zl", "Zp")
     return "".join(repr(c)[1:-1] if unicodedata.category(c) in strange else c for c in text)
 
 
 class DataError(ValueError):
-    """Data that cannot be used; the message is one line for the user."""
+    """The data cannot be used. The message is one line for the user."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))  # a file's name may hold anything
+        super().__init__(one_line(message))  # a file name may hold line breaks
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a data set looks like, known before its images are read."""
+class DataSpec:
+    """What a data set looks like. This is known before its images are read."""
 
     classes: int
     channels: int
     size: tuple[int, int]  # H, W
-    labels: int = 1  # of one image, at most; with more than one, y is multi-hot
-    paired: bool = False  # of two domains: see `two_domains`
+    labels: int = 1  # most labels of one image; with more than one, y is multi-hot
+    paired: bool = False  # the images are of two domains: see `two_domains`
 
     @property
     def points(self) -> bool:
@@ -55,7 +56,7 @@ class Split:
     """Images and labels, in the same order."""
 
     x: NDArray[np.uint8]  # [N, C, H, W]
-    y: NDArray[np.int64] | NDArray[np.uint8]  # int64 [N]; multi-hot uint8 [N, classes]
+    y: NDArray[np.int64] | NDArray[np.uint8]  # int64 [N], or multi-hot uint8 [N, classes]
 
     def of(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Split:
         return Split(self.x[rows], self.y[rows])
@@ -76,9 +77,10 @@ class Dataset:
     test: Split
     classes: tuple[str, ...]  # printable names, index = label
     source: str  # "rendered", "read from KMNIST", "downloaded"
-    # Label sets to ask a generator for, by name, multi-hot [C, classes]: with several labels only.
+    # Label sets to ask a generator for, by the name of their series: C multi-hot sets, uint8
+    # [C, classes]. Only data with several labels per image have them.
     conditions: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
-    paired: bool = False  # of two domains: see `two_domains`
+    paired: bool = False  # the images are of two domains: see `two_domains`
 
     @property
     def size(self) -> tuple[int, int]:
@@ -90,14 +92,17 @@ class Dataset:
         return int(self.train.x.shape[1])
 
     @property
-    def look(self) -> Look:
+    def spec(self) -> DataSpec:
         y = self.train.y
         labels = 1 if y.ndim == 1 else int(y.sum(1).max())
-        return Look(len(self.classes), self.channels, self.size, labels, self.paired)
+        return DataSpec(len(self.classes), self.channels, self.size, labels, self.paired)
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits of SHA-256 over images, labels and class names: names the content."""
+        """16 hex digits of a SHA-256 over images, labels, class names and `conditions`.
+
+        The digest identifies the content of the data set.
+        """
         sha = hashlib.sha256("\n".join(self.classes).encode())
         arrays = (self.train.x, self.train.y, self.test.x, self.test.y, *self.conditions.values())
         for array in arrays:
@@ -106,17 +111,17 @@ class Dataset:
         return sha.hexdigest()[:16]
 
     def keep(self, n: int) -> Dataset:
-        """The first n classes.
+        """The data set with only its first n classes.
 
         Raises:
-            DataError: n is not in 1..K, or images have several labels and n is not K, or classes
+            DataError: n is not in 1..K; or images have several labels and n is not K; or classes
                 come in pairs and n is odd.
         """
         if not 1 <= n <= len(self.classes):
             raise DataError(f"classes={n}: {self.name} has {len(self.classes)} classes")
         if n == len(self.classes):
             return self
-        if self.look.labels > 1:
+        if self.spec.labels > 1:
             raise DataError(f"classes={n}: images of {self.name} have several labels: keep all")
         if self.paired and n % 2:
             raise DataError(
@@ -134,10 +139,17 @@ def two_domains(
     domains: tuple[str, str],
     source: str,
 ) -> Dataset:
-    """Images of the same classes in two domains, for translation from one to the other.
+    """Combine images of the same classes in two domains, for translation between the domains.
 
-    Label 2k is class k in the first domain, 2k + 1 in the second. Training images of the two have
-    nothing to do with each other; test images do, one by one: rows 2i and 2i + 1 are a pair.
+    Label 2k is class k in the first domain, and 2k + 1 is class k in the second. The training
+    images of the two domains are unrelated. The test images are related one by one: rows 2i and
+    2i + 1 are a pair.
+
+    Args:
+        train: the training images of the first and of the second domain, with labels k.
+        test: the same for the test images. Row i of one domain is paired with row i of the other.
+        classes: names of the classes k.
+        domains: names of the two domains.
     """
     first, second = test
     labels = np.concatenate([2 * split.y + domain for domain, split in enumerate(train)])
@@ -150,7 +162,7 @@ def two_domains(
 
 
 def divide(whole: Split, share: float = 0.8) -> tuple[Split, Split]:
-    """Train and test from one split, `share` of each class to the first, by a fixed seed."""
+    """Divide one split into train and test by a fixed seed: `share` of each class is for train."""
     rng = np.random.default_rng(SPLIT_SEED)
     chosen = np.zeros(len(whole.y), dtype=bool)
     for label in np.unique(whole.y):

@@ -1,4 +1,7 @@
-"""Files from the net: the whole right file under its name, or an error and nothing."""
+"""Downloads files.
+
+A download ends with the complete and verified file under its name, or with an error and no file.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ from urllib.parse import urlsplit
 
 from trainables.data.base import DataError
 
-TIMEOUT = 30.0  # seconds without a byte
-PROBE_TIMEOUT = 2.5  # seconds, names looked up and all
-CHUNK = 1 << 18  # bytes
+TIMEOUT = 30.0  # seconds without receiving a byte, after which a download fails
+PROBE_TIMEOUT = 2.5  # seconds for a whole probe, name look-up included
+CHUNK = 1 << 18  # bytes read at a time
 
 
 class _RefusedError(Exception):
@@ -27,9 +30,9 @@ class _RefusedError(Exception):
 
 
 def probe(urls: Sequence[str], folder: Path) -> str | None:
-    """Why none of the addresses can be downloaded to a folder now; None where one can.
+    """Why none of the addresses can be downloaded to a folder now; None if one of them can.
 
-    Takes PROBE_TIMEOUT at most, also where no name server answers.
+    Takes at most PROBE_TIMEOUT, even if no name server answers.
     """
     parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not parent.is_dir():
@@ -48,7 +51,8 @@ def probe(urls: Sequence[str], folder: Path) -> str | None:
         if answers[url] is None or len(answers) == len(urls):
             done.set()
 
-    for url in urls:  # daemons: a name look-up cannot be cancelled and must hold nobody up
+    # The threads are daemons: a name look-up cannot be cancelled, and it must not delay the exit.
+    for url in urls:
         threading.Thread(target=ask, args=(url,), daemon=True).start()
     done.wait(PROBE_TIMEOUT)
     known = dict(answers)
@@ -59,44 +63,56 @@ def probe(urls: Sequence[str], folder: Path) -> str | None:
 
 
 def fetch(urls: Sequence[str], path: Path, md5: str, progress: bool) -> None:
-    """Downloads one file from the first address that has it.
+    """Download one file from the first address that has it.
 
     Args:
-        md5: of the file as it is sent.
-        progress: show a bar.
+        md5: MD5 of the file as the server sends it.
+        progress: show a progress bar.
 
     Raises:
-        DataError: no address gave the right file, with the reason for each; or no room for it.
+        DataError: no address gave the right file (the message has the reason for each); or the
+            file cannot be written, for example because the disk is full.
     """
     reasons = []
     for url in urls:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             with scratch(path) as sink:
                 _receive(url, sink, md5, progress, path.name)
             return
         except _RefusedError as refused:
             reasons.append(f"{refused} ({url})")
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
     raise DataError(f"{path.name} cannot be downloaded: {'; '.join(reasons)}")
 
 
 @contextmanager
 def scratch(path: Path) -> Iterator[BinaryIO]:
-    """A new file that gets its name once it is whole, and vanishes where it does not."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    """Open a temporary file beside `path`, whose folder is made, for writing.
+
+    It is renamed to `path` when the block ends, and deleted if the block raises.
+
+    Raises:
+        DataError: the file cannot be written, for example because the disk is full.
+    """
     try:
-        with os.fdopen(handle, "wb") as sink:
-            yield sink
-        Path(temporary).chmod(0o644)  # mkstemp's is 0600
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as sink:
+                yield sink
+            Path(temporary).chmod(0o644)  # mkstemp creates it with mode 0600
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _receive(url: str, sink: BinaryIO, md5: str, progress: bool, name: str) -> None:
-    """Writes what an address sends; refuses a part of the file or another one."""
+    """Write what an address sends to `sink`.
+
+    Raises:
+        _RefusedError: the file is incomplete, its MD5 is wrong, or the connection failed.
+    """
     from tqdm import tqdm
 
     digest = hashlib.md5(usedforsecurity=False)
@@ -123,7 +139,7 @@ def _open(url: str, timeout: float, headers: dict[str, str]) -> HTTPResponse:
         raise _RefusedError(f"{_host(url)} answers {error.code}") from error
     except (OSError, HTTPException) as error:
         raise _RefusedError(f"no answer from {_host(url)}") from error
-    if response.headers.get_content_type() == "text/html":  # a portal's page, not a file
+    if response.headers.get_content_type() == "text/html":  # for example a login page, not the file
         response.close()
         raise _RefusedError(f"{_host(url)} answers with a web page")
     return response

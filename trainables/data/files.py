@@ -1,4 +1,4 @@
-"""Data of the user's own: an .npz file, or a folder of images with one folder per class."""
+"""Reads the user's own data: an .npz file, or a folder of images with one folder per class."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from trainables.data.base import DataError, Dataset, Split, divide, one_line
 
 LEAST_SIDE = 8  # pixels
 LEAST_TEST_IMAGES = 2  # per class
-LEAST_IMAGES = 8 + LEAST_TEST_IMAGES  # per class: 8 to learn from, 2 to judge by
-MOST_ELONGATED = 4  # longer side : shorter side; the networks halve both alike
+LEAST_IMAGES = 8 + LEAST_TEST_IMAGES  # per class: 8 to train on and 2 to test on
+MOST_ELONGATED = 4  # longer side : shorter side, at most; networks halve both equally often
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
 KEYS = {"x", "y", "x_test", "y_test"}
 
 
 def read(path: Path) -> Dataset:
-    """The data at a path; without a test split 80 % of each class are for training.
+    """Read the data at a path. Without a test split, 80 % of each class are for training.
 
     Args:
-        path: an .npz of `x` (uint8 NHW or NHWC) and `y` (integers 0..K-1), perhaps `x_test` and
-            `y_test`; or a folder whose folders are the classes, in alphabetical order.
+        path: an .npz file with `x` (uint8 NHW or NHWC) and `y` (integers 0..K-1), and optionally
+            `x_test` and `y_test`; or a folder whose sub-folders are the classes, in alphabetical
+            order.
 
     Raises:
-        DataError: missing, unreadable or unusable; one line that names the file and the value.
+        DataError: the data are missing, unreadable or unusable. The message is one line that names
+            the file and the value.
     """
     if path.is_dir():
         return _read_folder(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    if not path.is_file():  # a pipe would keep us waiting
+    if not path.is_file():  # reading a pipe would block
         raise DataError(f"{path}: neither a file nor a folder")
     arrays = read_npz(path)
     if unknown := sorted(arrays.keys() - KEYS):
@@ -57,10 +59,10 @@ def read(path: Path) -> Dataset:
 
 
 def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
-    """All arrays of an .npz file, none of them pickled.
+    """All arrays of an .npz file by name. Pickled objects are refused.
 
     Raises:
-        DataError: not an .npz, damaged, or with pickled objects.
+        DataError: the file is not an .npz file, is damaged, or holds pickled objects.
     """
     try:
         loaded = np.load(path, allow_pickle=False)
@@ -69,7 +71,7 @@ def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
                 return {key: loaded[key] for key in loaded.files}
     except MemoryError:
         raise
-    except Exception as error:  # a damaged archive makes zip, zlib and numpy raise all kinds
+    except Exception as error:  # a damaged archive raises errors of many types
         raise DataError(f"{path}: not a readable .npz file ({_line(error)})") from error
     raise DataError(f"{path}: not an .npz file but a single array")
 
@@ -77,7 +79,7 @@ def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
 def _split(
     path: Path, x_key: str, x: NDArray[np.generic], y_key: str, y: NDArray[np.generic]
 ) -> Split:
-    """NCHW images and int64 labels from what a user calls x and y."""
+    """Check a user's x and y and convert them to NCHW images and int64 labels."""
     if x.dtype != np.uint8 or x.ndim not in (3, 4):
         raise DataError(
             f"{path}: {x_key} is {x.dtype} {_shown(x.shape)}: uint8 NxHxW or NxHxWxC is needed"
@@ -105,7 +107,10 @@ def _check_shape(where: str, shape: tuple[int, ...]) -> None:
 
 
 def _check_variety(path: Path, train: Split, classes: tuple[str, ...]) -> None:
-    """No spread of fakes can be measured against a class of one image many times."""
+    """Refuse a class whose training images are all the same.
+
+    The spread of fakes cannot be measured against such a class.
+    """
     for label, name in enumerate(classes):
         images = train.x[train.y == label]
         if (images == images[0]).all():
@@ -113,7 +118,11 @@ def _check_variety(path: Path, train: Split, classes: tuple[str, ...]) -> None:
 
 
 def _count_classes(path: Path, y: NDArray[Any], least: int) -> int:
-    """K, where the labels are 0..K-1 and each has at least that many images."""
+    """The number of classes K.
+
+    Raises:
+        DataError: the labels are not 0..K-1, or a label has fewer than `least` images.
+    """
     labels, counts = np.unique(y, return_counts=True)
     if not len(labels):
         raise DataError(f"{path}: no images")
@@ -164,14 +173,17 @@ def _read_folder(root: Path) -> Dataset:
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """uint8 CHW, resized to H, W where asked for; one channel where the file is greyscale.
+    """Read an image as uint8 CHW. A greyscale file has one channel, any other file three.
+
+    Args:
+        size: H, W that the image is resized to; None keeps its size.
 
     Raises:
-        DataError: no readable image of 8 bits per channel.
+        DataError: the file is no readable image of 8 bits per channel.
     """
-    from PIL import Image  # 50 ms, only for those who need it
+    from PIL import Image  # takes 50 ms, so only where it is needed
 
-    if not path.is_file():  # a pipe would keep us waiting
+    if not path.is_file():  # reading a pipe would block
         raise DataError(f"{path}: not a readable image (no file)")
     try:
         with Image.open(path, formats=("BMP", "JPEG", "PNG")) as image:
@@ -183,9 +195,9 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.ui
             pixels = np.array(plain, dtype=np.uint8)
     except MemoryError:
         raise
-    except Exception as error:  # a damaged image makes Pillow raise all kinds
+    except Exception as error:  # a damaged image raises errors of many types
         raise DataError(f"{path}: not a readable image ({_line(error)})") from error
-    if mode.startswith(("I", "F")):  # Pillow would clip these to white
+    if mode.startswith(("I", "F")):  # Pillow would clip such pixels to white
         raise DataError(f"{path}: {mode} pixels: 8 bits per channel are needed")
     return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 

@@ -1,7 +1,7 @@
-"""The formats of the published sets: idx, .npz, CIFAR's pickled batches.
+"""Parsers for the file formats of the published sets: idx, .npz and CIFAR's pickled batches.
 
-Each parser gives uint8 images NCHW and int64 labels N. What the files hold is checked first; no
-file can make them run anything.
+Each parser returns uint8 images NCHW and int64 labels N. The content of the files is checked, and
+no file can make a parser run code.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.base import DataError, Look
+from trainables.data.base import DataError, DataSpec
 from trainables.data.files import read_npz
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]  # NCHW, N
 
 
-def parse_idx(paths: Sequence[Path], look: Look) -> Arrays:
-    """Images and labels in MNIST's format."""
-    x = _read_idx(paths[0], look.size)
+def parse_idx(paths: Sequence[Path], spec: DataSpec) -> Arrays:
+    """Images and labels from two idx files, which is MNIST's format."""
+    x = _read_idx(paths[0], spec.size)
     return x[:, None], _read_idx(paths[1], ()).astype(np.int64)
 
 
 def _read_idx(path: Path, item: tuple[int, ...]) -> NDArray[np.uint8]:
-    """uint8 [N, *item] from an idx file, gzipped or not.
+    """Values uint8 [N, *item] of an idx file, which may be gzipped.
 
-    Format: two zero bytes, 8 for uint8, the number of axes; the axes' lengths as big-endian int32;
-    the values.
+    The format: two zero bytes; a byte 8, which means uint8; a byte with the number of axes; the
+    length of each axis as a big-endian int32; the values.
     """
     axes = 1 + len(item)
     try:
@@ -50,13 +50,13 @@ def _read_idx(path: Path, item: tuple[int, ...]) -> NDArray[np.uint8]:
     if len(values) != size:
         amount = "more" if len(values) > size else f"only {len(values)}"
         raise DataError(f"{path}: damaged: {amount} of {size} values")
-    return np.frombuffer(values, np.uint8).reshape(shape).copy()  # writable
+    return np.frombuffer(values, np.uint8).reshape(shape).copy()  # a copy is writable
 
 
-def parse_npz(paths: Sequence[Path], look: Look) -> Arrays:
-    """Images and labels as the only arrays of two .npz files."""
+def parse_npz(paths: Sequence[Path], spec: DataSpec) -> Arrays:
+    """Images and labels from two .npz files, in the array 'arr_0' of each."""
     arrays = []
-    for path, item in zip(paths, (look.size, ()), strict=True):
+    for path, item in zip(paths, (spec.size, ()), strict=True):
         array = read_npz(path).get("arr_0")
         if array is None or array.dtype != np.uint8 or array.shape[1:] != item or not array.ndim:
             raise DataError(f"{path}: no array 'arr_0' of uint8 with shape {('N', *item)}")
@@ -64,10 +64,10 @@ def parse_npz(paths: Sequence[Path], look: Look) -> Arrays:
     return arrays[0][:, None], arrays[1].astype(np.int64)
 
 
-def parse_batches(paths: Sequence[Path], look: Look) -> Arrays:
-    """Images and labels of CIFAR's pickled batches."""
+def parse_batches(paths: Sequence[Path], spec: DataSpec) -> Arrays:
+    """Images and labels from CIFAR's pickled batches."""
     x, y = [], []
-    shape = (look.channels, *look.size)
+    shape = (spec.channels, *spec.size)
     for path in paths:
         try:
             with path.open("rb") as file:
@@ -78,18 +78,18 @@ def parse_batches(paths: Sequence[Path], look: Look) -> Arrays:
             x.append(pixels.reshape(len(pixels), *shape))
         except MemoryError:
             raise
-        except Exception as error:  # damaged pickles raise all kinds
+        except Exception as error:  # a damaged pickle raises errors of many types
             raise DataError(f"{path}: not a batch of CIFAR-10 images ({error})") from error
         y.append(labels)
     return np.concatenate(x), np.concatenate(y)
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits arrays of numbers and nothing that could run."""
+    """Unpickles arrays of numbers, and refuses everything that could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return np.empty(0).__reduce__()[0]  # it has moved between numpy's versions
+            return np.empty(0).__reduce__()[0]  # its module depends on the version of numpy
         if (module, name) == ("numpy", "ndarray"):
             return np.ndarray
         if (module, name) == ("numpy", "dtype"):

@@ -1,9 +1,12 @@
-"""i-CLEVR with the json files of the conditional-generation lab, from `iclevr/` in the data folder.
+"""Reads i-CLEVR, with the json files of the conditional-generation lab.
 
-`objects.json` maps 24 labels ("red cube") to their numbers, `train.json` file names to one to three
-labels, `test.json` and `new_test.json` list label sets to ask a generator for. The images lie
-beside them or in `images/`. They come in scenes that grow by one object: NAME_0.png, NAME_1.png...
-A tenth of the scenes is for testing: no object of theirs is seen in training.
+The files are in `iclevr/` in the data folder. `objects.json` maps 24 labels, such as "red cube", to
+their numbers. `train.json` maps file names to one to three labels. `test.json` and `new_test.json`
+list label sets to ask a generator for. The images lie beside the json files or in `images/`.
+
+The images come in scenes that grow by one object: NAME_0.png, NAME_1.png... A tenth of the scenes
+is for testing. All images of a scene are in the same split, so that no object of a test scene is
+seen in training.
 """
 
 from __future__ import annotations
@@ -19,21 +22,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.base import SPLIT_SEED, DataError, Dataset, Look, Split
+from trainables.data.base import SPLIT_SEED, DataError, Dataset, DataSpec, Split
 from trainables.data.download import scratch
 from trainables.data.files import read_image
 
-CLASSES, MOST = 24, 3  # labels in all, of an image
-SIDE = 64  # pixels: whole images are resized, as a crop would cut objects
+CLASSES, MOST = 24, 3  # labels in all, and at most of one image
+SIDE = 64  # pixels; whole images are resized to it, because a crop would cut objects off
 TEST_SHARE = 0.1  # of the scenes
-VERSION = 1  # raise it when the images come out differently
-SETS = {"iclevr": Look(CLASSES, 3, (SIDE, SIDE), labels=MOST)}
+VERSION = 1  # raise it when images come out differently, so that old caches are not used
+SETS = {"iclevr": DataSpec(CLASSES, 3, (SIDE, SIDE), labels=MOST)}
 CONDITIONS = ("test", "new_test")
 FILES = ("objects", "train", *CONDITIONS)
 
 
 def where(name: str, data_dir: Path) -> str | None:
-    """Where the json files and every image that they name are on disk, else None.
+    """Where the data are, if the json files and all images of train.json are on disk; else None.
 
     Raises:
         DataError: train.json is damaged.
@@ -46,15 +49,16 @@ def where(name: str, data_dir: Path) -> str | None:
 
 
 def fetchable(name: str, data_dir: Path) -> str:
-    """Why it cannot be downloaded: it is handed from person to person."""
+    """Why the set cannot be downloaded: it has no address. People pass it on to each other."""
     return f"has no address to download it from ({name}/ needs its images and json files)"
 
 
 def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Dataset:
-    """Read all images, or what an earlier run read into `cache`.
+    """Read all images, or load those that an earlier run put into `cache`.
 
     Raises:
-        DataError: a file is missing or damaged, or its labels are not those of such a set.
+        DataError: a file is missing or damaged, its labels are not those of such a set, or the
+            cache cannot be written.
     """
     folder = data_dir / name
     classes = _classes(folder / "objects.json")
@@ -70,7 +74,9 @@ def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Datas
         conditions[file] = _many_hot(path, enumerate(_read(path, list)), numbers)
     test = _held_out(list(labels))
     counts = y[~test].sum(0)
-    if counts.min() < 2:  # in each half of the images one: see study/metrics/reference.py
+    # `build_reference` in study/metrics/core/measure_real.py halves the training images, and each
+    # half needs an image of every label.
+    if counts.min() < 2:
         bare = classes[int(counts.argmin())]
         raise DataError(f"{folder}: {counts.min()} images for training have the label {bare!r}")
     sets, repeats = np.unique(y[~test], axis=0, return_counts=True)
@@ -97,7 +103,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 def _classes(path: Path) -> tuple[str, ...]:
-    """Labels in the order of their numbers."""
+    """The labels in the order of their numbers."""
     numbers = _mapping(path)
     if sorted(map(repr, numbers.values())) != sorted(map(repr, range(CLASSES))):
         raise DataError(f"{path}: {CLASSES} labels numbered 0 to {CLASSES - 1} are needed")
@@ -107,7 +113,7 @@ def _classes(path: Path) -> tuple[str, ...]:
 def _many_hot(
     path: Path, items: Iterable[tuple[object, Any]], numbers: dict[str, int]
 ) -> NDArray[np.uint8]:
-    """[N, 24] from pairs of an entry's name and its list of labels."""
+    """Multi-hot labels [N, 24] from N pairs: the name of an entry and its list of labels."""
     rows = []
     for entry, labels in items:
         if not isinstance(labels, list) or not 1 <= len(labels) <= MOST:
@@ -121,7 +127,7 @@ def _many_hot(
 
 
 def _images(folder: Path, names: Iterable[str]) -> Path | None:
-    """The folder that holds all images, or None."""
+    """The folder that holds all images of these names; None if there is none."""
     wanted = set(names)
     for place in (folder, folder / "images"):
         if place.is_dir() and wanted <= {entry.name for entry in os.scandir(place)}:
@@ -130,7 +136,7 @@ def _images(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def _held_out(names: Sequence[str]) -> NDArray[np.bool_]:
-    """Which images are for testing, whole scenes by a fixed seed."""
+    """Mask [N] of the images for testing: whole scenes, chosen by a fixed seed."""
     scenes = [Path(name).stem.rpartition("_")[0] or name for name in names]
     order = np.random.default_rng(SPLIT_SEED).permutation(sorted(set(scenes)))
     chosen = set(order[: max(1, round(TEST_SHARE * len(order)))].tolist())
@@ -138,7 +144,10 @@ def _held_out(names: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _pixels(paths: Sequence[Path], cache: Path | None, progress: bool) -> NDArray[np.uint8]:
-    """uint8 [N, 3, 64, 64]; the cache's file is named by the images' names, sizes and times."""
+    """The images, uint8 [N, 3, 64, 64], from the cache if it has them.
+
+    The name of the cache's file is a hash of the images' names, sizes and modification times.
+    """
     if cache is None:
         return _read_all(paths, progress)
     stats = [(path.name, (s := path.stat()).st_size, s.st_mtime_ns) for path in paths]
@@ -151,12 +160,8 @@ def _pixels(paths: Sequence[Path], cache: Path | None, progress: bool) -> NDArra
     except (OSError, ValueError, EOFError):
         pass
     x = _read_all(paths, progress)
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with scratch(kept) as sink:
-            np.save(sink, x)
-    except OSError as error:
-        raise DataError(f"{kept}: cannot be written: {error.strerror or error}") from error
+    with scratch(kept) as sink:
+        np.save(sink, x)
     return x
 
 
@@ -169,6 +174,6 @@ def _read_all(paths: Sequence[Path], progress: bool) -> NDArray[np.uint8]:
             raise DataError(f"{path}: a colour image is needed")
         return image
 
-    with ThreadPoolExecutor() as pool:  # Pillow works outside of Python's lock
+    with ThreadPoolExecutor() as pool:  # in parallel, because Pillow releases Python's lock
         read = tqdm(pool.map(one, paths), "i-CLEVR", len(paths), disable=not progress)
         return np.stack(list(read))

@@ -1,10 +1,11 @@
-"""Rendered characters: `kana`, 49 hiragana with Kuzushiji-49's class counts, and `kana_digits`.
+"""Renders characters: `kana` (49 hiragana with Kuzushiji-49's class counts) and `kana_digits`.
 
-Every image is one glyph of the atlas (see KANA.md) in a random typeface, turned, scaled, sheared,
-shifted, bent, made thicker or thinner, and brighter or darker: white on black, 28x28, as in
-KMNIST. Train and test images are draws from two different random streams.
+Every image shows one glyph of the atlas (see KANA.md) in a random typeface. The glyph is turned,
+scaled, sheared, shifted and bent, made thicker or thinner, and made brighter or darker. Images are
+white on black and 28x28, as in KMNIST. Train and test images are drawn from two different random
+streams.
 
-The same bytes on every machine: see `_warp`.
+The images are the same bytes on every machine: see `_warp`.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.base import HIRAGANA, DataError, Dataset, Look, Split
+from trainables.data.base import HIRAGANA, Dataset, DataSpec, Split
 from trainables.data.download import scratch
 
-VERSION = 2  # raise it, and change DIGESTS, when an image comes out differently
+VERSION = 2  # raise it and change DIGESTS when images come out differently
 SIDE = 28
-CHUNK = 250  # images warped at once: what they need stays in the processor's cache
-KNOTS = 4  # along each side of the grid on which an image is bent
-GRAIN = 1024  # the grid's points are rounded to this fraction of an atlas pixel
+CHUNK = 250  # images warped at once: few enough for the data to stay in the processor's cache
+KNOTS = 4  # points along each side of the grid by which an image is bent
+GRAIN = 1024  # the grid's points are rounded to 1 / GRAIN of an atlas pixel
 
-# Class counts of Kuzushiji-49 (Clanuwat et al. 2018), train and test, in class order.
+# Class counts of Kuzushiji-49 (Clanuwat et al. 2018) for train and test, in class order.
 # fmt: off
 K49_TRAIN = (
     6000, 6000, 6000, 777, 6000, 6000, 6000, 6000, 4714, 6000, 6000, 6000, 6000, 4165, 3867, 6000,
@@ -40,20 +41,20 @@ K49_TEST = (
 GLYPHS = {"kana": HIRAGANA, "kana_digits": tuple("0123456789")}
 COUNTS = {"kana": (K49_TRAIN, K49_TEST), "kana_digits": ((6000,) * 10, (1000,) * 10)}
 DIGESTS = {"kana": "682105df93b2811e", "kana_digits": "fe02ebcfc3ae7687"}  # at this VERSION
-SETS = {name: Look(len(glyphs), 1, (SIDE, SIDE)) for name, glyphs in GLYPHS.items()}
+SETS = {name: DataSpec(len(glyphs), 1, (SIDE, SIDE)) for name, glyphs in GLYPHS.items()}
 
 
 def where(name: str, data_dir: Path) -> str:
-    """Always at hand."""
+    """Say that the set is rendered, which is always possible."""
     return "rendered"
 
 
 def fetchable(name: str, data_dir: Path) -> None:
-    """Nothing to fetch."""
+    """None, because there is nothing to download."""
 
 
 def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Dataset:
-    """Render the set, or read what an earlier run rendered into `cache`.
+    """Render the set, or load what an earlier run rendered into `cache`.
 
     Raises:
         DataError: the cache cannot be written.
@@ -65,17 +66,13 @@ def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Datas
         return kept
     splits = [draw(*part) for part in _parts(name)]
     for path, split in zip(paths, splits, strict=True):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with scratch(path) as sink:
-                np.save(sink, split.x)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+        with scratch(path) as sink:
+            np.save(sink, split.x)
     return _dataset(name, splits)
 
 
 def _kept(name: str, paths: list[Path]) -> Dataset | None:
-    """The set from the cache; None where it is not there, or not what would be rendered."""
+    """Load the set from the cache; None if it is missing or differs from what would be rendered."""
     splits = []
     try:
         for path, (counts, first, stream) in zip(paths, _parts(name), strict=True):
@@ -92,7 +89,7 @@ def _dataset(name: str, splits: list[Split]) -> Dataset:
 
 
 def _parts(name: str) -> list[tuple[tuple[int, ...], int, int]]:
-    """What to draw for train and test."""
+    """The arguments of `draw` for train and for test."""
     first = 0 if name == "kana" else len(HIRAGANA)
     return [(counts, first, stream) for stream, counts in enumerate(COUNTS[name])]
 
@@ -100,16 +97,16 @@ def _parts(name: str) -> list[tuple[tuple[int, ...], int, int]]:
 def _labels(
     counts: tuple[int, ...], first: int, stream: int
 ) -> tuple[NDArray[np.int64], np.random.Generator]:
-    """The labels in random order, and the generator that goes on to draw their images."""
+    """The labels in random order, and the random generator that then draws their images."""
     rng = np.random.default_rng([VERSION, stream, first])
     return rng.permutation(np.repeat(np.arange(len(counts)), counts)), rng
 
 
 def draw(counts: tuple[int, ...], first: int, stream: int) -> Split:
-    """`counts[i]` images of the atlas's glyph `first + i`, in random order.
+    """Draw `counts[i]` images of the atlas's glyph `first + i` for each i, in random order.
 
     Args:
-        stream: of random numbers; another one gives other images.
+        stream: which stream of random numbers is used. Another stream gives other images.
     """
     layers = glyphs()
     y, rng = _labels(counts, first, stream)
@@ -118,7 +115,7 @@ def draw(counts: tuple[int, ...], first: int, stream: int) -> Split:
 
 
 def glyphs() -> NDArray[np.uint8]:
-    """[3, faces, glyphs, 48, 48]: thinner, as drawn, thicker strokes."""
+    """The atlas in three stroke widths, [3, faces, glyphs, 48, 48]: thinner, as drawn, thicker."""
     with np.load(Path(__file__).parent / "kana_atlas.npz") as file:
         return _strokes(file["atlas"])
 
@@ -130,8 +127,16 @@ def render(
     kinds: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """uint8 [n, 1, 28, 28] of the glyphs at layers[stroke, face, kind], each bent and toned by
-    what `rng` draws."""
+    """Images uint8 [n, 1, 28, 28] of the glyphs at layers[stroke, face, kind].
+
+    Random numbers of `rng` decide how each is bent and toned.
+
+    Args:
+        layers: the atlas as `glyphs` returns it.
+        strokes: index of the stroke width of each image, [n].
+        faces: index of its typeface, [n].
+        kinds: index of its glyph, [n].
+    """
     n = len(kinds)
     points = _bent_grid(rng, n, layers.shape[-1])
     tones = rng.uniform((0.9, 0.75), (1.6, 1.0), (n, 2)).astype(np.float32)
@@ -145,9 +150,10 @@ def render(
 
 
 def _strokes(atlas: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The atlas in three strokes, [3, faces, glyphs, 48, 48].
+    """The atlas in three stroke widths, [3, faces, glyphs, 48, 48].
 
-    Each is blurred over 2x2 pixels, as an image of 28 pixels takes fewer samples than there are.
+    Each layer is blurred over 2x2 pixels, because an image of 28x28 pixels samples fewer points
+    than the 48x48 that the atlas has.
     """
     ink = np.pad(atlas, ((0, 0), (0, 0), (1, 1), (1, 1)))
     side = atlas.shape[-1]
@@ -157,22 +163,26 @@ def _strokes(atlas: NDArray[np.uint8]) -> NDArray[np.uint8]:
     thinner, thicker = centre, centre
     for neighbour in (above, left, right, below):
         thinner, thicker = np.minimum(thinner, neighbour), np.maximum(thicker, neighbour)
-    thinner = (thinner.astype(np.uint16) + centre) // 2  # halfway: hairlines must not vanish
+    # Thinned only halfway, so that hairlines do not vanish.
+    thinner = (thinner.astype(np.uint16) + centre) // 2
     layers = np.stack([thinner, centre, thicker])
     return np.asarray(sum(_shifted(layers)) // 4, dtype=np.uint8)
 
 
 def _shifted(layers: NDArray[np.integer]) -> list[NDArray[np.integer]]:
-    """Four times [..., 48, 48]: at each pixel itself, that to its right, below, right below."""
+    """Four arrays [..., 48, 48] that give neighbours at each pixel.
+
+    They hold the pixel itself, the pixel to its right, the one below, and the one below right.
+    """
     side = layers.shape[-1]
     padded = np.pad(layers, [(0, 0)] * (layers.ndim - 2) + [(0, 1), (0, 1)])
     return [padded[..., r : r + side, c : c + side] for r in (0, 1) for c in (0, 1)]
 
 
 def _bent_grid(rng: np.random.Generator, n: int, side: int) -> NDArray[np.float32]:
-    """Where a coarse grid over the image lies in the atlas: [2, n, KNOTS, KNOTS] rows and columns.
+    """Where a coarse grid over each image lies in the atlas, [2, n, KNOTS, KNOTS].
 
-    In units of 1 / GRAIN atlas pixel, whole numbers.
+    The first axis has rows and columns. They are whole numbers, in units of 1 / GRAIN atlas pixel.
     """
 
     def uniform(low: float, high: float) -> NDArray[np.float64]:
@@ -197,27 +207,30 @@ def _warp(
     points: NDArray[np.float32],
     tones: NDArray[np.float32],
 ) -> NDArray[np.uint8]:
-    """Images [n, 28, 28] of the atlas, each bent over its grid and toned.
+    """Images [n, 28, 28] read from the atlas, each bent by its grid and toned.
 
-    A turned, sheared and bent image is its grid's points, interpolated. Points and weights are
-    whole numbers so small that every sum of their products is exact in float32: linear algebra
-    libraries, which add in an order that depends on the processor, cannot make a difference.
+    The points of the grid describe how an image is turned, sheared and bent. Its pixels are
+    interpolated between them. The grid's points and the weights of the interpolation are whole
+    numbers. They are so small that every sum of their products is exact in float32. Linear algebra
+    libraries add in an order that depends on the processor, but for exact sums the order makes no
+    difference. So the images are the same bytes on every machine.
 
     Args:
-        corners: uint8 [..., 48, 48, 4].
-        images: index into the leading axes of `corners`, n.
-        points: [2, n, KNOTS, KNOTS], in 1 / GRAIN atlas pixel.
-        tones: gain and brightness, [n, 2].
+        corners: uint8 [..., 48, 48, 4]: each pixel of the atlas with its neighbours, as `_shifted`
+            gives them.
+        images: index of each image into the leading axes of `corners`, [n].
+        points: [2, n, KNOTS, KNOTS], in units of 1 / GRAIN atlas pixel.
+        tones: gain and brightness of each image, [n, 2].
     """
     n, side = len(images), corners.shape[-2]
-    step = (SIDE - 1) // (KNOTS - 1)  # image pixels from point to point
+    step = (SIDE - 1) // (KNOTS - 1)  # image pixels between neighbouring points
     away = np.abs(np.arange(SIDE)[:, None] - step * np.arange(KNOTS))
     weights = np.maximum(step - away, 0).astype(np.float32)  # [28, KNOTS]
     field = weights @ points @ weights.T / np.float32(step * step * GRAIN)  # [2, n, 28, 28]
     row, column = np.clip(field, 0, np.float32(side - 1.001)).reshape(2, n, -1)
     top, left = np.floor(row), np.floor(column)
     at = (top * side + left).astype(np.int64) + images[:, None] * side * side
-    ink = np.ascontiguousarray(corners).view(np.uint32).reshape(-1)[at]  # four pixels at once
+    ink = np.ascontiguousarray(corners).view(np.uint32).reshape(-1)[at]  # reads four pixels at once
     near = ink.view(np.uint8).reshape(n, -1, 4).astype(np.float32)
     down, right = row - top, column - left
     upper = near[..., 0] + (near[..., 1] - near[..., 0]) * right

@@ -1,7 +1,7 @@
 """Published sets: KMNIST, Kuzushiji-49, MNIST, Fashion-MNIST, CIFAR-10.
 
-They are read from torchvision's folders under the data directory, or downloaded there. Nothing of
-them is part of this project; each keeps its own terms:
+They are read from torchvision's folders under the data directory, or downloaded there. No part of
+them belongs to this project. Each set keeps its own licence terms:
 
 - `kmnist`, `k49`: CC BY-SA 4.0. "KMNIST Dataset" (created by CODH), adapted from "Kuzushiji
   Dataset" (created by NIJL and others), doi:10.20676/00000341. Clanuwat et al., "Deep Learning for
@@ -11,8 +11,8 @@ them is part of this project; each keeps its own terms:
 - `cifar10`: no licence stated. Krizhevsky, "Learning Multiple Layers of Features from Tiny
   Images", 2009.
 
-`NAME:test` is the official test split alone, 80 % of each class for training: for those who have
-no more than that.
+`NAME:test` is the official test split alone, of which 80 % of each class are for training. It is
+for users who have only this split.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from trainables.data.base import HIRAGANA, DataError, Dataset, Look, Split, divide
+from trainables.data.base import HIRAGANA, DataError, Dataset, DataSpec, Split, divide
 from trainables.data.download import fetch, probe, scratch
 from trainables.data.formats import Arrays, parse_batches, parse_idx, parse_npz
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file as it is sent."""
+    """A file as the server sends it, with its MD5."""
 
     name: str
     md5: str
@@ -41,17 +41,17 @@ class Remote:
 
 @dataclass(frozen=True)
 class Published:
-    """One set. A split's files, by the names they have on disk, with what brings them."""
+    """One data set. `train` and `test` map names of files on disk to the remote files with them."""
 
     folder: str  # under the data directory
     train: dict[str, Remote]
     test: dict[str, Remote]
-    parse: Callable[[Sequence[Path], Look], Arrays]
-    look: Look
+    parse: Callable[[Sequence[Path], DataSpec], Arrays]
+    spec: DataSpec
     classes: tuple[str, ...]
 
 
-# Where a set's files are downloaded from; later addresses are tried where earlier ones fail.
+# Where a set's files are downloaded from. A later address is tried when the earlier ones fail.
 BASES: dict[str, tuple[str, ...]] = {
     "kmnist": (
         "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
@@ -74,14 +74,17 @@ BASES: dict[str, tuple[str, ...]] = {
 
 
 def where(name: str, data_dir: Path) -> str | None:
-    """ "read from KMNIST/raw in data" where all the files needed are on disk, else None."""
+    """Text such as "read from KMNIST/raw in data" if all needed files are on disk, else None."""
     if _missing(name, data_dir):
         return None
     return f"read from {PUBLISHED[_stem(name)].folder} in {data_dir}"
 
 
 def fetchable(name: str, data_dir: Path) -> str | None:
-    """Why the files not on disk cannot be downloaded now, within 3 s; None where they can."""
+    """Why the files that are not on disk cannot be downloaded now; None if they can.
+
+    Takes at most 3 s.
+    """
     stem = _stem(name)
     missing = _missing(name, data_dir)
     if not missing:
@@ -91,7 +94,7 @@ def fetchable(name: str, data_dir: Path) -> str | None:
 
 
 def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Dataset:
-    """The set, its missing files downloaded first.
+    """Read the set. Files that are missing are downloaded first.
 
     Raises:
         DataError: a file is damaged or cannot be downloaded.
@@ -125,21 +128,21 @@ def _files(name: str) -> dict[str, Remote]:
 
 
 def _missing(name: str, data_dir: Path) -> list[Remote]:
-    """What must be downloaded, each once."""
+    """The remote files that must be downloaded, each of them once."""
     folder = data_dir / PUBLISHED[_stem(name)].folder
     files = _files(name).items()
     return list(dict.fromkeys(remote for file, remote in files if _find(folder, file) is None))
 
 
 def _find(folder: Path, file: str) -> Path | None:
-    """A file as it is, or with .gz."""
+    """The path of a file, as it is or with .gz appended; None if there is neither."""
     return next((p for p in (folder / file, folder / f"{file}.gz") if p.is_file()), None)
 
 
 def _fetch_archive(
     urls: Sequence[str], remote: Remote, published: Published, folder: Path, progress: bool
 ) -> None:
-    """A set's files out of its archive, which is not kept."""
+    """Download a set's archive and extract its files. The archive is not kept."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder) as temporary:
@@ -148,7 +151,7 @@ def _fetch_archive(
             with tarfile.open(archive) as tar:
                 for file in published.train | published.test:
                     member = tar.extractfile(f"{published.folder}/{file}")
-                    assert member is not None  # its md5 has vouched for the archive
+                    assert member is not None  # the archive's MD5 was right
                     with scratch(folder / file) as sink:
                         sink.write(member.read())
     except (OSError, KeyError, tarfile.TarError, EOFError, zlib.error) as error:
@@ -156,14 +159,14 @@ def _fetch_archive(
 
 
 def _split(published: Published, files: dict[str, Remote], folder: Path) -> Split:
-    """One split from disk, checked.
+    """Read one split from disk and check it.
 
     Raises:
         DataError: a file is damaged, or its images or labels are not those of such a set.
     """
     paths = [path for file in files if (path := _find(folder, file)) is not None]
-    x, y = published.parse(paths, published.look)
-    classes = published.look.classes
+    x, y = published.parse(paths, published.spec)
+    classes = published.spec.classes
     if len(x) != len(y):
         raise DataError(f"{paths[0]}: {len(x)} images but {len(y)} labels in {paths[-1].name}")
     labels = np.unique(y).tolist()
@@ -175,7 +178,10 @@ def _split(published: Published, files: dict[str, Remote], folder: Path) -> Spli
 
 
 def _mnist_like(folder: str, classes: Sequence[str], *md5: str) -> Published:
-    """A set in MNIST's four files; md5 of train images, train labels, test images, test labels."""
+    """A set in MNIST's four files.
+
+    `md5` are the MD5s of the gzipped train images, train labels, test images and test labels.
+    """
     files = [
         (file, Remote(f"{file}.gz", digest))
         for file, digest in zip(
@@ -189,8 +195,8 @@ def _mnist_like(folder: str, classes: Sequence[str], *md5: str) -> Published:
             strict=True,
         )
     ]
-    look = Look(len(classes), 1, (28, 28))
-    return Published(folder, dict(files[:2]), dict(files[2:]), parse_idx, look, tuple(classes))
+    spec = DataSpec(len(classes), 1, (28, 28))
+    return Published(folder, dict(files[:2]), dict(files[2:]), parse_idx, spec, tuple(classes))
 
 
 _CIFAR = Remote("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a")
@@ -223,7 +229,7 @@ PUBLISHED = {
             )
         },
         parse_npz,
-        Look(len(HIRAGANA), 1, (28, 28)),
+        DataSpec(len(HIRAGANA), 1, (28, 28)),
         HIRAGANA,
     ),
     "mnist": _mnist_like(
@@ -247,10 +253,10 @@ PUBLISHED = {
         {f"data_batch_{i}": _CIFAR for i in range(1, 6)},
         {"test_batch": _CIFAR},
         parse_batches,
-        Look(10, 3, (32, 32)),
+        DataSpec(10, 3, (32, 32)),
         tuple(_CIFAR_CLASSES.split(",")),
     ),
 }
 SETS = {
-    name: published.look for stem, published in PUBLISHED.items() for name in (stem, f"{stem}:test")
+    name: published.spec for stem, published in PUBLISHED.items() for name in (stem, f"{stem}:test")
 }

@@ -1,7 +1,8 @@
 """Renders the kana atlas from open typefaces: `python -m trainables.data.render_kana`.
 
-Needed only to make `kana_atlas.npz` anew; the faces are Debian packages (FACES names them). A
-glyph is drawn in a box of 48 pixels with one scale per face, so small characters stay small.
+This is needed only to make `kana_atlas.npz` anew. The faces come from Debian packages, which FACES
+names. A glyph is drawn in a box of 48x48 pixels. All glyphs of a face have the same scale, so small
+characters stay small.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from trainables.data.base import HIRAGANA
 
 GLYPHS = (*HIRAGANA, *"0123456789")
 BOX = 48  # pixels
-EXTENT = 36  # pixels: the median glyph's larger side
+EXTENT = 36  # pixels: the larger side of the median glyph of a face
 HERE = Path(__file__).parent
 
 
 class Face(NamedTuple):
-    """A font file of a Debian package (bookworm), as its /usr/share/doc/PACKAGE/copyright says."""
+    """A font file of a Debian package (bookworm).
+
+    The other fields are what the package's /usr/share/doc/PACKAGE/copyright says.
+    """
 
     file: str
     package: str
@@ -77,11 +81,15 @@ ume-ugo4.ttf | fonts-horai-umefont | Ume UI Gothic | UmeFont (free) | Wataru Hor
 ume-tmo3.ttf | fonts-horai-umefont | Ume Mincho | UmeFont (free) | Wataru Horai
 """.strip().splitlines()]
 # fmt: on
-ALIKE = 0.95  # correlation from which two faces are one drawing twice
+ALIKE = 0.95  # correlation from which on two faces count as the same drawing
 
 
 def find(file: str, package: str) -> Path:
-    """Raises FileNotFoundError where the package is not installed."""
+    """The path of a font file of a Debian package.
+
+    Raises:
+        FileNotFoundError: the package is not installed, or has no such file.
+    """
     done = subprocess.run(["dpkg", "-L", package], capture_output=True, text=True, check=False)
     for line in done.stdout.splitlines():
         if Path(line).name == file:
@@ -90,7 +98,7 @@ def find(file: str, package: str) -> Path:
 
 
 def render(path: Path) -> NDArray[np.uint8]:
-    """All glyphs of one face, [len(GLYPHS), BOX, BOX], white on black.
+    """Draw all glyphs of one face, [len(GLYPHS), BOX, BOX], white on black.
 
     Raises:
         ValueError: the face lacks a glyph.
@@ -108,20 +116,26 @@ def render(path: Path) -> NDArray[np.uint8]:
 
 
 def _draw(font: ImageFont.FreeTypeFont, glyph: str) -> NDArray[np.uint8]:
-    """Centred on its ink, drawn at four times the size."""
+    """Draw one glyph [BOX, BOX], centred on its ink.
+
+    It is drawn at four times the size and scaled down.
+    """
     big = font.font_variant(size=font.size * 4)
     left, top, right, bottom = big.getbbox(glyph)
     image = Image.new("L", (4 * BOX, 4 * BOX))
     corner = (2 * BOX - (left + right) / 2, 2 * BOX - (top + bottom) / 2)
     ImageDraw.Draw(image).text(corner, glyph, fill=255, font=big)
     small = np.asarray(image.resize((BOX, BOX), Image.Resampling.BOX))
-    return (small // 17 * 17).astype(np.uint8)  # 16 greys compress well, and a warp blurs them
+    return (small // 17 * 17).astype(np.uint8)  # 16 greys compress well, a warp blurs them
 
 
 def check_distinct(atlas: NDArray[np.uint8]) -> None:
-    """Raises ValueError where two faces of [faces, glyphs, BOX, BOX] are alike.
+    """Check that no two faces of an atlas [faces, glyphs, BOX, BOX] are alike.
 
-    Many packages hold one family's drawings under several names.
+    Many packages hold the same drawings of a family under several names.
+
+    Raises:
+        ValueError: the pictures of two faces correlate with ALIKE or more.
     """
     alike = np.corrcoef(atlas.reshape(len(atlas), -1)) - np.eye(len(atlas))
     one, other = np.unravel_index(alike.argmax(), alike.shape)

@@ -1,4 +1,7 @@
-"""Draws the scenes of `shapes`: objects placed at random, shaded by one light, seen from above."""
+"""Draws the scenes of `shapes`.
+
+Objects are placed at random, shaded by one light and seen from above at an angle.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-SIDE = 64
-MOST = 3  # objects of an image
+SIDE = 64  # pixels
+MOST = 3  # objects in an image
 KINDS = ("cube", "sphere", "cylinder")
 COLOURS = {  # RGB, as in CLEVR (Johnson et al. 2017)
     "gray": (87, 87, 87),
@@ -22,49 +25,52 @@ COLOURS = {  # RGB, as in CLEVR (Johnson et al. 2017)
     "cyan": (41, 208, 208),
     "yellow": (255, 238, 51),
 }
-# Lengths are in halves of the image's side; x to the right, y away from the viewer, z up.
-FINE = 2 * SIDE  # pixels per side while drawing: four make one
-UNIT = FINE / 2  # pixels
-MARGIN = 16  # pixels around, where shadows may fall
+# The unit of length is half the image's side. x points right, y away from the viewer, z up.
+FINE = 2 * SIDE  # pixels per side while drawing; four of them become one pixel
+UNIT = FINE / 2  # pixels of the drawing per unit of length
+MARGIN = 16  # pixels around the drawing, on which shadows may fall
 WINDOW = 68  # pixels: side of the square in which an object is drawn
-SIN, COS = 0.6, 0.8  # of the angle at which one looks down
-LIGHT = (-0.48, -0.6, 0.64)  # towards it
-SHINE = tuple(value / 3.728**0.5 for value in (-0.48, -1.4, 1.24))  # halfway to the viewer
-APART = 0.58  # least distance of two objects on the ground
-PLACES = 96  # that are tried for each object
+SIN, COS = 0.6, 0.8  # of the angle at which the viewer looks down
+LIGHT = (-0.48, -0.6, 0.64)  # unit vector towards the light
+# Unit vector halfway between the directions to the light and to the viewer.
+SHINE = tuple(value / 3.728**0.5 for value in (-0.48, -1.4, 1.24))
+APART = 0.58  # least distance between two objects on the ground
+PLACES = 96  # random candidates for the places of the objects of one image
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """What n images show, the farthest object first. Arrays are [n, 3] where nothing else is said.
+    """What n images show. The objects of an image are in order, the farthest first.
+
+    Arrays are [n, 3] unless their comment says otherwise.
 
     ```
     render(Scenes.set_up(labels, rng))
     ```
     """
 
-    labels: NDArray[np.int64]  # -1: no object
+    labels: NDArray[np.int64]  # 8 * kind + colour; -1: no object
     column: Array  # of the object's centre in the drawing, in pixels
-    row: Array
-    radius: Array
-    cos: Array  # of the angle by which it is turned
+    row: Array  # likewise
+    radius: Array  # in halves of the image's side
+    cos: Array  # of the angle by which the object is turned
     sin: Array
-    tone: Array
-    gloss: Array
-    ground: Array  # brightness, [n, 1]
+    tone: Array  # factor on its diffuse light
+    gloss: Array  # strength of its highlight
+    ground: Array  # brightness of the ground, [n, 1]
 
     @classmethod
     def set_up(cls, labels: NDArray[np.int64], rng: np.random.Generator) -> Scenes:
         """Place objects of these labels at random."""
 
         def uniform(low: float, high: float, *shape: int) -> NDArray[np.float64]:
-            return low + (high - low) * rng.random(shape)  # numpy's own may fuse the two
+            return low + (high - low) * rng.random(shape)  # numpy's own may fuse * and +
 
         n = len(labels)
         x, y = _places(uniform(-0.64, 0.64, n, PLACES), uniform(-0.7, 0.7, n, PLACES))
-        radius = uniform(0.25, 0.31, n, MOST) * (1 - 0.2 * y)  # nearer is larger
+        radius = uniform(0.25, 0.31, n, MOST) * (1 - 0.2 * y)  # nearer objects are larger
         height = radius * _HEIGHT[labels // len(COLOURS)]
-        half = uniform(0.02, 0.98, n, MOST)  # tan of half the angle
+        half = uniform(0.02, 0.98, n, MOST)  # tangent of half the angle
         values = {
             "labels": labels,
             "column": (1 + x) * UNIT + MARGIN,
@@ -85,11 +91,11 @@ class Scenes:
         return Scenes(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
-_HEIGHT = np.array([0.8, 1.0, 0.9, 0.0])  # of each kind's centre in radii; the last: no object
+_HEIGHT = np.array([0.8, 1.0, 0.9, 0.0])  # centre of each kind, in radii; last: no object
 
 
 def _places(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """For each row of candidates [n, PLACES] the first three that are APART: x and y [n, 3]."""
+    """In each row of candidates [n, PLACES] the first three that are APART: x and y, [n, 3]."""
     n = len(x)
     chosen, free = np.zeros((n, MOST), dtype=np.int64), np.ones(x.shape, dtype=bool)
     for slot in range(MOST):
@@ -102,9 +108,9 @@ def _places(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[NDArray[np.f
 
 
 def render(scenes: Scenes) -> NDArray[np.uint8]:
-    """Images [n, 3, 64, 64]."""
+    """Draw the scenes: images uint8 [n, 3, 64, 64]."""
     n, side = len(scenes.labels), FINE + 2 * MARGIN
-    light = np.linspace(1.15, 0.95, side, dtype=np.float32)[:, None]  # lighter far away
+    light = np.linspace(1.15, 0.95, side, dtype=np.float32)[:, None]  # lighter in the distance
     canvas = np.empty((n, side, side, 3), dtype=np.float32)
     canvas[:] = (scenes.ground[:, :, None] * light)[..., None]
     parts = [(kind, slot) for slot in range(MOST) for kind in range(len(KINDS))]
@@ -125,11 +131,14 @@ def render(scenes: Scenes) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Windows:
-    """Squares of the drawing, each around one object; lengths are in radii of the object."""
+    """m squares of the drawing, each around one object. W is WINDOW.
 
-    pixels: tuple[NDArray[np.int64], ...]  # index of the canvas, for [m, W, W, 3]
-    right: Array  # from the object's centre, [m, 1, W]
-    up: Array  # [m, W, 1]
+    Lengths are in radii of the object.
+    """
+
+    pixels: tuple[NDArray[np.int64], ...]  # index into the canvas that selects [m, W, W, 3]
+    right: Array  # position relative to the object's centre, [m, 1, W]
+    up: Array  # likewise, [m, W, 1]
     cos: Array  # [m, 1, 1], as are the next three
     sin: Array
     tone: Array
@@ -138,7 +147,7 @@ class Windows:
 
     @classmethod
     def around(cls, scenes: Scenes, kind: int, slot: int) -> Windows:
-        """The objects of one kind in that place of the order."""
+        """The squares around all objects of one kind at place `slot` of their image."""
         kinds, colours = np.divmod(scenes.labels[:, slot], len(COLOURS))
         (images,) = np.nonzero(kinds == kind)
 
@@ -163,14 +172,17 @@ class Windows:
 
 
 Normal = tuple[Array, Array, Array]  # x, y, z of the surface's unit normal
-Surface = tuple[NDArray[np.bool_], Normal]  # where one looks at the object, and its normal there
-# The line of sight of a pixel is (right, SIN * up + COS * t, COS * up - SIN * t) for all t.
+Surface = tuple[NDArray[np.bool_], Normal]  # which pixels show the object; its normal there
+# The line of sight through a pixel is all points (right, SIN * up + COS * t, COS * up - SIN * t).
 
 
 def _cube(w: Windows) -> Surface:
-    """Half a side is 0.8. A line is inside where it is between each of three pairs of planes."""
+    """A cube. Half a side is 0.8 radii.
+
+    A line of sight is inside the cube where it is between the planes of all three pairs of faces.
+    """
     half, y, z = np.float32(0.8), SIN * w.up, COS * w.up
-    ahead = [w.sin * COS, w.cos * COS]  # how far a step of t leads along the turned x and y
+    ahead = [w.sin * COS, w.cos * COS]  # change of the cube's own x and y per t
     along = [w.cos * w.right + w.sin * y, w.cos * y - w.sin * w.right]
     enter = [(-half - a) / b for a, b in zip(along, ahead, strict=True)] + [(z - half) / SIN]
     leave = [(half - a) / b for a, b in zip(along, ahead, strict=True)] + [(z + half) / SIN]
@@ -192,10 +204,13 @@ def _sphere(w: Windows) -> Surface:
 
 
 def _cylinder(w: Windows) -> Surface:
-    """Radius 0.85, half the height 0.9: its top, or the front of its side."""
+    """A cylinder of radius 0.85 and half the height 0.9, in radii of the object.
+
+    A pixel shows its top or the front of its side.
+    """
     radius, half = np.float32(0.85), np.float32(0.9)
     y, z = SIN * w.up, COS * w.up
-    far = y + (z - half) * (COS / SIN)  # y where the line meets the top's plane
+    far = y + (z - half) * (COS / SIN)  # y where the line of sight meets the top's plane
     top = w.right * w.right + far * far < radius * radius
     front = -np.sqrt(np.maximum(radius * radius - w.right * w.right, 0))
     side = (np.abs(w.right) < radius) & (np.abs(z - (front - y) * (SIN / COS)) <= half)
@@ -211,14 +226,17 @@ SURFACES = (_cube, _sphere, _cylinder)  # in the order of KINDS
 
 
 def _shadow(w: Windows) -> Array:
-    """How much light the ground keeps, [m, W, W]: least behind the object, away from the light."""
+    """Share of its light that the ground keeps, [m, W, W].
+
+    It is least behind the object, on the side away from the light.
+    """
     right, up = w.right - 0.3, (w.up + 0.45) * (1 / SIN)
     near = np.maximum(1 - (right * right + up * up) * 0.75, 0)
     return np.asarray(1 - 0.5 * near, dtype=np.float32)
 
 
 def _shade(w: Windows, normal: Normal) -> Array:
-    """Lambert's law and Blinn's highlight, [m, W, W, 3]."""
+    """Colour of a surface, [m, W, W, 3]: Lambert's law plus Blinn's highlight."""
 
     def facing(direction: tuple[float, ...]) -> Array:
         x, y, z = (a * np.float32(b) for a, b in zip(normal, direction, strict=True))

@@ -1,12 +1,15 @@
-"""Rendered scenes: `shapes`, a stand-in for i-CLEVR with its 24 labels.
+"""Renders scenes: `shapes`, a stand-in for i-CLEVR with its 24 labels.
 
-An image shows one to three different objects, as often each: cubes, spheres and cylinders in
-eight colours on a plain ground, 64x64, shaded by one light and seen from above at an angle. No
-object hides another one. Two series of 32 label sets, `test` and `new_test`, are what a generator
-is asked for, of as many objects each as i-CLEVR's.
+An image shows one, two or three different objects, and each number is equally frequent. The objects
+are cubes, spheres and cylinders in eight colours on a plain ground. Images are 64x64, shaded by one
+light and seen from above at an angle. No object hides another one completely.
 
-The same bytes on every machine: what decides a pixel is made of single sums, products, quotients
-and square roots, which IEEE 754 rounds alike everywhere; sines and matrix products are not.
+There are two series of 32 label sets to ask a generator for, `test` and `new_test`. They have as
+many sets of one, two and three objects as i-CLEVR's.
+
+The images are the same bytes on every machine. Whatever decides a pixel is made of single sums,
+products, quotients and square roots, which IEEE 754 rounds alike everywhere. Sines and matrix
+products are not rounded alike everywhere, so they are not used.
 """
 
 from __future__ import annotations
@@ -16,30 +19,30 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.base import DataError, Dataset, Look, Split
+from trainables.data.base import Dataset, DataSpec, Split
 from trainables.data.download import scratch
 from trainables.data.render_shapes import COLOURS, KINDS, MOST, SIDE, Scenes, render
 
-VERSION = 1  # raise it, and change DIGEST, when an image comes out differently
-DIGEST = "d91f35f8d9f0dbdb"  # at this VERSION
+VERSION = 1  # raise it and change DIGEST when images come out differently
+DIGEST = "d91f35f8d9f0dbdb"  # of the set at this VERSION
 COUNTS = (6_000, 1_000)  # images for training and test
-CHUNK = 64  # images drawn at once: what they need stays in the processor's cache
+CHUNK = 64  # images drawn at once: few enough for the data to stay in the processor's cache
 LABELS = tuple(f"{colour} {kind}" for kind in KINDS for colour in COLOURS)
-CONDITIONS = {"test": (6, 12, 14), "new_test": (0, 12, 20)}  # sets of 1, 2 and 3 objects
-SETS = {"shapes": Look(len(LABELS), 3, (SIDE, SIDE), labels=MOST)}
+CONDITIONS = {"test": (6, 12, 14), "new_test": (0, 12, 20)}  # how many sets of 1, 2 and 3 objects
+SETS = {"shapes": DataSpec(len(LABELS), 3, (SIDE, SIDE), labels=MOST)}
 
 
 def where(name: str, data_dir: Path) -> str:
-    """Always at hand."""
+    """Say that the set is rendered, which is always possible."""
     return "rendered"
 
 
 def fetchable(name: str, data_dir: Path) -> None:
-    """Nothing to fetch."""
+    """None, because there is nothing to download."""
 
 
 def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Dataset:
-    """Render the set, or read what an earlier run rendered into `cache`.
+    """Render the set, or load what an earlier run rendered into `cache`.
 
     Raises:
         DataError: the cache cannot be written.
@@ -52,14 +55,10 @@ def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Datas
         if kept.digest == DIGEST:
             return kept
     except (OSError, ValueError, EOFError):
-        pass  # not there, or not what would be rendered
+        pass  # the cache lacks the set, or it is damaged
     parts = [draw(count, stream).x for stream, count in enumerate(COUNTS)]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch(path) as sink:
-            np.save(sink, np.concatenate(parts))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with scratch(path) as sink:
+        np.save(sink, np.concatenate(parts))
     return _dataset(parts)
 
 
@@ -70,7 +69,10 @@ def _dataset(parts: list[NDArray[np.uint8]]) -> Dataset:
 
 
 def conditions() -> dict[str, NDArray[np.uint8]]:
-    """The label sets to ask for, by series, [32, 24] each; none is there twice in a series."""
+    """The label sets to ask a generator for, by series: uint8 [32, 24] each.
+
+    No set occurs twice in a series.
+    """
     series = {}
     for stream, (name, counts) in enumerate(CONDITIONS.items()):
         rng = np.random.default_rng([VERSION, 2 + stream])
@@ -83,10 +85,10 @@ def conditions() -> dict[str, NDArray[np.uint8]]:
 
 
 def draw(n: int, stream: int) -> Split:
-    """n scenes.
+    """Draw n scenes.
 
     Args:
-        stream: of random numbers; another one gives other images.
+        stream: which stream of random numbers is used. Another stream gives other images.
     """
     labels, rng = _labels(n, stream)
     scenes = Scenes.set_up(labels, rng)
@@ -98,18 +100,18 @@ def draw(n: int, stream: int) -> Split:
 
 
 def _labels(n: int, stream: int) -> tuple[NDArray[np.int64], np.random.Generator]:
-    """What n images show, and the generator that goes on to place it."""
+    """The labels of n images [n, 3], and the random generator that then places the objects."""
     rng = np.random.default_rng([VERSION, stream])
     return _choose(rng, rng.permutation(np.arange(n) % MOST + 1)), rng
 
 
 def _choose(rng: np.random.Generator, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Different labels, as many as `sizes` [n] says, -1 for the rest: [n, 3]."""
+    """Different labels for each image, [n, 3]: as many as `sizes` [n] says, then -1."""
     labels = rng.random((len(sizes), len(LABELS))).argsort(1, kind="stable")[:, :MOST]
     return np.where(np.arange(MOST) < sizes[:, None], labels, -1)
 
 
 def _many_hot(labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """[n, 3] with -1 for none -> [n, 24]."""
+    """Labels [n, 3], with -1 for no object, -> multi-hot labels [n, 24]."""
     there = (labels[:, :, None] == np.arange(len(LABELS))).any(1)
     return np.asarray(there, dtype=np.uint8)

@@ -1,7 +1,8 @@
 """Two writing styles: `kana_styles`, 49 hiragana in gothic typefaces and in brush ones (KANA.md).
 
-Which brush stroke a gothic one becomes is for the translator to find. The pairs among the test
-images are one draw of `kana` in a face of each style, bent, turned and toned alike.
+Which brush stroke a gothic stroke becomes is not given: a translator has to find it. A pair of test
+images is one draw as in `kana`, in a face of either style. Both images are bent, turned and toned
+alike.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.base import HIRAGANA, Dataset, Look, Split, two_domains
+from trainables.data.base import HIRAGANA, Dataset, DataSpec, Split, two_domains
 from trainables.data.kana import SIDE, glyphs, render
 from trainables.data.render_kana import FACES
 
@@ -29,22 +30,22 @@ STYLES = {
     ),
     "brush": ("aoyagi-soseki.ttf", "kouzan-mouhitsu.ttf", "kouzan-mouhitsu-gyosho.ttf"),
 }
-TRAIN, TEST = 400, 60  # images of each character in each style; pairs of each character
-SEED = 49  # raise it where the images are to be others
-SETS = {"kana_styles": Look(2 * len(HIRAGANA), 1, (SIDE, SIDE), paired=True)}
+TRAIN, TEST = 400, 60  # training images per character and style; test pairs per character
+SEED = 49  # another one gives other images
+SETS = {"kana_styles": DataSpec(2 * len(HIRAGANA), 1, (SIDE, SIDE), paired=True)}
 
 
 def where(name: str, data_dir: Path) -> str:
-    """Always at hand."""
+    """Say that the set is rendered, which is always possible."""
     return "rendered"
 
 
 def fetchable(name: str, data_dir: Path) -> None:
-    """Nothing to fetch."""
+    """None, because there is nothing to download."""
 
 
 def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Dataset:
-    """Rendered in seconds, so not kept in `cache`."""
+    """Render the set. This takes seconds, so nothing is kept in `cache`."""
     layers, (gothic, brush) = glyphs(), STYLES.values()
     train = draw(layers, gothic, TRAIN, 0), draw(layers, brush, TRAIN, 1)
     test = draw(layers, gothic, TEST, 2), draw(layers, brush, TEST, 2)
@@ -52,10 +53,11 @@ def read(name: str, data_dir: Path, cache: Path | None, progress: bool) -> Datas
 
 
 def draw(layers: NDArray[np.uint8], files: tuple[str, ...], each: int, stream: int) -> Split:
-    """`each` images of every character in these faces, in random order.
+    """Draw `each` images of every character in these faces, in random order.
 
     Args:
-        stream: of random numbers: the same gives the same but for the faces.
+        stream: which stream of random numbers is used. Two calls with the same stream draw the
+            same images, except for the faces.
     """
     names = [face.file for face in FACES]
     rng = np.random.default_rng([SEED, stream])

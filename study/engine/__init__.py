@@ -1,0 +1,1 @@
+"""Runs the cells of a study. This is the only package that uses Ray."""

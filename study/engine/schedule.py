@@ -1,0 +1,240 @@
+"""Decides which cell runs next and what the end of a cell means.
+
+These are a searcher and a scheduler for Ray Tune that work on the records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from study.engine.search import ConditionSearch
+from study.engine.trial import StopFile
+from study.planning.plan import Cell, Plan, confirmations
+from study.records.records import Records, write_json
+
+MAX_ATTEMPTS = 3  # attempts at a cell whose code crashes
+# Deaths of a cell's workers without a new tick, after which the cell has failed. Preemption causes
+# several deaths in a burst, whereas a segmentation fault comes every time.
+MAX_DEATHS = 10
+
+# Called with a cell and its result. The result is None while the cell runs. Its outcome is "again"
+# where the cell crashed and will be tried again.
+Observer = Callable[[Cell, dict[str, Any] | None], None]
+
+
+class StudySearcher(Searcher):
+    """Hands out the cells that are missing: search cells first, then confirm cells.
+
+    Within a search, cells that an earlier command left unfinished come before new ones. Confirm
+    cells of the reference recipe keep the machine busy while a search waits for its last cells.
+    Confirm cells of the best configuration come when the search of their condition is over.
+    """
+
+    def __init__(self, plan: Plan, records: Records, observer: Observer) -> None:
+        super().__init__(metric="objective", mode="min")
+        self.plan, self.records, self.observer = plan, records, observer
+        self.searches = {name: ConditionSearch(plan, name, records) for name in plan.searched}
+        self.queue: list[Cell] = []  # cells that crashed and will be tried again
+        self.running: dict[str, Cell] = {}  # by Ray's trial id
+        self.handed_out: set[str] = set()  # ids of cells that were handed out
+        self.stopped: set[str] = set()  # ids of cells that were stopped early
+        # Cell id -> rows at the last death of its worker, deaths in a row at that number of rows.
+        self.deaths: dict[str, tuple[int, int]] = {}
+        # Ids of cells whose worker Ray killed to free memory.
+        self.killed_for_memory: set[str] = set()
+        self.problem: str | None = None  # why the study cannot go on for now
+        self.stopping = False
+
+    def stop(self, problem: str | None = None) -> None:
+        """Hand out no more cells, and tell the running cells to checkpoint and stop.
+
+        Args:
+            problem: why the study cannot go on for now. The first one is kept.
+        """
+        self.stopping = True
+        self.problem = self.problem or problem
+        with contextlib.suppress(OSError):  # on a full disk the cells stop by themselves
+            # If another command has taken the folder, the running cells are that command's.
+            self.records.check_lock()
+            StopFile(self.records.folder).path.touch()
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next cell as a trial's configuration.
+
+        Returns: None where Ray should wait for a running cell, FINISHED where there is nothing more
+            to run.
+        """
+        cell = None if self.stopping else self._next()
+        if cell is None:
+            return None if self.running else Searcher.FINISHED
+        try:
+            self._begin(cell)
+        except OSError as error:
+            self.stop(str(error))
+            return None if self.running else Searcher.FINISHED
+        self.running[trial_id] = cell
+        self.observer(cell, None)
+        return {"cell": cell.as_json()}
+
+    def _begin(self, cell: Cell) -> None:
+        self.records.check_lock()
+        folder, attempts = self.records.cell_folder(cell.id), self.records.attempts(cell.id)
+        if not (folder / "cell.json").exists():
+            write_json(folder / "cell.json", cell.as_json())
+        run = len(self.records.study()["runs"]) - 1
+        attempts.append({"started": now(), "run": run, "error": None})
+        write_json(folder / "attempts.json", attempts)
+        self.handed_out.add(cell.id)
+
+    def _next(self) -> Cell | None:
+        if self.queue:
+            return self.queue.pop(0)
+        for search in sorted(self.searches.values(), key=lambda s: s.started):
+            if (cell := search.ask()) is not None:
+                return cell
+        missing = [c for c in confirmations(self.plan, self.records) if c.id not in self.handed_out]
+        return next((c for c in missing if self.records.result(c.id) is None), None)
+
+    def observe(self, cell_id: str) -> bool:
+        """Take note of a running cell's new tick. Returns whether the cell should stop early."""
+        cell = next(cell for cell in self.running.values() if cell.id == cell_id)
+        self.observer(cell, None)
+        if cell.phase == "confirm":
+            return False
+        search = self.searches[cell.condition_name]
+        try:
+            rows = self.records.rows(cell.id)
+        except OSError as error:
+            self.stop(str(error))
+            return False
+        stop = search.should_stop(cell, rows)
+        if stop:
+            self.stopped.add(cell.id)
+        return stop
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Accept the cell, or queue it again where it crashed and may be tried again.
+
+        A cell that stopped because the run ends is neither accepted nor queued.
+        """
+        cell = self.running.pop(trial_id, None)
+        if cell is None:  # Ray calls twice where it failed during the first call
+            return
+        try:
+            self._end(cell, {"outcome": "died"} if error else result or {})
+        except OSError as problem:
+            self.stop(str(problem))
+
+    def _end(self, cell: Cell, result: dict[str, Any]) -> None:
+        outcome, error = result.get("outcome"), result.get("error")
+        if problem := result.get("storage"):
+            self.stop(problem)
+        if cell.id in self.stopped:
+            outcome = "pruned"
+        elif outcome == "died":
+            outcome, error = self._death(cell)
+        elif outcome == "failed" and self._crashes(cell, error) < MAX_ATTEMPTS:
+            outcome = "again"
+        if outcome == "again":
+            self.queue.append(cell)
+            self.observer(cell, {"outcome": outcome, "error": error})
+        elif outcome is not None:  # None: it was stopped, and goes on next time
+            self._accept(cell, outcome, error)
+
+    def _death(self, cell: Cell) -> tuple[str, str | None]:
+        """Count the death of a cell's worker. Returns the outcome and the error.
+
+        The cell is not to blame for a death, unless its workers die `MAX_DEATHS` times without a
+        new tick in between.
+        """
+        rows = len(self.records.rows(cell.id))
+        then, deaths = self.deaths.get(cell.id, (rows, 0))
+        deaths = deaths + 1 if rows == then else 1
+        self.deaths[cell.id] = rows, deaths
+        if deaths < MAX_DEATHS:
+            return "again", "its worker died"
+        if cell.id in self.killed_for_memory:
+            return "out_of_memory", f"Ray killed the worker {deaths} times for want of memory"
+        return "failed", f"the worker process died {deaths} times without a tick in between"
+
+    def _crashes(self, cell: Cell, error: str | None) -> int:
+        """Record the traceback of the last attempt.
+
+        Returns: how many attempts crashed, those of earlier runs of the command included.
+        """
+        attempts = self.records.attempts(cell.id)
+        attempts[-1]["error"] = error
+        write_json(self.records.cell_folder(cell.id) / "attempts.json", attempts)
+        return sum(attempt["error"] is not None for attempt in attempts)
+
+    def _accept(self, cell: Cell, outcome: str, error: str | None) -> None:
+        rows, folder = self.records.rows(cell.id), self.records.cell_folder(cell.id)
+        accepted = {
+            "outcome": outcome,
+            "error": error,
+            "seconds": rows[-1]["seconds"] if rows else 0.0,
+            "attempts": len(self.records.attempts(cell.id)),
+            "ended": now(),
+        }
+        self.records.accept(cell.id, accepted)
+        for path in (folder / "checkpoints").glob("*"):
+            path.unlink()
+        if cell.phase == "search":
+            self.searches[cell.condition_name].tell(cell, outcome, rows)
+        self.observer(cell, accepted)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Do nothing: the scheduler sees each result first and can stop the trial."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Empty: Ray saves its searcher now and then, but this one's state is in the records."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write an empty file, because Ray expects a file."""
+        Path(checkpoint_path).write_text("")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never called: a run starts the cells that are missing, and restores nothing from Ray."""
+
+
+class EarlyStopping(FIFOScheduler):
+    """Asks the search of a cell's own condition whether the cell should stop."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.searcher = searcher
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Choose no trial: Tune starts pending trials in order by itself.
+
+        FIFOScheduler would choose the first pending trial, whose actor may still be starting. A
+        free worker would then take that trial's cell, again and again.
+        """
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        stop = self.searcher.observe(trial.config["cell"]["id"])
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Note whether Ray killed the worker for want of memory.
+
+        Ray tells the searcher itself that the trial ended, but not why.
+        """
+        if "OutOfMemoryError" in str(trial.get_error()):  # only the text names the cause
+            self.searcher.killed_for_memory.add(trial.config["cell"]["id"])
+
+
+def now() -> str:
+    """The present time (UTC, ISO 8601) for a record. Nothing is ever decided by it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,172 @@
+"""What all cells of a study share: judges, reference statistics, Inception, images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from study.errors import BadInputError
+from study.metrics.core import catalog, inception
+from study.metrics.core.judge import Judges, train_judges
+from study.metrics.core.measure_real import build_reference
+from study.metrics.core.reference import reference_name
+from study.planning.plan import Cell, Plan
+from study.records.records import Records, write_json
+from study.records.tensors import load_tensors, save_tensors
+from trainables.data import Dataset
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all cells of a study have in common, made once by the driver and shipped to workers."""
+
+    folder: Path  # of the study
+    x: NDArray[Any]  # uint8 [N, C, H, W], all classes of the data
+    y: NDArray[Any]  # int64 [N], or uint8 [N, K] where images have several labels
+    judges: Mapping[str, Any]  # Judges.state()
+    references: Mapping[str, Mapping[str, Any]]  # name -> Reference.state(); see `reference_name`
+    judges_digest: Mapping[str, str]  # name -> digest of judges and reference
+    ticks: Mapping[str, list[int]]  # phase -> kimg of its evaluations
+    metrics: tuple[str, ...]
+    objective: str
+    bf16: bool
+    inceptions: Mapping[str, Mapping[str, Any]]  # name -> Inception.state(); empty without FID
+
+    def reference_name(self, cell: Cell) -> str:
+        return reference_name(cell.condition.get("classes", self.judges["classes"]))
+
+
+def make_shared(
+    plan: Plan,
+    records: Records,
+    dataset: Dataset,
+    cache: Path,
+    fid_weights: Path | None,
+    bf16: bool,
+    report: Any,
+    smoke: bool = False,
+) -> Shared:
+    """Make the judges, once per data set, and the reference statistics, once per number of classes.
+
+    Both are read from the study's judges.pt where it has one. Inception's statistics are added
+    where the study measures FID and Inception's weights are found.
+
+    Args:
+        report: called with one line before each step that takes a while.
+        smoke: whether the scale is smoke. Its verdicts say nothing, so the judges are trained on
+            a tenth of the images.
+
+    Raises:
+        BadInputError: the study's judges.pt is lost and what this machine computes differs from
+            it; or the fakes per evaluation are too few for the objective.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    own = records.folder / "judges.pt"
+    # Judges trained on another machine, or with another number of threads, would differ. So a study
+    # keeps its judges for life.
+    kept = load_tensors(own) if own.exists() else None
+    report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")
+    judges = Judges.from_state(kept["judges"], device) if kept else None
+    share = 0.1 if smoke else 1.0
+    judges = judges or train_judges(dataset, cache, device=device, share=share)
+    kind = "labels" if judges.labels == 1 else "top-k labels"
+    report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} ({kind})")
+    references: dict[str, Any] = dict(kept["references"]) if kept else {}
+    counts = sorted({n for name in plan.conditions for n in plan.class_counts(name)})
+    for n in counts:
+        if (task := reference_name(n)) not in references:
+            part = dataset.keep(n)
+            report(f"real images of {n} classes: measured as fakes will be")
+            built = build_reference(judges, part, plan.budget.samples, 0, plan.study.metrics)
+            references[task] = built.state()
+    _check_objective(plan, references)
+    judged = kept["judges"] if kept else judges.state()
+    judges_digest = {name: digest(judged, references[name]) for name in references}
+    _keep_for_life(records, judges_digest)
+    if not kept or kept["references"].keys() != references.keys():
+        save_tensors(own, {"judges": judged, "references": references})
+    weights = inception.find_weights(fid_weights) if plan.study.fid else None
+    if plan.study.fid and weights is None:
+        report("fid: left out, its Inception weights are neither here nor downloadable")
+    inceptions = {}
+    if weights is not None:
+        for n in counts:
+            report(f"fid: real images of {n} classes through Inception")
+            part = dataset.keep(n)
+            network = inception.Inception.build(
+                weights, part, plan.budget.samples, 0, cache, device
+            )
+            inceptions[reference_name(n)] = network.state()
+    ticks = {
+        "search": plan.budget.ticks(plan.budget.searched_kimg),
+        "confirm": plan.budget.ticks(plan.budget.kimg),
+    }
+    return Shared(
+        folder=records.folder.absolute(),  # a worker may have another working folder
+        x=dataset.train.x,
+        y=dataset.train.y,
+        judges=judges.state(),
+        references=references,
+        judges_digest=judges_digest,
+        ticks=ticks,
+        metrics=(*plan.study.metrics, *(["fid"] if weights else [])),
+        objective=plan.study.objective,
+        bf16=bf16,
+        inceptions=inceptions,
+    )
+
+
+def _check_objective(plan: Plan, references: Mapping[str, Any]) -> None:
+    """Refuse an objective that needs more fakes of a class than there will be.
+
+    Such an objective could not be measured on as many real images either, so its column for real
+    images is missing from the reference.
+    """
+    objective = plan.study.objective
+    for metric in map(catalog.load, plan.study.metrics):
+        column = getattr(metric, "REAL", {}).get(objective)
+        for task, reference in references.items():
+            if column and column not in reference["on_real"]:
+                samples = f"samples={plan.budget.samples}"
+                raise BadInputError(f"{samples}: too few for objective {objective} in {task}")
+
+
+def digest(*states: Any) -> str:
+    """16 hex digits of SHA-256 over nested mappings and sequences of numbers, texts and tensors."""
+    sha = hashlib.sha256()
+
+    def feed(value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key in sorted(value):
+                feed((key, value[key]))
+        elif isinstance(value, torch.Tensor):
+            sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        elif isinstance(value, tuple | list):
+            for part in value:
+                feed(part)
+        else:
+            sha.update(repr(value).encode())
+
+    feed(states)
+    return sha.hexdigest()[:16]
+
+
+def _keep_for_life(records: Records, judges_digest: Mapping[str, str]) -> None:
+    study = records.study()
+    known = study.get("judges_digest", {})
+    for name, value in judges_digest.items():
+        if known.get(name, value) != value:
+            raise BadInputError(
+                f"{records.folder}: judges.pt is lost and the judges that this machine trains "
+                f"for {name} ({value}) are not the study's ({known[name]}): begin anew with --fresh"
+            )
+    if known.keys() != judges_digest.keys():
+        write_json(
+            records.folder / "study.json", study | {"judges_digest": {**known, **judges_digest}}
+        )

@@ -1,0 +1,176 @@
+"""Measure the real images of a condition. The fakes are later compared with the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from study.metrics.core import catalog
+from study.metrics.core.allocate import allocate
+from study.metrics.core.frechet import frechet_distance, moments
+from study.metrics.core.judge import Judges, accuracy
+from study.metrics.core.reference import Reference
+from study.metrics.core.spread import kinds, spread
+from study.metrics.core.view import View
+from trainables.data import Dataset
+
+if TYPE_CHECKING:
+    from trainables.core.gan import Gan
+
+MAX_FOR_MOMENTS = 10_000  # real images for the mean and covariance, at most
+MAX_PER_CLASS = 100  # real images for each class's mean and variances, at most
+# Real test images that the label judge reads, at most. For images of several labels this is also
+# the most training images whose spread is measured, for each number of labels.
+MAX_READ = 5_000
+HELD_OUT = 1_024  # real test images kept in `Reference.x`, unless a metric wants more
+MAX_PAIRS = 512  # pairs of real test images kept for translation, at most
+
+
+def build_reference(
+    judges: Judges,
+    dataset: Dataset,
+    samples: int,
+    seed: int,
+    wanted: Sequence[str] = (),
+) -> Reference:
+    """Measure the real images of `dataset`, which has only the classes of one condition.
+
+    The training images are halved at random. At most 10,000 images of the first half give the mean
+    and covariance, and `samples` images of the second half give the floor. If the second half has
+    fewer, images are drawn again, and the floor is then too high.
+
+    Each class is halved likewise. The first half gives the class's mean, variances and rows of
+    `real`. The second half stands in G's place for `on_real`. If images have several labels, the
+    two halves of all images are used instead.
+
+    Args:
+        wanted: the metrics that will be measured. Some of them are measured on real images first.
+
+    Raises:
+        ValueError: the data have more classes than the judges know, or a class has fewer than four
+            training images (two, if images have several labels). If images have several labels:
+            too few images share all their labels, or a metric needs one label per image.
+    """
+    train, test, classes = dataset.train, dataset.test, len(dataset.classes)
+    many = dataset.spec.labels > 1
+    if classes > judges.classes:
+        raise ValueError(f"the judges know {judges.classes} classes but the data have {classes}")
+    if many and (unfit := [n for n in wanted if "one_label" in catalog.load(n).NEEDS]):
+        several = f"one label per image, and {dataset.name} has several"
+        raise ValueError(f"metric {unfit[0]!r} needs {several}")
+    counts = train.y.sum(0) if many else np.bincount(train.y, minlength=classes)
+    if counts.min() < (2 if many else 4):  # a variance needs two in each half
+        bare = dataset.classes[int(counts.argmin())]
+        raise ValueError(f"class {bare} of {dataset.name} has {counts.min()} training images")
+
+    rng = np.random.default_rng(seed)
+    first, second = np.array_split(rng.permutation(len(train.y)), 2)
+    real = moments(judges.features(train.x[first[:MAX_FOR_MOMENTS]]))
+    others = second[:samples] if len(second) >= samples else rng.choice(second, samples)
+    floor = frechet_distance(moments(judges.features(train.x[others])), real)
+
+    halves: list[list[NDArray[np.int64]]] = []
+    if not many:
+        halves = [
+            np.array_split(rng.permutation(np.flatnonzero(train.y == label)), 2)
+            for label in range(classes)
+        ]
+    rows = rng.permutation(len(test.y))
+    most = max([HELD_OUT, *(getattr(catalog.load(name), "HELD_OUT", 0) for name in wanted)])
+    read, held_out = rows[:MAX_READ], rows[:most]
+    marginal = counts / len(train.y)
+    own: dict[str, Any]
+    twins = test.of(np.arange(2 * MAX_PAIRS)[: len(test.y)] if dataset.paired else rows[:0])
+    if many:
+        own = _of_label_sets(judges, dataset, samples, rng)
+        near, far = first[:samples], second[:samples]
+        near = near[: len(far)]
+    else:
+        own = _of_classes([judges.features(train.x[near[:MAX_PER_CLASS]]) for near, _ in halves])
+        shares = np.minimum(allocate(marginal, samples), [len(far) for _, far in halves])
+        pairs = [np.stack([h[:n] for h in half]) for half, n in zip(halves, shares, strict=True)]
+        near, far = rng.permutation(np.concatenate(pairs, axis=1), axis=1)
+    reference = Reference(
+        samples=samples,
+        mean=torch.from_numpy(real.mean),
+        cov=torch.from_numpy(real.cov),
+        fcd_floor=floor,
+        label_accuracy_real=accuracy(judges.logits(test.x[read])[:, :classes], test.y[read]),
+        marginal=torch.from_numpy(marginal),
+        x=torch.from_numpy(test.x[held_out]),
+        y=torch.from_numpy(test.y[held_out]),
+        real=torch.from_numpy(judges.features(train.x[near])).float(),
+        real_y=torch.from_numpy(train.y[near]),
+        pairs=torch.from_numpy(twins.x.reshape(-1, 2, *test.x.shape[1:])),
+        pairs_y=torch.from_numpy(twins.y.reshape(-1, 2)),
+        **own,
+    )
+    pools = [np.concatenate([far, near]) for near, far in halves]
+    g = cast("Gan", RealImages(train.x, pools, judges.device))
+    fakes, generator = torch.from_numpy(train.x[far]), torch.Generator().manual_seed(seed)
+    view = View(g, reference, judges, fakes, torch.from_numpy(train.y[far]), generator)
+    return replace(reference, on_real=catalog.on_real(view, wanted))
+
+
+def _of_classes(by_class: Sequence[NDArray[np.float64]]) -> dict[str, Tensor]:
+    """The fields of a reference that describe single classes.
+
+    Args:
+        by_class: features [n, 64] of images of each class.
+    """
+    variances = np.stack([features.var(0, ddof=1) for features in by_class])
+    return {
+        "class_traces": torch.from_numpy(variances.sum(1)),
+        "class_means": torch.from_numpy(np.stack([features.mean(0) for features in by_class])),
+        "class_variances": torch.from_numpy(variances),
+    }
+
+
+def _of_label_sets(
+    judges: Judges, dataset: Dataset, samples: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """The fields of a reference that only images of several labels have.
+
+    Raises:
+        ValueError: too few training images share all their labels.
+    """
+    train = dataset.train
+    traces = np.empty(dataset.spec.labels)
+    for kind in range(len(traces)):
+        rows = rng.permutation(np.flatnonzero(kinds(train.y) == kind))[:MAX_READ]
+        traces[kind] = spread(judges.features(train.x[rows]), train.y[rows])
+    if np.isnan(traces).any():
+        raise ValueError(f"{dataset.name}: too few training images share all of their labels")
+    asked = train.y[rng.choice(len(train.y), -(-samples // 2)).repeat(2)[:samples]]
+    return {
+        "class_traces": torch.from_numpy(traces),
+        "asked": torch.from_numpy(asked),
+        "conditions": {name: torch.from_numpy(y) for name, y in dataset.conditions.items()},
+    }
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Stands in for a `Gan` when metrics are measured on real training images."""
+
+    x: NDArray[np.uint8]  # [N, C, H, W]
+    pools: Sequence[NDArray[np.int64]]  # rows of each class, the reference's last
+    device: torch.device
+    conditional = True
+
+    def sample(self, y: Tensor, n: int, rng: torch.Generator) -> Tensor:
+        """n images, uint8 [n, C, H, W], of the labels y [n].
+
+        No image of a class appears twice before every image of the class has appeared once.
+        """
+        rows = np.empty(n, dtype=np.int64)
+        for label, pool in enumerate(self.pools):
+            places = np.flatnonzero(y.numpy() == label)
+            rows[places] = np.resize(pool, len(places))
+        return torch.from_numpy(self.x[rows])

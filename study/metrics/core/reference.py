@@ -1,0 +1,73 @@
+"""The reference that fakes are compared with: a condition's real images, as the judges see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from study.metrics.core.frechet import Moments
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Statistics of one condition's real images. All tensors are on the CPU.
+
+    ```
+    reference = build_reference(judges, dataset.keep(5), samples=2_000, seed=0)
+    ```
+    """
+
+    samples: int  # fakes per evaluation, for which the floor holds
+    mean: Tensor  # float64 [64]: mean judge features of real training images
+    cov: Tensor  # float64 [64, 64]: their covariance
+    fcd_floor: float  # distance of `samples` other real training images to mean and cov
+    class_traces: Tensor  # float64: tr Cov of judge features within labels, one of each `kinds`
+    label_accuracy_real: float  # of the label judge on held-out real images, among these classes
+    marginal: Tensor  # float64 [K]: share of the training images that are of each class
+    x: Tensor  # uint8 NCHW: held-out real images
+    y: Tensor  # labels of x: int64 [N], or uint8 [N, K] where images have several
+    # The following fields have defaults because studies that began before the fields existed lack
+    # them; no metric of those studies needs them. The first two fields are empty where images have
+    # several labels.
+    class_means: Tensor = field(default_factory=lambda: torch.empty(0))  # float64 [K, 64]
+    class_variances: Tensor = field(default_factory=lambda: torch.empty(0))  # float64 [K, 64]
+    # Judge features of as many real training images as there are fakes, in random order. Each class
+    # occurs as often as in `View.draw`, or with half of its images if that is fewer. Images of
+    # several labels are drawn without regard to their label sets.
+    real: Tensor = field(default_factory=lambda: torch.empty(0))  # float32 [M, 64]
+    real_y: Tensor = field(default_factory=lambda: torch.empty(0))  # labels of `real`, like y
+    on_real: Mapping[str, float] = field(default_factory=dict)  # columns: see `catalog.on_real`
+    # For images of several labels: the labels that fakes are asked for, [samples, K], which are
+    # label sets of real training images, each twice. `conditions` has the data's own label sets by
+    # name, uint8 [C, K].
+    asked: Tensor | None = None
+    conditions: Mapping[str, Tensor] = field(default_factory=dict)
+    # For data of two domains: held-out pairs of images that show one thing in both domains.
+    pairs: Tensor = field(default_factory=lambda: torch.empty(0))  # uint8 [P, 2, C, H, W]
+    pairs_y: Tensor = field(default_factory=lambda: torch.empty(0))  # labels of pairs, int64 [P, 2]
+
+    @property
+    def classes(self) -> int:
+        return len(self.marginal)
+
+    @property
+    def moments(self) -> Moments:
+        return Moments(self.mean.numpy(), self.cov.numpy())
+
+    def state(self) -> dict[str, Any]:
+        """The fields as plain numbers and CPU tensors, for a file or for shipping to workers."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Reference:
+        """The inverse of `state`."""
+        return cls(**state)
+
+
+def reference_name(classes: int) -> str:
+    """Name of the reference for cells of any condition that have the first `classes` classes."""
+    return f"classes={classes}"

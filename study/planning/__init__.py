@@ -1,0 +1,1 @@
+"""Decide what will run, and refuse bad input before anything starts."""

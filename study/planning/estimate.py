@@ -1,0 +1,79 @@
+"""Estimate how long a plan will take, from a few timed training steps of its variants."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import torch
+
+import trainables
+from study.planning.plan import Plan
+from study.planning.resources import Resources, device_of
+from trainables.core.loop import Loop
+
+MOMENTS = 4  # points of training at which a step is timed
+
+
+def estimate(plan: Plan, resources: Resources) -> float:
+    """Seconds that all cells of the plan take, without training the judges and start-up.
+
+    Search cells count with their full length, although some are stopped early. An evaluation counts
+    as the sampling of its fakes only. Each searched condition counts with two confirmed
+    configurations, although it needs only one if the reference is its best.
+    """
+    # Steps are timed on this machine, also if a cluster runs the cells. If the cluster has GPUs and
+    # this machine has none, the estimate is for this machine's CPUs.
+    device = device_of(resources)
+    torch.set_num_threads(resources.cpus)
+    budget, seconds = plan.budget, 0.0
+    for name in plan.conditions:
+        searched = name in plan.searched
+        phases = (
+            (budget.trials * searched, budget.searched_kimg),
+            (budget.seeds * (1 + searched), budget.kimg),
+        )
+        pretraining, per_image, per_sample = _speed(plan, name, device)
+        for cells, kimg in phases:
+            per_cell = pretraining + kimg * 1000 * per_image
+            per_cell += len(budget.ticks(kimg)) * budget.samples * per_sample
+            seconds += cells * per_cell
+    return seconds / resources.concurrent
+
+
+def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, float, float]:
+    """Time one cell of a condition while no other trial runs beside it.
+
+    Steps are timed at MOMENTS points of training, because networks may grow.
+
+    Returns:
+        Seconds of the whole pretraining, seconds per image trained, seconds per image sampled.
+    """
+    variant = trainables.load(plan.variant(condition))
+    config = variant.config_type.parse(plan.hyperparameters(condition))
+    classes = plan.conditions[condition].get("classes", plan.classes)
+    spec = dataclasses.replace(plan.data_spec, classes=classes)
+    gan = variant(config, spec, device)
+    n = max(4 * config.batch, *config.images_needed().values())
+    x = torch.zeros(n, plan.channels, *plan.size, dtype=torch.uint8, device=device)
+    loop = Loop(gan, x, gan.random_labels(n), 0)
+    pretraining, images = 0.0, gan.pretrain_images()
+    for _ in range(2 if images else 0):  # the first step is a warm-up, the second one counts
+        start = time.monotonic()
+        gan.pretrain(*loop.next_batch())
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        pretraining = images / config.batch * (time.monotonic() - start)
+    gan.pretrain_images = lambda: 0  # type: ignore[method-assign]
+    seconds = 0.0
+    for moment in range(MOMENTS):
+        loop.seen = round((moment + 0.5) / MOMENTS * plan.budget.kimg * 1000)
+        loop.run(loop.seen + config.batch)
+        start = time.monotonic()
+        loop.run(loop.seen + config.batch)
+        seconds += time.monotonic() - start
+    trained = seconds / (MOMENTS * config.batch)
+    start = time.monotonic()
+    y = gan.random_labels(100)
+    gan.sample(y if gan.conditional else None, 100, torch.Generator().manual_seed(0))
+    return pretraining, trained, (time.monotonic() - start) / 100

@@ -1,0 +1,59 @@
+"""Name the MLflow store that a study is mirrored to, and refuse a store that cannot be used."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from study.errors import BadInputError
+from study.records import store
+
+TRACKING = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")  # schemes of MLflow's URIs
+
+
+def check_uri(uri: str) -> None:
+    """Refuse a tracking URI that names no MLflow store, or that holds a password.
+
+    Raises:
+        BadInputError: one line.
+    """
+    if re.search(r"://[^/]*:[^/]*@|[?&;]\w*(pass|pwd)", uri, re.IGNORECASE):
+        raise BadInputError(  # the message must not repeat the password
+            "--tracking-uri: a password there would be on record: give it in "
+            "MLFLOW_TRACKING_PASSWORD, or in a database's own PGPASSWORD or the like"
+        )
+    scheme, colon, rest = uri.partition("://")
+    if not colon or scheme.partition("+")[0] not in TRACKING:
+        kinds = ", ".join(f"{kind}://" for kind in TRACKING)
+        raise BadInputError(f"--tracking-uri {uri!r}: begin with one of {kinds}")
+    try:
+        if scheme.startswith("sqlite"):
+            file = Path(rest.removeprefix("/"))
+            if not file.parent.is_dir():
+                raise BadInputError(f"--tracking-uri {uri!r}: there is no folder {file.parent}")
+            known, needed = bool(rest) and not file.is_dir(), "file, as in sqlite:///mlflow.db"
+        else:
+            parts = urlsplit(uri)
+            known = bool(parts.hostname) and parts.port != 0
+            needed = f"host, as in {scheme}://host:5000"
+    except (OSError, ValueError) as error:  # the name is too long; the port is no number
+        raise BadInputError(f"--tracking-uri {uri!r}: {error}") from None
+    if not known:
+        raise BadInputError(f"--tracking-uri {uri!r}: name a {needed}")
+
+
+def default_uri(storage: Path) -> str:
+    """The URI of the store that is used if none is named: SQLite in the storage folder."""
+    return f"sqlite:///{storage.resolve()}/mlflow.db"
+
+
+def store_uri(storage: Path) -> str:
+    """The URI of the MLflow store in a storage folder.
+
+    Raises:
+        ValueError: there is no such store, or the storage is an object store.
+    """
+    if not (store.is_local(storage) and (storage / "mlflow.db").exists()):
+        raise ValueError(f"no MLflow store {storage / 'mlflow.db'}: run a study, or give --storage")
+    return default_uri(storage)

@@ -1,0 +1,277 @@
+"""Derive the cells of a study from its declaration, a budget and the data.
+
+Nothing here trains or imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from search_spaces.core import Budget, Study
+from study.planning.space import describe_space
+from study.records.records import Records
+from trainables.data.base import DataSpec
+
+# Search cell n has seed 1000 + n, and confirm cells count from seed 0. So no search cell shares its
+# seed with a confirm cell, up to 1000 confirm seeds.
+SEARCH_SEEDS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training run. Its fields define the run, and so its id."""
+
+    study: str
+    variant: str
+    data: str
+    condition_name: str
+    condition: Mapping[str, Any]
+    phase: Literal["search", "confirm"]
+    number: int | None  # of a search cell within its condition, from 0; None: a confirm cell
+    hyperparameters: Mapping[str, Any]
+    seed: int
+    kimg: int
+    suggested: Mapping[str, Any] | None = None  # a search cell's parameters, as Optuna names them
+    configuration: Literal["reference", "found"] | None = None  # None: a search cell
+
+    @property
+    def id(self) -> str:
+        """12 hex digits of a SHA-256 over all fields that decide the cell's numbers.
+
+        How the values were found (`suggested`, `configuration`) is left out.
+        """
+        defining = dataclasses.asdict(self) | {"suggested": None}
+        del defining["configuration"]
+        text = json.dumps(defining, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def as_json(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return value | {"id": self.id}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Cell:
+        return cls(**{k: v for k, v in value.items() if k != "id"})
+
+    @property
+    def label(self) -> str:
+        """The cell's name for people: "classes=5 search 3" or "classes=5 reference, seed 0"."""
+        if self.phase == "search":
+            return f"{self.condition_name} search {self.number}"
+        return f"{self.condition_name} {self.configuration}, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A study resolved for one budget and one data set."""
+
+    name: str
+    study: Study
+    budget: Budget
+    overrides: Mapping[str, Any]  # hyperparameters that --set fixes
+    data: str
+    classes: int  # number of classes in the data
+    channels: int  # of the data's images
+    size: tuple[int, int]  # H, W of the data's images
+    labels: int = 1  # the most labels that one image has
+    paired: bool = False  # the data hold images of two domains
+    only: str | None = None  # the one condition to run; None: all
+
+    @property
+    def data_spec(self) -> DataSpec:
+        """What the data look like: classes, channels, size, labels, domains."""
+        return DataSpec(self.classes, self.channels, self.size, self.labels, self.paired)
+
+    @property
+    def conditions(self) -> dict[str, Mapping[str, Any]]:
+        """The conditions that run: all that the data allow, or only the one that --only names."""
+        return {
+            name: condition
+            for name, condition in self.study.conditions.items()
+            if name not in self.left_out and self.only in (None, name)
+        }
+
+    @cached_property
+    def space(self) -> dict[str, Any]:
+        """Every parameter that the study's space can suggest."""
+        return describe_space(self.study)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The conditions that the data do not allow, with the reason for each."""
+        reasons = {}
+        for name, condition in self.study.conditions.items():
+            classes = condition.get("classes", self.classes)
+            if classes > self.classes:
+                reasons[name] = f"{self.data} has {self.classes} classes"
+            elif classes < self.classes and self.labels > 1:
+                reasons[name] = f"images of {self.data} have several labels"
+            elif self.paired and classes % 2:
+                reasons[name] = f"classes of {self.data} come in pairs"
+        return reasons
+
+    def class_counts(self, condition: str) -> list[int]:
+        """The numbers of classes that cells of a condition may have, in ascending order.
+
+        There is more than one number if the space suggests `classes`.
+        """
+        own = self.study.conditions[condition].get("classes", self.classes)
+        space = self.space if condition in self.searched else {}
+        return sorted({own, *space.get("classes", {}).get("attributes", {}).get("choices", ())})
+
+    def variant(self, condition: str) -> str:
+        value: str = self.study.conditions[condition].get("variant", self.study.variant)
+        return value
+
+    def hyperparameters(
+        self, condition: str, suggestion: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The hyperparameters of a condition: its reference recipe, changed by a suggestion.
+
+        Later sources replace earlier ones: the study's reference, the budget's scale_overrides, the
+        condition's own factors, the suggestion. Then names that end in _kimg are multiplied by the
+        budget's schedule_scale. The values of --set replace all others and are not multiplied.
+        """
+        factors = self.study.conditions[condition].items()
+        own = {k: v for k, v in factors if k not in ("classes", "variant")}
+        suggested = {k: v for k, v in (suggestion or {}).items() if k != "classes"}
+        merged = {**self.study.reference, **self.budget.scale_overrides, **own, **suggested}
+        if self.budget.schedule_scale > 1:
+            merged |= {
+                k: v * self.budget.schedule_scale for k, v in merged.items() if k.endswith("_kimg")
+            }
+        value: dict[str, Any] = json.loads(json.dumps({**merged, **self.overrides}))
+        return value
+
+    def search_cell(
+        self, condition: str, number: int, suggested: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Cell:
+        suggested_classes = {k: v for k, v in values.items() if k == "classes"}
+        return self._cell(
+            condition,
+            suggested_classes,
+            phase="search",
+            number=number,
+            suggested=suggested,
+            hyperparameters=self.hyperparameters(condition, values),
+            seed=SEARCH_SEEDS + number,
+            kimg=self.budget.searched_kimg,
+        )
+
+    def confirm_cells(self, condition: str, hyperparameters: Mapping[str, Any]) -> list[Cell]:
+        """The confirm cells of one configuration, one for each seed."""
+        own = hyperparameters == self.hyperparameters(condition)
+        return [
+            self._cell(
+                condition,
+                {},
+                phase="confirm",
+                number=None,
+                configuration="reference" if own else "found",
+                hyperparameters=hyperparameters,
+                seed=seed,
+                kimg=self.budget.kimg,
+            )
+            for seed in range(self.budget.seeds)
+        ]
+
+    def _cell(self, condition: str, factors: Mapping[str, Any], **rest: Any) -> Cell:
+        return Cell(
+            study=self.name,
+            variant=self.variant(condition),
+            data=self.data,
+            condition_name=condition,
+            condition={**self.study.conditions[condition], **factors},
+            **rest,
+        )
+
+    @property
+    def searched(self) -> list[str]:
+        """The conditions that have search cells."""
+        if self.study.space is None or self.budget.trials == 0:
+            return []
+        names = self.study.searched
+        return [name for name in self.conditions if names is None or name in names]
+
+    def count(self) -> tuple[int, int]:
+        """The number of search cells, and the largest possible number of confirm cells.
+
+        There are fewer confirm cells where the reference turns out to be the best configuration.
+        """
+        n, searched = len(self.conditions), len(self.searched)
+        return searched * self.budget.trials, (n + searched) * self.budget.seeds
+
+    def definition(self) -> dict[str, Any]:
+        """Everything that decides the numbers of cells. It never changes in a study's folder.
+
+        The numbers of trials and seeds are left out, so that a study can grow.
+        """
+        study, budget = self.study, self.budget
+        value = {
+            "study": self.name,
+            "variant": study.variant,
+            "objective": study.objective,
+            "metrics": list(study.metrics),
+            "conditions": study.conditions,
+            "reference": {name: self.hyperparameters(name) for name in study.conditions},
+            "space": self.space,
+            "searched": study.searched,
+            "overrides": dict(self.overrides),
+            "data": self.data,
+            "kimg": budget.kimg,
+            "search_kimg": budget.searched_kimg,
+            "ticks": budget.ticks(max(budget.kimg, budget.searched_kimg)),
+            "samples": budget.samples,
+            "search_parallelism": budget.search_parallelism,
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(value))
+        return plain
+
+
+def confirmations(plan: Plan, records: Records) -> list[Cell]:
+    """The confirm cells that are known so far.
+
+    Each condition has those of its reference. Once all its search cells are accepted, it also has
+    those of the best configuration found.
+    """
+    best, searches = records.best(), plan.searched
+    cells: dict[str, Cell] = {}
+    for name in plan.conditions:
+        configurations = [plan.hyperparameters(name)]
+        if name in searches and name in best and is_searched(plan, records, name):
+            configurations.append(best[name])
+        for values in configurations:
+            cells |= {cell.id: cell for cell in plan.confirm_cells(name, values)}
+    return list(cells.values())
+
+
+def is_searched(plan: Plan, records: Records, condition: str) -> bool:
+    """Whether every search cell of a condition is accepted."""
+    cells = [records.cell(cell_id) for cell_id in records.ids() if records.result(cell_id)]
+    done = sum(c["phase"] == "search" and c["condition_name"] == condition for c in cells)
+    return bool(done >= plan.budget.trials)
+
+
+def is_finished(plan: Plan, records: Records) -> bool:
+    """Whether every cell of the plan is accepted."""
+    return all(is_searched(plan, records, name) for name in plan.searched) and all(
+        records.result(cell.id) for cell in confirmations(plan, records)
+    )
+
+
+def difference(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """One line "key: recorded -> asked" per entry that differs; dots join nested keys."""
+    lines: list[str] = []
+    for key in sorted(recorded.keys() | asked.keys()):
+        old, new = recorded.get(key), asked.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += [f"{key}.{line}" for line in difference(old, new)]
+        elif old != new:
+            lines.append(f"{key}: {json.dumps(old)} -> {json.dumps(new)}")
+    return lines

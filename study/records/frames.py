@@ -1,0 +1,56 @@
+"""The records of a study as data frames, each read once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from study.records.records import Records
+
+FLAGS = {"reference": "is_reference", "best": "is_best"}  # configuration -> its column
+
+
+@dataclass(frozen=True)
+class Frames:
+    """study.json, the accepted cells and their ticks.
+
+    The columns in FLAGS hold booleans only, even if no cell has run yet.
+    """
+
+    records: Records
+    study: Mapping[str, Any]  # study.json
+    cells: pd.DataFrame
+    ticks: pd.DataFrame
+
+    @classmethod
+    def read(cls, records: Records) -> Frames:
+        cells, ticks = records.cells(), records.ticks()
+        for frame in (cells, ticks):
+            for flag in FLAGS.values():
+                frame[flag] = frame[flag].eq(True)
+        return cls(records, records.study(), cells, ticks)
+
+    @property
+    def objective(self) -> str:
+        return str(self.study["definition"]["objective"])
+
+    @property
+    def conditions(self) -> list[str]:
+        """Names of all conditions of the study or its cells; classes=5 before classes=10."""
+        names = {*self.study.get("reference", {}), *self.cells["condition"]}
+        return sorted(names, key=natural)
+
+    def confirm(self) -> pd.DataFrame:
+        """The ticks of the confirm cells."""
+        return self.ticks[self.ticks["phase"].eq("confirm")]
+
+
+def natural(text: str) -> list[tuple[bool, float, str]]:
+    """Sort key that compares digits as numbers: classes=5 before classes=10."""
+    parts = re.split(r"(\d+)", text)
+    return [(p.isdigit(), float(p) if p.isdigit() else 0.0, p) for p in parts if p]

@@ -1,0 +1,298 @@
+"""The records in a study's folder. Optuna's state, MLflow and the report derive from them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.records import store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from study.records.lock import Lock
+
+Row = dict[str, Any]
+
+FORMAT = 2  # of a study's folder; raise it if older code would misread what is written
+
+# The columns of a row that differ between two runs of one cell. `seconds` and `training_seconds`
+# count from the start of the cell. Only `seconds` includes the time for measuring.
+TIMING_COLUMNS = ("seconds", "training_seconds", "images_per_second")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees either the whole old file or the whole new one.
+
+    The content is written under a temporary name, flushed and renamed. In an object store one
+    request does all this. After this function returns, the new file survives a power cut.
+
+    Raises:
+        OSError: the disk is full, for example. The error names the file.
+    """
+    if not store.is_local(path):
+        try:
+            return store.put(path, content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    _make(path.parent)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, 0o644)  # with mkstemp's 0600 others could not read a report
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+        _flush(path.parent)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def _make(folder: Path) -> None:
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _flush(folder.parent)
+
+
+def _flush(folder: Path) -> None:
+    """Flush a folder. Until then a power cut may lose the names of new files and folders in it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, atomically. Non-finite numbers are refused, never written."""
+    text = json.dumps(value, indent=1, allow_nan=False, sort_keys=True)
+    write_atomically(path, text.encode() + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON file.
+
+    Raises:
+        ValueError: the file is damaged (the message names it).
+    """
+    try:
+        return json.loads(store.read(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+class Records:
+    """Reads and writes one study's folder.
+
+    ```
+    records = Records(Path("runs/acgan_kmnist_classes"))
+    cells, ticks = records.cells(), records.ticks()
+    ```
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        """The folder is on a disk, or s3://BUCKET/PREFIX."""
+        self.folder = store.folder(folder)
+        self.lock: Lock | None = None  # held by the command that runs the study
+        # Files that never change once they exist are read once: studies have thousands of cells.
+        self._cached: dict[tuple[str, str], Any] = {}
+
+    def study(self) -> dict[str, Any]:
+        """The resolved definition, its claims and the environment (study.json).
+
+        Raises:
+            ValueError: the file is damaged, or has another format; one line.
+        """
+        path = self.folder / "study.json"
+        value: dict[str, Any] = read_json(path)
+        whole = isinstance(value, dict) and "definition" in value  # not whole: damaged, not older
+        if whole and (found := value.get("format", 1)) != FORMAT:
+            raise ValueError(
+                f"{path} has format {found!r} and this version reads format {FORMAT}: "
+                "read it with the version that wrote it, or begin anew with --fresh"
+            )
+        return value
+
+    def cell_folder(self, cell_id: str) -> Path:
+        return self.folder / "cells" / cell_id
+
+    def ids(self) -> list[str]:
+        """Ids of all cells that were ever started, accepted or not."""
+        return sorted(path.parent.name for path in store.find(self.folder / "cells", "cell.json"))
+
+    def cell(self, cell_id: str) -> dict[str, Any]:
+        """What defines a cell: condition, phase, number, hyperparameters, seed."""
+        value: dict[str, Any] = self._read_once(cell_id, "cell.json")
+        return value
+
+    def rows(self, cell_id: str) -> list[Row]:
+        """The metric rows of a cell, one per tick."""
+        path = self.cell_folder(cell_id) / "ticks.json"
+        known = (cell_id, "ticks.json") in self._cached
+        if not known and not path.exists():  # no tick is on record yet
+            return []
+        if self.result(cell_id):
+            value: list[Row] = self._read_once(cell_id, "ticks.json")
+            return value
+        rows: list[Row] = read_json(path)
+        return rows
+
+    def attempts(self, cell_id: str) -> list[Row]:
+        """Every start of a cell, with the crash that ended it.
+
+        Keys: started (ISO time), run (index into study.json's runs), error (a traceback, or None).
+        """
+        path = self.cell_folder(cell_id) / "attempts.json"
+        value: list[Row] = read_json(path) if path.exists() else []
+        return value
+
+    def result(self, cell_id: str) -> dict[str, Any] | None:
+        """How an accepted cell ended; None if the cell is not accepted."""
+        known = (cell_id, "result.json") in self._cached
+        if known or (self.cell_folder(cell_id) / "result.json").exists():
+            value: dict[str, Any] = self._read_once(cell_id, "result.json")
+            return value
+        return None
+
+    def _read_once(self, cell_id: str, name: str) -> Any:
+        if (cell_id, name) not in self._cached:
+            self._cached[cell_id, name] = read_json(self.cell_folder(cell_id) / name)
+        return self._cached[cell_id, name]
+
+    def quarantine_damaged(self) -> list[str]:
+        """Rename damaged files, so that their cells run again. Returns one line for each such cell.
+
+        Call this before anything runs. All writes are atomic, so a torn file is a fault of the file
+        system. Files that a killed command left behind are deleted.
+        """
+        lines = []
+        for folder in sorted(self.folder.glob("cells/*/")):
+            for path in folder.glob("**/.*.*"):  # half-written by a killed command
+                path.unlink()
+            damaged = [path for path in sorted(folder.glob("*.json")) if not _is_whole(path)]
+            if damaged and (folder / "result.json").exists():
+                # The cell was accepted because of the files that are damaged now, so its result
+                # goes with them.
+                damaged.append(folder / "result.json")
+            for path in dict.fromkeys(damaged):
+                path.rename(path.with_suffix(".damaged"))
+            if damaged:
+                names = ", ".join(dict.fromkeys(path.name for path in damaged))
+                lines.append(f"{folder}: damaged, so this cell runs again: {names}")
+            if (folder / "result.json").exists():
+                for path in folder.glob("checkpoints/*"):  # a killed command left them
+                    path.unlink()
+        return lines
+
+    def accept(self, cell_id: str, result: dict[str, Any]) -> None:
+        """Write a cell's result, its last file. The cell is never run or changed again."""
+        self.check_lock()
+        path = self.cell_folder(cell_id) / "result.json"
+        if path.exists():
+            raise FileExistsError(f"cell {cell_id} is already accepted")
+        write_json(path, result)
+
+    def check_lock(self) -> None:
+        """Make sure that this command still has the folder. Call this before writing.
+
+        Raises:
+            LockedError: another command has taken the folder in the meantime.
+        """
+        if self.lock:
+            self.lock.check()
+
+    def cells(self) -> pd.DataFrame:
+        """One row per accepted cell.
+
+        Columns: id, condition, phase, number, seed, outcome, seconds, attempts, is_reference,
+        is_best (the configuration confirmed as its condition's best), kimg, best_kimg,
+        condition/<factor>, hp/<name>, last/<metric>, best/<metric> (at the tick with the best
+        objective).
+        """
+        import pandas as pd
+
+        objective = self.study()["definition"]["objective"]
+        rows = [head | self._summary(head["id"], objective) for head in self._heads()]
+        columns = ["id", "condition", "phase", "number", "seed", "outcome", "seconds", "attempts"]
+        columns += ["is_reference", "is_best", "kimg", "best_kimg"]
+        frame = pd.DataFrame(rows)
+        return frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
+
+    def confirmed(self) -> pd.DataFrame:
+        """The complete confirm cells of `cells` that have a last objective, the best one first."""
+        cells, last = self.cells(), f"last/{self.study()['definition']['objective']}"
+        if last not in cells.columns:
+            return cells.iloc[:0]
+        chosen = (
+            cells["phase"].eq("confirm") & cells["outcome"].eq("complete") & cells[last].notna()
+        )
+        return cells[chosen].sort_values(last, kind="stable")
+
+    def ticks(self) -> pd.DataFrame:
+        """One row per accepted cell and tick: the cell's columns, kimg, and every metric."""
+        import pandas as pd
+
+        rows = [head | row for head in self._heads() for row in self.rows(head["id"])]
+        columns = ["id", "condition", "phase", "seed", "is_reference", "is_best", "kimg"]
+        frame = pd.DataFrame(rows)
+        return frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
+
+    def best(self) -> dict[str, dict[str, Any]]:
+        """Hyperparameters of each condition's complete search cell with the best last objective."""
+        objective = self.study()["definition"]["objective"]
+        best: dict[str, tuple[float, dict[str, Any]]] = {}
+        for cell_id in self.ids():
+            cell, result, rows = self.cell(cell_id), self.result(cell_id), self.rows(cell_id)
+            if cell["phase"] == "search" and result and result["outcome"] == "complete":
+                value, name = rows[-1][objective], cell["condition_name"]
+                if name not in best or value < best[name][0]:
+                    best[name] = value, cell["hyperparameters"]
+        return {name: values for name, (_, values) in best.items()}
+
+    def _heads(self) -> list[Row]:
+        reference, best = self.study()["reference"], self.best()
+        heads = []
+        for cell_id in self.ids():
+            cell = self.cell(cell_id)
+            name, values = cell["condition_name"], cell["hyperparameters"]
+            if self.result(cell_id):
+                head = {"id": cell_id, "condition": name, "phase": cell["phase"]}
+                head |= {"seed": cell["seed"], "is_reference": values == reference[name]}
+                heads.append(head | {"is_best": values == best.get(name)})
+        return heads
+
+    def _summary(self, cell_id: str, objective: str) -> Row:
+        cell, result, rows = self.cell(cell_id), self.result(cell_id), self.rows(cell_id)
+        assert result is not None
+        summary: Row = {"number": cell["number"]}
+        summary |= {key: result[key] for key in ("outcome", "seconds", "attempts")}
+        summary |= {f"condition/{k}": v for k, v in cell["condition"].items()}
+        summary |= {f"hp/{k}": v for k, v in cell["hyperparameters"].items()}
+        if rows:
+            best = best_row(rows, objective)
+            summary |= {"kimg": rows[-1]["kimg"], "best_kimg": best["kimg"]}
+            for prefix, row in (("last", rows[-1]), ("best", best)):
+                summary |= {f"{prefix}/{k}": v for k, v in row.items() if k != "kimg"}
+        return summary
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_json(path)
+    except ValueError:
+        return False
+    return True
+
+
+def best_row(rows: list[Row], objective: str) -> Row:
+    """The row with the lowest objective; the first row if no row has an objective."""
+    return min(rows, key=lambda row: row.get(objective, math.inf))

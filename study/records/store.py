@@ -1,0 +1,106 @@
+"""Folders on a disk, or in an S3-compatible object store.
+
+Both are addressed by paths. A path in a store is a UPath, which has pathlib's methods. Type hints
+call both of them Path. The credentials, region and endpoint of a store must be where AWS's tools
+look for them (AWS_ACCESS_KEY_ID, AWS_SHARED_CREDENTIALS_FILE, AWS_ENDPOINT_URL, ...), on every
+node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import uuid
+from pathlib import Path
+from typing import Any, cast
+
+import fsspec
+from upath import UPath
+
+# The class is registered by its name, so that s3fs is imported only if a store is used.
+fsspec.register_implementation("s3", "study.records.s3.Store", clobber=True)
+
+
+def folder(name: str | Path) -> Path:
+    """The path that a name stands for: on the file system, or s3://BUCKET/PREFIX.
+
+    Raises:
+        ValueError: the name is of another kind of store, has no prefix or contains *, ? or [, or
+            s3fs is not installed (one line).
+    """
+    if not isinstance(name, str):
+        return name
+    if "://" not in name:
+        return Path(name)
+    if not name.startswith("s3://"):
+        raise ValueError(f"{name!r} is neither a folder nor s3://BUCKET/PREFIX")
+    place = UPath(name.rstrip("/"))
+    if set(name) & set("*?["):
+        raise ValueError(f"{name!r}: without *, ? and [, please")
+    if not place.path.partition("/")[2]:
+        raise ValueError(f"{name!r}: name a prefix in the bucket, too, as in s3://BUCKET/PREFIX")
+    try:
+        _ = place.fs
+    except ImportError:
+        raise ValueError(f"{name!r} needs s3fs: pip install -e '.[s3]'") from None
+    return cast(Path, place)
+
+
+def is_local(path: Path) -> bool:
+    """Whether a path is on the file system, and not in a store."""
+    return isinstance(path, Path)
+
+
+def read(path: Path) -> bytes:
+    """The content of a file or an object, as it was at one moment."""
+    if is_local(path):
+        return path.read_bytes()
+    place = cast(UPath, path)
+    return bytes(place.fs.cat_file(place.path))
+
+
+def find(folder: Path, name: str) -> list[Path]:
+    """All files with this name in the direct subfolders of a folder."""
+    if is_local(folder):
+        return list(folder.glob(f"*/{name}"))
+    place = cast(UPath, folder)  # its glob would list each folder separately
+    below = [path.removeprefix(f"{place.path}/").split("/") for path in place.fs.find(place.path)]
+    return [folder / path[0] / name for path in below if path[1:] == [name]]
+
+
+def put(path: Path, content: bytes, **options: Any) -> None:
+    """Write an object to a store. It is never visible in part."""
+    place = cast(UPath, path)
+    place.fs.pipe_file(place.path, content, **options)
+
+
+def create(path: Path, content: bytes) -> bool:
+    """Make an object in a store unless it exists. Returns whether this call made it.
+
+    Raises:
+        OSError: the object could not be made, although it does not exist.
+    """
+    try:
+        put(path, content, mode="create")
+    except OSError:
+        if not path.exists():
+            raise
+    # A repeated request may be refused because its own first try made the object. So the content
+    # tells who made the object.
+    with contextlib.suppress(FileNotFoundError):  # the process that made the object removed it
+        return read(path) == content
+    return False
+
+
+def check(place: Path) -> None:
+    """Try out what studies need of a store.
+
+    Raises:
+        OSError: the store cannot be reached or written, or lets an object be made twice.
+    """
+    probe = place / f".probe-{uuid.uuid4().hex}"
+    create(probe, b"1")
+    twice = create(probe, b"2")
+    probe.unlink(missing_ok=True)
+    if twice:
+        raise OSError(errno.ENOTSUP, "the store does not heed If-None-Match, which locks need")

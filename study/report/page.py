@@ -1,0 +1,267 @@
+"""Collects what each section of the report's page shows. page.html holds the layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
+
+from study.records.frames import FLAGS, Frames, natural
+from study.records.records import Records
+from study.report import curves, grid_panels
+from study.report.importances import importances
+from study.report.verdicts import Finding, collapse_kimg
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from search_spaces.core import Claim, Group
+
+CLASS_LOSSES = ("class_loss/real", "class_loss/fake", "class_loss_ratio")
+PLOT_WIDTH, PLOT_MARGIN = 150, 12  # pixels; of the plot of a claim's interval
+SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?", "not run": "–"}
+WHEN = {"start": "before training", "early": "first tick", "best": "best tick", "last": "last tick"}
+WHEN |= {"largest_relapse": "largest relapse"}
+
+
+def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
+    """The whole page as HTML. Styles and figures are part of it, so it loads no other file."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.Undefined,  # the study.json of an older study may lack keys
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["short"] = short
+    study, definition = frames.study, frames.study["definition"]
+    shown = _shown(frames)
+    return environment.get_template("page.html").render(
+        study=study,
+        definition=definition,
+        source=(definition.get("data_source") or "").removeprefix("data: ").rstrip("."),
+        environment=study.get("environment", {}),
+        claims=[_claim(one) for one in findings],
+        verdicts={v: sum(one.verdict == v for one in findings) for v in SIGNS},
+        signs=SIGNS,
+        objective=frames.objective,
+        figures=_figures(frames, shown, findings),
+        samples={
+            config: grid_panels.rows(records, frames, ticks) for config, ticks in shown.items()
+        },
+        one_configuration=definition.get("space") and "best" not in shown,
+        classes=definition.get("classes", []),
+        cells=_cells(frames),
+        configurations=[_configuration(records, frames, c) for c in frames.conditions],
+        outcomes=_outcomes(records, frames),
+        seeds=_seeds(frames),
+    )
+
+
+def short(value: Any) -> str:
+    """A number to three digits, whole from 1,000 up to 10 million; a dash for None and NaN."""
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
+
+
+def _shown(frames: Frames) -> dict[str, pd.DataFrame]:
+    """The ticks of the confirm cells, by configuration.
+
+    "best" is left out where it has the same cells as "reference", or where the study has neither
+    such cells nor a search space.
+    """
+    ticks = frames.confirm()
+    shown = {config: ticks[ticks[flag]] for config, flag in FLAGS.items()}
+    reference, best = (set(one["id"]) for one in shown.values())
+    if (best and best == reference) or not (best or frames.study["definition"].get("space")):
+        del shown["best"]
+    return shown
+
+
+def _claim(finding: Finding) -> dict[str, Any]:
+    claim, measured = finding.claim, finding.effect
+    ratio = "× " if claim.log and claim.against else ""
+    return {
+        "id": claim.id,
+        "text": claim.text,
+        "metric": claim.metric,
+        "scale": ("ratio" if claim.log else "difference") if claim.against else "",
+        "of": _group(claim.of),
+        "against": _group(claim.against) if claim.against else None,
+        "region": _region(claim),
+        "plot": _interval(finding),
+        "effect": ratio + short(measured.value) if measured else None,
+        "low": measured.low if measured else None,
+        "high": measured.high if measured else None,
+        "n": " / ".join(map(str, measured.n)) if measured else "–",
+        "verdict": finding.verdict,
+        "reason": finding.reason,
+    }
+
+
+def _group(group: Group) -> str:
+    return f"{group.condition}, {group.config}, {WHEN[group.at]}"
+
+
+def _region(claim: Claim) -> str:
+    low, high = claim.region
+    if math.isinf(low) and math.isinf(high):
+        return "anything"
+    if math.isinf(low) or (claim.log and low <= 0):
+        return f"≤ {short(high)}"
+    return f"≥ {short(low)}" if math.isinf(high) else f"{short(low)} to {short(high)}"
+
+
+def _interval(finding: Finding) -> Markup:
+    """A small SVG plot of the effect's interval over the region in which the claim holds."""
+    claim, measured = finding.claim, finding.effect
+    if measured is None:
+        return Markup("")
+
+    def scale(value: float) -> float:
+        if not claim.log:
+            return value
+        return math.log(value) if value > 0 else -math.inf
+
+    low, high = (scale(bound) for bound in claim.region)
+    value = scale(measured.value)
+    ends = [value if end is None else scale(end) for end in (measured.low, measured.high)]
+    marks = [x for x in (low, high, value, *ends) if math.isfinite(x)]
+    if claim.against:
+        marks.append(0.0)  # no difference, or the log of a ratio of 1
+    first, span = min(marks), (max(marks) - min(marks)) or 1.0
+
+    def x(position: float) -> float:
+        share = (position - first) / span
+        inside = PLOT_MARGIN + share * (PLOT_WIDTH - 2 * PLOT_MARGIN)
+        return round(min(max(inside, 0), PLOT_WIDTH), 1)
+
+    bounds = [(x(s), short(b)) for s, b in zip((low, high), claim.region, strict=True)]
+    texts = [
+        Markup('<text x="{}" y="33">{}</text>').format(min(max(at, 10), PLOT_WIDTH - 10), text)
+        for (at, text), bound in zip(bounds, (low, high), strict=True)
+        if math.isfinite(bound)
+    ]
+    left, right = bounds[0][0], bounds[1][0]
+    null = Markup('<line class="null" x1="{0}" x2="{0}" y1="1" y2="23"/>').format(x(0.0))
+    return Markup(
+        '<svg class="interval" viewBox="0 0 {w} 36" width="{w}" height="36" role="img" '
+        'aria-label="effect and interval over the region of the claim">'
+        '<rect class="region" x="{left}" width="{width}" y="2" height="20"/>{null}'
+        '<line class="bar" x1="{a}" x2="{b}" y1="12" y2="12"/>'
+        '<circle class="dot" cx="{at}" cy="12" r="4.5"/>{texts}</svg>'
+    ).format(
+        w=PLOT_WIDTH,
+        left=left,
+        width=max(round(right - left, 1), 1),
+        null=null if claim.against else "",
+        a=x(ends[0]),
+        b=x(ends[1]),
+        at=x(value),
+        texts=Markup("").join(texts),
+    )
+
+
+def _figures(
+    frames: Frames, shown: Mapping[str, pd.DataFrame], findings: list[Finding]
+) -> dict[str, Any]:
+    """Each figure as a data URI, or None where nothing of it was measured.
+
+    "losses" has one figure per configuration. "other_names" lists the metrics in "others": those
+    of the claims that no other figure shows.
+    """
+    conditions = [c for c in frames.conditions if c in set(frames.confirm()["condition"])]
+    by_config = dict(shown)
+    drawn = {*CLASS_LOSSES, "label_accuracy", "variance_ratio", frames.objective}
+    others = sorted({one.claim.metric for one in findings} - drawn)
+    return {
+        "losses": {
+            config: curves.class_losses(ticks, conditions) for config, ticks in shown.items()
+        },
+        "ratio": curves.curves(by_config, ["class_loss_ratio"], conditions, log=True, level=1.0),
+        "labels": curves.curves(by_config, ["label_accuracy", "variance_ratio"], conditions),
+        "objective": curves.curves(by_config, [frames.objective], conditions, log=True),
+        "others": curves.curves(by_config, others, conditions),
+        "other_names": others,
+    }
+
+
+def _cells(frames: Frames) -> list[dict[str, Any]]:
+    """One table row per confirm cell: its best tick, its last tick, and where it collapsed."""
+    rows, objective = [], frames.objective
+    confirm = frames.cells[frames.cells["phase"].eq("confirm")]
+    for cell in confirm.to_dict("records"):
+        flags = [config for config, flag in FLAGS.items() if cell[flag]]
+        mine = frames.ticks[frames.ticks["id"].eq(cell["id"])]
+        rows.append(
+            {
+                "condition": cell["condition"],
+                "config": " = ".join(flags) or "an earlier best",
+                "seed": cell["seed"],
+                "outcome": cell["outcome"],
+                "kimg": cell["kimg"],
+                "best": cell.get(f"best/{objective}"),
+                "best_kimg": cell["best_kimg"],
+                "last": cell.get(f"last/{objective}"),
+                "collapse": collapse_kimg(mine, objective),
+                "accuracy": cell.get("last/label_accuracy"),
+                "variance": cell.get("last/variance_ratio"),
+                "seconds": cell["seconds"],
+                "id": cell["id"],
+            }
+        )
+    return sorted(rows, key=lambda r: (natural(r["condition"]), r["config"] == "best", r["seed"]))
+
+
+def _configuration(records: Records, frames: Frames, condition: str) -> dict[str, Any]:
+    """Hyperparameters of a condition: reference value, best value and importance.
+
+    Only those are listed that have an importance or whose best value differs from the reference.
+    The largest importance comes first.
+    """
+    reference = frames.study.get("reference", {}).get(condition, {})
+    best = records.best().get(condition, {})
+    found = importances(frames, condition)
+    shares = found if isinstance(found, dict) else {}
+    varied = {k for k in (best or {}) if best[k] != reference.get(k)} | shares.keys()
+    ranked = sorted(varied, key=lambda k: (-shares.get(k, 0.0), k))
+    return {
+        "condition": condition,
+        "left_out": frames.study.get("left_out", {}).get(condition),
+        "searched": bool(best),
+        "note": found if isinstance(found, str) else None,
+        "rows": [
+            {"name": k, "reference": reference.get(k), "best": best.get(k), "share": shares.get(k)}
+            for k in ranked
+        ],
+    }
+
+
+def _outcomes(records: Records, frames: Frames) -> dict[str, Any]:
+    """How the cells ended, counted by condition and phase. "open" counts those that have not."""
+    names = sorted(set(frames.cells["outcome"]), key=lambda o: (o != "complete", o))
+    rows = []
+    for condition in frames.conditions:
+        for phase in ("search", "confirm"):
+            cells = frames.cells
+            mine = cells[cells["condition"].eq(condition) & cells["phase"].eq(phase)]
+            if len(mine):
+                counts = [int(mine["outcome"].eq(name).sum()) for name in names]
+                rows.append({"condition": condition, "phase": phase, "counts": counts})
+    return {"names": names, "rows": rows, "open": len(records.ids()) - len(frames.cells)}
+
+
+def _seeds(frames: Frames) -> dict[str, str]:
+    phases = {}
+    for phase in ("confirm", "search"):
+        seeds = sorted(set(frames.cells[frames.cells["phase"].eq(phase)]["seed"]))
+        listed = ", ".join(map(str, seeds[:20])) or "none yet"
+        phases[phase] = listed + (f", ... ({len(seeds)} in all)" if len(seeds) > 20 else "")
+    return phases

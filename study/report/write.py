@@ -1,0 +1,82 @@
+"""Writes a study's report and tables into its folder, from the records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from study.records.records import Records, write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from search_spaces.core import Group
+    from study.report.verdicts import Finding
+
+
+def claims_frame(records: Records) -> pd.DataFrame:
+    """The study's claims with their verdicts, one row each.
+
+    Claims are judged on the confirm cells. Only claims on importances are judged on search cells.
+
+    Columns: id, text, metric, of, against, effect, low and high (the 95 % interval), n_of and
+    n_against (the number of values in each group), region, verdict, reason (why the claim is not
+    run or undecided, what weakens the verdict, which cells are missing).
+    """
+    from study.records.frames import Frames
+    from study.report.verdicts import assess
+
+    return _frame(assess(Frames.read(records)))
+
+
+def write_report(records: Records) -> Path:
+    """Write report.html, cells.csv, ticks.csv and claims.csv into the study's folder.
+
+    Returns: the page's path.
+    """
+    from study.records.frames import Frames
+    from study.report.page import render
+    from study.report.verdicts import assess
+
+    frames = Frames.read(records)
+    findings = assess(frames)
+    tables = {"cells": frames.cells, "ticks": frames.ticks, "claims": _frame(findings)}
+    for name, frame in tables.items():
+        content: str = frame.to_csv(index=False)
+        write_atomically(records.folder / f"{name}.csv", content.encode())
+    path = records.folder / "report.html"
+    write_atomically(path, render(records, frames, findings).encode())
+    return path
+
+
+def _frame(findings: Sequence[Finding]) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = ["id", "text", "metric", "of", "against", "effect", "low", "high", "n_of"]
+    columns += ["n_against", "region", "verdict", "reason"]
+    return pd.DataFrame([_row(one) for one in findings], columns=columns)
+
+
+def _row(finding: Finding) -> dict[str, object]:
+    claim, measured = finding.claim, finding.effect
+    n = (measured.n if measured else ()) + (None, None)
+    return {
+        "id": claim.id,
+        "text": claim.text,
+        "metric": claim.metric,
+        "of": _group(claim.of),
+        "against": _group(claim.against) if claim.against else None,
+        "effect": measured.value if measured else None,
+        "low": measured.low if measured else None,
+        "high": measured.high if measured else None,
+        "n_of": n[0],
+        "n_against": n[1],
+        "region": f"[{claim.region[0]:g}, {claim.region[1]:g}]",
+        "verdict": finding.verdict,
+        "reason": finding.reason,
+    }
+
+
+def _group(group: Group) -> str:
+    return f"{group.condition} {group.config} {group.at}"

@@ -1,0 +1,1 @@
+"""Copies of the records for other tools: MLflow's runs and model registry, and generators."""

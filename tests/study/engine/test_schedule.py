@@ -1,0 +1,145 @@
+"""Which cell comes next. Ray's part is played by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from ray.tune.search import Searcher
+
+from study.planning.plan import Plan, is_finished
+from study.records.records import Records
+from tests.study import tiny
+from tests.study.played import Ray, one
+
+
+@pytest.fixture
+def ray(plan: Plan, records: Records) -> Ray:
+    return Ray(plan, records)
+
+
+class TestOrder:
+    def test_whole_study(self, ray: Ray) -> None:
+        """Searches in turn, then confirmations; each cell once; then the end."""
+        cells = []
+        while (cell := ray.ask()) is not None:
+            cells.append(cell)
+            ray.finish(cell, objective=4.0 - 0.1 * (cell.number or 0))
+        assert ray.searcher.suggest("end") == Searcher.FINISHED
+        assert [cell.phase for cell in cells] == ["search"] * 8 + ["confirm"] * 8
+        searched = [(cell.condition_name, cell.number) for cell in cells[:8]]
+        assert searched == [(name, n) for n in range(4) for name in ("classes=2", "classes=3")]
+        assert len({cell.id for cell in cells}) == 16
+        assert is_finished(ray.plan, ray.records)
+        again = Ray(ray.plan, ray.records)
+        assert again.ask() is None
+        assert again.searcher.suggest("end") == Searcher.FINISHED
+
+    def test_cell_runs_before_it_is_on_record(self, ray: Ray) -> None:
+        cell = ray.must()
+        assert ray.records.cell(cell.id) == cell.as_json()
+        assert ray.observed == [(cell.id, None)]
+
+    def test_end_is_announced_while_cells_run(self, plan: Plan, records: Records) -> None:
+        """FINISHED too early: the best would never be confirmed, a failed cell never retried."""
+        ray = one(plan, records, trials=1, seeds=1)
+        search, confirm = ray.must(), ray.must()
+        assert confirm.phase == "confirm"
+        assert ray.searcher.suggest("wait") is None
+        ray.finish(confirm)
+        assert ray.searcher.suggest("wait") is None
+        ray.finish(search)
+        assert ray.searcher.suggest("end") == Searcher.FINISHED  # the best is the reference
+
+    def test_reference_idles_the_machine(self, plan: Plan, records: Records) -> None:
+        """While the last searches run, the reference's seeds fill the machine; the best waits."""
+        ray = one(plan, records, trials=2, seeds=2)
+        searches = [ray.must(), ray.must()]
+        reference = [ray.must(), ray.must()]
+        assert [c.phase for c in reference] == ["confirm", "confirm"]
+        recipe = ray.plan.hyperparameters("classes=2")
+        assert all(c.hyperparameters == recipe for c in reference)
+        ray.finish(searches[0], 5.0)
+        assert ray.searcher.suggest("wait") is None, "the best was confirmed with a cell running"
+        ray.finish(searches[1], 2.0)
+        best = [ray.must(), ray.must()]
+        assert all(c.hyperparameters == searches[1].hyperparameters for c in best)
+        assert [c.seed for c in best] == [0, 1]
+
+    def test_one_slow_condition_holds_up_the_other(self, plan: Plan, records: Records) -> None:
+        """classes=2 is confirmed while classes=3 still searches."""
+        ray = Ray(dataclasses.replace(plan, budget=tiny.budget(search_parallelism=4)), records)
+        cells = [ray.must() for _ in range(8)]
+        for cell in cells:
+            if cell.condition_name == "classes=2":
+                ray.finish(cell, 1.0 if cell.number == 2 else 3.0)
+        later = [ray.must() for _ in range(6)]
+        best = cells[4].hyperparameters
+        assert sum(c.condition_name == "classes=2" for c in later) == 4
+        assert sum(c.hyperparameters == best for c in later) == 2
+
+    def test_plain_factorial(self, records: Records) -> None:
+        """A study without a space has confirm cells only."""
+        ray = Ray(tiny.plan(tiny.study(space=None)), records)
+        cells = [ray.must() for _ in range(4)]
+        assert {cell.phase for cell in cells} == {"confirm"}
+        assert ray.ask() is None
+
+
+class TestContinuing:
+    def test_unfinished_cells_come_last(self, plan: Plan, records: Records) -> None:
+        """They come first: their checkpoints hold work that is paid for."""
+        ray = one(plan, records, trials=4, seeds=1, search_parallelism=3)
+        given = [ray.must() for _ in range(3)]
+        ray.finish(given[0])
+        again = one(plan, records, trials=4, seeds=1, search_parallelism=3)
+        assert [again.must(), again.must()] == [given[1], given[2]]
+        assert again.must().number == 3
+
+    def test_accepted_cell_is_touched(self, ray: Ray) -> None:
+        """What is accepted is never written again."""
+        cells = [ray.must() for _ in range(3)]
+        for cell in cells:
+            ray.finish(cell)
+        before = {p: p.stat().st_mtime_ns for p in ray.records.folder.rglob("*.json")}
+        again = Ray(ray.plan, ray.records)
+        rest = []
+        while (cell := again.ask()) is not None:
+            rest.append(cell)
+            again.finish(cell)
+        assert not {c.id for c in cells} & {c.id for c in rest}
+        assert all(path.stat().st_mtime_ns == before[path] for path in before)
+
+    def test_other_order_of_ends_gives_other_cells(self, plan: Plan, records: Records) -> None:
+        """The study's first search cells do not depend on which worker was faster."""
+        ray = one(plan, records, trials=4, seeds=1)
+        cells = [ray.must(), ray.must()]
+        ray.finish(cells[1], 2.0)
+        ray.finish(cells[0], 3.0)
+        assert ray.must().number == 2
+
+    def test_more_seeds(self, plan: Plan, records: Records) -> None:
+        ray = one(plan, records, trials=0, seeds=2)
+        for _ in range(2):
+            ray.finish(ray.must())
+        more = one(plan, records, trials=0, seeds=3)
+        assert more.must().seed == 2
+        assert more.ask() is None
+
+    def test_search_of_a_left_out_condition_goes_on(self, plan: Plan, records: Records) -> None:
+        """--only must not continue the cells of another condition."""
+        ray = Ray(plan, records)
+        cells = [ray.must(), ray.must()]
+        assert cells[1].condition_name == "classes=3"
+        only = one(plan, records, search_parallelism=4)
+        given = [only.must() for _ in range(4)]
+        assert {c.condition_name for c in given} == {"classes=2"}
+
+    def test_ray_saves_our_state(self, ray: Ray, tmp_path: Path) -> None:
+        """The driver's display and threads cannot be pickled; Ray pickles its searcher."""
+        import pickle
+
+        pickle.dumps(ray.searcher)
+        ray.searcher.save(str(tmp_path / "searcher"))
+        assert (tmp_path / "searcher").exists()

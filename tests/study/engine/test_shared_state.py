@@ -1,0 +1,105 @@
+"""What the driver makes once for all cells: judges and references; what is refused.
+
+Where this fails, an old study cannot go on, or cells fail one by one for what was known before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from search_spaces.core import Group, Study
+from study.engine import shared_state
+from study.engine.shared_state import Shared
+from study.errors import BadInputError
+from study.metrics import cas
+from study.metrics.core import inception
+from study.metrics.core.classifier import Recipe
+from study.planning.plan import Plan
+from study.planning.validation import check_study
+from study.records.records import Records
+from study.records.tensors import load_tensors
+from tests.study import tiny
+
+Make = Callable[..., Shared]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    train, recipe = shared_state.train_judges, Recipe(label_images=480, feature_images=480)
+    monkeypatch.setattr(shared_state, "train_judges", lambda *a, **k: train(*a, **k, recipe=recipe))
+    monkeypatch.setattr(cas, "IMAGES", 60)
+    monkeypatch.setattr(cas, "DRAWS", 300)
+
+    def run(plan: Plan) -> Shared:
+        records = Records(tmp_path / "tiny")
+        if not (records.folder / "study.json").exists():
+            tiny.begin(records, plan)
+        data = tiny.dataset()
+        return shared_state.make_shared(plan, records, data, tmp_path, None, False, lambda _: None)
+
+    return run
+
+
+def study(*metrics: str, **changes: Any) -> Study:
+    return tiny.study(metrics=metrics, fid=False, **changes)
+
+
+def test_real_images_are_measured_in_each_run(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classifier on real images takes seconds per condition, and is kept with the judges."""
+    plan = tiny.plan(study("fcd", "kcd", "cas"))
+    first = make(plan)
+    for reference in first.references.values():
+        assert reference["on_real"].keys() == {"kcd_floor", "cas_real"}
+    monkeypatch.setattr(cas, "measure", lambda view: pytest.fail("trained again"))
+    again = make(plan)
+    assert again.judges_digest == first.judges_digest
+    assert [r["on_real"] for r in again.references.values()] == [
+        r["on_real"] for r in first.references.values()
+    ]
+
+
+def test_fid_is_not_measured_where_its_weights_are(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or is, where they are not: each confirm cell would fail at its end."""
+    plan = tiny.plan(tiny.study(metrics=("fcd", "labels")))
+    monkeypatch.setattr(inception, "find_weights", lambda path: None)
+    assert make(plan).metrics == ("fcd", "labels")
+    monkeypatch.setattr(inception, "find_weights", lambda path: Path("weights"))
+    network = SimpleNamespace(state=lambda: {"samples": 30})
+    monkeypatch.setattr(inception.Inception, "build", lambda *_: network)
+    shared = make(plan)
+    assert shared.metrics == ("fcd", "labels", "fid")
+    assert shared.inceptions.keys() == plan.conditions.keys()
+
+
+def test_objective_without_enough_fakes_fails_each_cell(make: Make) -> None:
+    few = tiny.plan(study("fcd", "intra_fcd", objective="intra_fcd"), tiny.budget(samples=20))
+    with pytest.raises(BadInputError, match="samples=20: too few for objective intra_fcd in clas"):
+        make(few)
+    enough = dataclasses.replace(few, budget=tiny.budget(samples=30))
+    assert make(enough).objective == "intra_fcd"
+
+
+def test_slow_metric_is_an_objective_or_no_claim() -> None:
+    """A search cell never measures it, a confirm cell does at its end."""
+    given = {"data": "kana", "stand_in": "kana"}
+    with pytest.raises(ValueError, match=r"objective 'cas': choose from fcd, fcd_floor, samples$"):
+        check_study(study("fcd", "cas", objective="cas", claims=(), **given))
+    claim = dataclasses.replace(tiny.study().claims[0], metric="cas", of=Group("classes=2"))
+    check_study(study("fcd", "cas", claims=(claim,), **given))
+
+
+def test_condition_that_joins_later_is_measured_anew_each_time(make: Make, tmp_path: Path) -> None:
+    """On another machine it would be measured otherwise, and the study be refused."""
+    make(tiny.plan(study("fcd"), only="classes=2"))
+    make(tiny.plan(study("fcd")))
+    kept = load_tensors(tmp_path / "tiny" / "judges.pt")
+    assert kept is not None
+    assert set(kept["references"]) == {"classes=2", "classes=3"}

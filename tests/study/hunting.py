@@ -1,0 +1,126 @@
+"""Hunting for bad input: whatever is asked for, it is a run, or exit code 2 with one line.
+
+`quick` must be active wherever a test hunts: where it is imported, no run begins to compute.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from study.run import main
+from trainables.data import kana
+
+EXAMPLES, REFUSED = 60, 25  # of each kind, others in every run
+
+WORDS = st.text(max_size=12).filter(lambda word: not word.startswith("/")) | st.sampled_from(
+    [
+        *("", " ", "-", "--", "nan", "-inf", "-1", "0", "1e400", "9" * 40, "½", "٣", "a\nb", "\0"),
+        *(
+            "\udcff",
+            "[bold]",
+            "[/]",
+            "null",
+            "{}",
+            "[" * 2000,
+            "true",
+            "0x10",
+            "../x",
+            "%s",
+            "=",
+            "💣",
+        ),
+    ]
+)
+
+
+class StartedError(Exception):
+    """Where a run begins to compute: all checks are behind it."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs that end where the computing begins; characters that are rendered once."""
+    folder, read = tmp_path_factory.mktemp("rendered"), kana.read
+
+    @functools.cache
+    def rendered(name: str) -> Any:
+        return read(name, folder, folder, False)
+
+    def start(*_: object) -> None:
+        raise StartedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kana, "read", lambda name, *_: rendered(name))
+        patch.setattr("study.engine.shared_state.make_shared", start)
+        patch.setattr("study.planning.estimate.estimate", lambda *_: 60.0)
+        patch.setenv("STUDY_DATA", str(folder / "none"))
+        yield
+
+
+@contextlib.contextmanager
+def place() -> Iterator[Path]:
+    """An empty working directory, two folders deep: ../x stays within."""
+    with tempfile.TemporaryDirectory() as root:
+        here = Path(root) / "a" / "b"
+        here.mkdir(parents=True)
+        with contextlib.chdir(here):
+            yield here
+
+
+def refusal(arguments: list[str]) -> str | None:
+    """The one line of a refusal; None where it runs. Checks that nothing was left behind."""
+    root = Path.cwd().parents[1]
+    before = {path: path.lstat().st_mtime_ns for path in root.rglob("*") if not path.is_dir()}
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(arguments)
+    except StartedError:
+        return None
+    except SystemExit as end:
+        code = end.code
+    if code == 0:  # --list, --dry-run, -h
+        return None
+    assert code == 2
+    line = err.getvalue()
+    assert line.endswith("\n")
+    assert len(line.splitlines()) == 1
+    assert "Traceback" not in line
+    after = {path: path.lstat().st_mtime_ns for path in root.rglob("*") if not path.is_dir()}
+    assert after == before
+    assert not (Path.cwd() / "runs").exists()
+    return line
+
+
+def hunt(inputs: st.SearchStrategy[Any], arguments: Callable[[Any], list[str]]) -> None:
+    """Each input is put in place by `arguments`, which returns the command line for it."""
+    refused: set[str] = set()
+    number = secrets.randbits(32)
+    print(f"to repeat these examples: hypothesis.seed({number})")
+
+    @seed(number)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=20_000,  # ms: a hang
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(inputs)
+    def examine(value: Any) -> None:
+        with place():
+            if refusal(arguments(value)):
+                refused.add(repr(value))
+
+    examine()
+    assert len(refused) >= REFUSED

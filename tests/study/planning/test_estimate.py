@@ -1,0 +1,41 @@
+"""How long a study takes, before it starts."""
+
+from __future__ import annotations
+
+import pytest
+
+from study.planning.estimate import estimate
+from study.planning.resources import Resources
+from tests.study import tiny
+from trainables.pggan import Pggan
+
+
+def test_growing_networks_pass_for_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timed in their first steps alone, they would seem several times as fast as they are."""
+    levels: list[float] = []
+    step = Pggan.step
+    monkeypatch.setattr(
+        Pggan, "step", lambda self, x, y: (levels.append(self.level), step(self, x, y))[1]
+    )
+    study = tiny.study(
+        variant="pggan",
+        conditions={"grown": {"stage_kimg": 1.2, "fade": 0.5}},
+        reference={},
+        space=None,
+        metrics=("fcd",),
+        claims=(),
+    )
+    budget = tiny.budget(trials=0)  # 3 kimg
+    assert estimate(tiny.plan(study, budget), Resources(cpus=1, gpus=0, concurrent=1)) > 0
+    assert set(levels) >= {0, 2}
+
+
+def test_pretraining_takes_no_time() -> None:
+    def seconds(kimg: float) -> float:
+        study = tiny.study(
+            conditions={"one": {"pretrain_kimg": kimg}}, space=None, metrics=("fcd",), claims=()
+        )
+        one = Resources(cpus=1, gpus=0, concurrent=1)
+        return estimate(tiny.plan(study, tiny.budget(trials=0)), one)
+
+    assert seconds(3_000) > 10 * seconds(0)  # before 3 kimg of training

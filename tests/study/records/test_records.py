@@ -1,0 +1,233 @@
+"""The study's folder: written whole or not at all, each cell accepted once."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from study.planning.plan import Cell, Plan
+from study.records.records import FORMAT, Records, best_row, read_json, write_atomically, write_json
+from tests.study import tiny
+
+OTHER = {"lr": 1e-3, "adversarial": "hinge", "label_noise": "none"}
+
+
+def search(plan: Plan, number: int, condition: str = "classes=2", **values: Any) -> Cell:
+    return plan.search_cell(condition, number, values, {**OTHER, **values})
+
+
+class TestWriting:
+    @pytest.mark.parametrize("step", ["fsync", "replace"])
+    def test_failed_write_destroys_the_old_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        """A full disk would cost what was on record before."""
+        path = tmp_path / "a.json"
+        write_json(path, {"a": 1})
+
+        def fail(*_: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), fail)
+        with pytest.raises(OSError, match="No space"):
+            write_json(path, {"a": 2})
+        assert read_json(path) == {"a": 1}
+        assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+    @pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": [float("inf")]}, {"a": object()}])
+    def test_unreadable_json_is_written(self, tmp_path: Path, value: Any) -> None:
+        """NaN is no JSON: other readers, and the report, would stumble over it."""
+        with pytest.raises((ValueError, TypeError)):
+            write_json(tmp_path / "a.json", value)
+        assert not list(tmp_path.iterdir())
+
+    def test_reader_sees_half_a_file(self, tmp_path: Path) -> None:
+        """While a file is replaced the old one stays open and whole."""
+        path = tmp_path / "deep" / "a.bin"
+        write_atomically(path, b"old")
+        with path.open("rb") as reader:
+            write_atomically(path, b"new and longer")
+            assert reader.read() == b"old"
+        assert path.read_bytes() == b"new and longer"
+
+    def test_damage_is_not_named(self, tmp_path: Path) -> None:
+        (tmp_path / "a.json").write_text('{"a": 1')
+        with pytest.raises(ValueError, match=r"a\.json is damaged") as caught:
+            read_json(tmp_path / "a.json")
+        assert "\n" not in str(caught.value)
+
+    def test_temporary_file_is_taken_for_a_cell(self, records: Records, plan: Plan) -> None:
+        """A crash between writing and renaming leaves a file that nobody may read."""
+        cell = search(plan, 0)
+        tiny.write_cell(records, cell, [])
+        (records.cell_folder(cell.id) / ".ticks.json.x1y2").write_text("[")
+        records.cell_folder("f" * 12).mkdir()  # crashed before cell.json
+        assert records.ids() == [cell.id]
+
+
+def test_cell_is_accepted_twice(records: Records, plan: Plan) -> None:
+    cell = search(plan, 0)
+    tiny.write_cell(records, cell, tiny.rows(3), None)
+    assert records.result(cell.id) is None
+    records.accept(cell.id, {"outcome": "complete"})
+    with pytest.raises(FileExistsError, match=cell.id):
+        records.accept(cell.id, {"outcome": "failed"})
+    assert records.result(cell.id) == {"outcome": "complete"}
+
+
+class TestBest:
+    def test_another_cell_is_taken_for_the_best(self, records: Records, plan: Plan) -> None:
+        """Lowest at the last tick, among complete search cells of the same condition only."""
+        given = [
+            (0, "complete", (9, 2, 5)),  # was best, and collapsed
+            (1, "complete", (9, 6, 4)),  # the best
+            (2, "pruned", (9, 1)),
+            (3, "diverged", (9, 0.5)),
+            (4, "failed", ()),
+            (5, None, (9, 0.1)),
+        ]
+        for n, outcome, values in given:
+            tiny.write_cell(records, search(plan, n, lr=n + 1.0), tiny.rows(*values), outcome)
+        tiny.write_cell(records, search(plan, 0, "classes=3", lr=7.0), tiny.rows(9, 0.2))
+        for cell in plan.confirm_cells("classes=2", {"lr": 99.0}):
+            tiny.write_cell(records, cell, tiny.rows(9, 0.1))
+        best = records.best()
+        assert {name: values["lr"] for name, values in best.items()} == {
+            "classes=2": 2.0,
+            "classes=3": 7.0,
+        }
+
+    def test_nothing_is_complete(self, records: Records, plan: Plan) -> None:
+        tiny.write_cell(records, search(plan, 0), tiny.rows(9), "pruned")
+        assert records.best() == {}
+
+    def test_best_tick_of_a_cell_without_objective(self) -> None:
+        assert best_row([{"kimg": 0}, {"kimg": 1}], "fcd") == {"kimg": 0}
+        assert best_row(tiny.rows(5, 2, 3), "fcd")["kimg"] == 1
+
+
+class TestFrames:
+    HEAD = ("id", "condition", "phase", "number", "seed", "outcome", "seconds", "attempts",
+            "is_reference", "is_best", "kimg", "best_kimg")  # fmt: skip
+
+    def fill(self, records: Records, plan: Plan) -> None:
+        tiny.write_cell(records, search(plan, 0), tiny.rows(9, 2, 5, label_accuracy=0.5))
+        tiny.write_cell(records, search(plan, 1, lr=1.0), tiny.rows(9), None)
+        tiny.write_cell(records, search(plan, 2, lr=2.0), [], "out_of_memory")
+        for values in (plan.hyperparameters("classes=2"), plan.hyperparameters("classes=2", OTHER)):
+            for cell in plan.confirm_cells("classes=2", values):
+                tiny.write_cell(records, cell, tiny.rows(9, 3))
+
+    def test_cells(self, records: Records, plan: Plan) -> None:
+        """The report and the claims read exactly these columns."""
+        self.fill(records, plan)
+        frame = records.cells().set_index("id")
+        assert tuple(records.cells().columns[:12]) == self.HEAD
+        assert search(plan, 1, lr=1.0).id not in frame.index, "an unfinished cell is in it"
+        assert len(frame) == 6
+        first = frame.loc[search(plan, 0).id]
+        assert first["last/fcd"] == 5
+        assert first["best/fcd"] == 2
+        assert (first["kimg"], first["best_kimg"]) == (2, 1)
+        assert first["condition/classes"] == 2
+        assert first["hp/lr"] == 1e-3
+        assert first["last/label_accuracy"] == 0.5
+        assert first["is_best"]
+        assert not first["is_reference"]
+        dead = frame.loc[search(plan, 2, lr=2.0).id]
+        assert dead["outcome"] == "out_of_memory"
+        assert pd.isna(dead["last/fcd"])
+        confirm = frame[frame["phase"] == "confirm"]
+        assert list(confirm["is_reference"]).count(True) == 2
+        assert list(confirm["is_best"]).count(True) == 2
+
+    def test_ticks(self, records: Records, plan: Plan) -> None:
+        self.fill(records, plan)
+        frame = records.ticks()
+        assert list(frame.columns[:7]) == [
+            "id", "condition", "phase", "seed", "is_reference", "is_best", "kimg",
+        ]  # fmt: skip
+        assert len(frame) == 3 + 4 * 2
+        curve = frame[frame["id"] == search(plan, 0).id]
+        assert list(curve["fcd"]) == [9, 2, 5]
+
+    def test_empty_study(self, records: Records) -> None:
+        """The report of a study that has just begun must not fail."""
+        assert tuple(records.cells().columns) == self.HEAD
+        assert records.cells().empty
+        assert records.ticks().empty
+        assert records.best() == {}
+
+    def test_folder_that_was_moved(self, records: Records, plan: Plan, tmp_path: Path) -> None:
+        """Records name no absolute path: a folder can be copied to another machine."""
+        self.fill(records, plan)
+        before = records.cells()
+        moved = Records(records.folder.rename(tmp_path / "elsewhere"))
+        pd.testing.assert_frame_equal(moved.cells(), before)
+        texts = [p.read_text() for p in moved.folder.rglob("*.json")]
+        assert not any(json.dumps(str(tmp_path))[1:-1] in text for text in texts)
+
+
+class TestMending:
+    @pytest.mark.parametrize("name", ["cell.json", "ticks.json", "result.json", "attempts.json"])
+    @pytest.mark.parametrize("size", [0, 5])
+    def test_torn_record_is_trusted_or_ends_the_study(
+        self, records: Records, plan: Plan, name: str, size: int
+    ) -> None:
+        """It is set aside and its cell is unfinished again; the others are untouched."""
+        cells = [search(plan, number) for number in range(2)]
+        for cell in cells:
+            tiny.write_cell(records, cell, tiny.rows(3.0, 2.0))
+            write_json(records.cell_folder(cell.id) / "attempts.json", [{"error": None}])
+        torn = records.cell_folder(cells[0].id) / name
+        left = torn.read_bytes()[:size]
+        torn.write_bytes(left)
+        (line,) = records.quarantine_damaged()
+        assert str(torn.parent) in line
+        assert name in line
+        assert torn.with_suffix(".damaged").read_bytes() == left
+        assert not torn.exists()
+        again = Records(records.folder)
+        assert again.result(cells[0].id) is None
+        assert again.result(cells[1].id)
+        assert again.quarantine_damaged() == []
+
+    def test_leftovers_of_a_killed_command_stay_for_ever(
+        self, records: Records, plan: Plan
+    ) -> None:
+        """Checkpoints of an accepted cell, and files that were being written."""
+        for number, outcome in enumerate(("complete", None)):
+            cell = search(plan, number)
+            tiny.write_cell(records, cell, tiny.rows(3.0), outcome)
+            folder = records.cell_folder(cell.id) / "checkpoints"
+            folder.mkdir()
+            for name in ("000000030.pt", ".000000030.pt.k3x_"):
+                (folder / name).write_bytes(b"x")
+        assert records.quarantine_damaged() == []
+        (kept,) = records.folder.glob("cells/*/checkpoints/*")
+        assert kept == folder / "000000030.pt"
+
+    def test_whole_records_are_set_aside(self, records: Records, plan: Plan) -> None:
+        tiny.write_cell(records, search(plan, 0), tiny.rows(3.0))
+        before = sorted(records.folder.rglob("*"))
+        assert records.quarantine_damaged() == []
+        assert sorted(records.folder.rglob("*")) == before
+
+
+def test_records_are_read_again_and_again(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a thousand cells every suggestion would read three thousand files."""
+    for number in range(3):
+        tiny.write_cell(records, search(plan, number), tiny.rows(3.0, 2.0))
+    records.best()
+    read = []
+    monkeypatch.setattr("study.records.records.read_json", lambda path: read.append(path.name) or {
+        "format": FORMAT, "definition": {"objective": "fcd"}})  # fmt: skip
+    records.best()
+    assert read == ["study.json"]

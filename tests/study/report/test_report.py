@@ -1,0 +1,231 @@
+"""If these fail, a reader of the report is told something that the records do not say, or nothing:
+a figure or table that is missing without a word, a page that needs the network,
+or a traceback where a study is young or odd.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib.figure  # noqa: F401  imported here, lest the first page run out of time
+import numpy as np
+import optuna.importance  # noqa: F401
+import pandas as pd
+import pytest
+from PIL import Image
+
+from study.records.records import Records, write_json
+from study.report import curves, grid_panels
+from study.report.__main__ import main
+from study.report.write import claims_frame, write_report
+from tests.study import synthetic
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def html(made_up: Records) -> str:
+    """The page of `made_up`, and its CSVs beside it."""
+    return page(made_up)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without curves, which take longest, where a test looks at words."""
+    monkeypatch.setattr(curves, "curves", lambda *_, **__: None)
+    monkeypatch.setattr(curves, "class_losses", lambda *_: None)
+
+
+def page(records: Records) -> str:
+    return write_report(records).read_text()
+
+
+class TestPage:
+    def test_it_needs_nothing_from_elsewhere(self, html: str) -> None:
+        assert not re.search(r"https?://|<script|<link|@import|url\(", html)
+        assert not [src for src in re.findall(r'src="([^"]*)"', html) if "data:" not in src]
+
+    def test_the_answer_comes_first(self, html: str) -> None:
+        order = ["stand-in data", "✓ 3 supported", "✗ 1 not supported", "A3", "class loss on real"]
+        assert [html.index(text) for text in order] == sorted(html.index(text) for text in order)
+        assert html.index("✓ supported") < html.index("<img")
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_a_stand_in_is_in_the_title_and_real_data_are_not_called_one(
+        self, tmp_path: Path
+    ) -> None:
+        records, study = Records(tmp_path), synthetic.study_json()
+        write_json(tmp_path / "study.json", study)
+        assert "(stand-in data)</title>" in page(records)
+        study["definition"] |= {"stand_in": False, "data": "k49", "data_source": "read from K49"}
+        write_json(records.folder / "study.json", study)
+        html = page(records)
+        assert "stand-in" not in html.lower()
+        assert "read from K49" in html
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_verdicts_of_a_smoke_run_pass_for_results(self, tmp_path: Path) -> None:
+        records, study = Records(tmp_path), synthetic.study_json()
+        write_json(tmp_path / "study.json", study)
+        assert "say nothing of the" not in page(records)
+        study["definition"]["scale"] = "smoke"
+        write_json(tmp_path / "study.json", study)
+        assert "say nothing of the" in page(records)
+
+    def test_it_holds_every_figure_and_table(self, made_up: Records, html: str) -> None:
+        assert html.count("data:image/svg+xml") == 5  # losses of two configurations, 3 more
+        # conditions x moments x configurations, and the columns of 49 classes
+        assert html.count("data:image/png") == 3 * 4 * 2 + 49 * 2
+        confirm = made_up.cells()["phase"].eq("confirm").sum()
+        assert html.count('<td class="mono">') == confirm
+        for text in ("fANOVA", "0123456789abcdef", "abc123", "--scale quick", "torch 2.14"):
+            assert text in html
+
+    @pytest.mark.usefixtures("html")
+    def test_csvs_hold_the_same_as_the_frames(self, made_up: Records) -> None:
+        for name, frame in (("cells", made_up.cells()), ("ticks", made_up.ticks())):
+            assert len(pd.read_csv(made_up.folder / f"{name}.csv")) == len(frame)
+        verdicts = pd.read_csv(made_up.folder / "claims.csv")["verdict"]
+        assert verdicts.to_list() == claims_frame(made_up)["verdict"].to_list()
+
+    def test_the_same_records_give_the_same_page(self, made_up: Records, html: str) -> None:
+        assert page(made_up) == html
+
+    def test_markup_in_a_name_is_shown_not_obeyed(self, tmp_path: Path) -> None:
+        records = Records(tmp_path)
+        write_json(tmp_path / "study.json", synthetic.study_json(title="a <script>x</script>"))
+        assert "a &lt;script&gt;x" in page(records)
+
+
+class TestMissing:
+    def test_a_study_that_has_just_begun(self, tmp_path: Path) -> None:
+        write_json(tmp_path / "study.json", synthetic.study_json())
+        html = page(Records(tmp_path))
+        assert "– 5 not run" in html
+        for text in ("No confirm cell has ended yet", "No cell has ended yet", "was not measured"):
+            assert text in html
+
+    def test_a_search_without_confirm_cells(self, tmp_path: Path) -> None:
+        records = Records(tmp_path)
+        write_json(tmp_path / "study.json", synthetic.study_json())
+        given = {"classes": 5, "hyperparameters": synthetic.REFERENCE, "phase": "search"}
+        synthetic.write_cell(records, "s", **given, number=0, seed=1000, rows=synthetic.rows(5, 0))
+        html = page(records)
+        assert "no confirm cells of classes=5 (reference) yet" in html
+        assert "not computed: 1 finished search cells, at least 4 are needed" in html
+
+    def test_a_variant_without_class_head_no_claims_no_space_no_provenance(
+        self, tmp_path: Path
+    ) -> None:
+        """Of cgan: a plain factorial, one seed, a metric that some ticks lack, no sample grids."""
+        study = synthetic.study_json()
+        for key in ("claims", "environment", "command", "left_out"):
+            del study[key]
+        del study["definition"]["space"]
+        rows = synthetic.rows(5, 0, class_loss=False)
+        del rows[2]["variance_ratio"], rows[-1]["fcd_floor"]
+        records = synthetic.small(tmp_path, rows, seeds=1)
+        write_json(tmp_path / "study.json", study)
+        html = page(records)
+        for text in (
+            "This study states no claims",
+            "No class losses of the reference configuration",
+            "No sample grids",
+            "the study has no search space",
+            "not recorded",
+        ):
+            assert text in html
+        assert "best configuration" not in html
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_a_cell_that_failed_before_its_first_tick(self, tmp_path: Path) -> None:
+        records = synthetic.small(tmp_path, synthetic.rows(5, 0), seeds=2)
+        synthetic.write_grids(records, "c0", 5, (0, 100))
+        given = {"classes": 5, "hyperparameters": synthetic.REFERENCE, "phase": "confirm"}
+        synthetic.write_cell(records, "dead", **given, seed=9, outcome="out_of_memory", rows=[])
+        (records.cell_folder("c0") / "samples" / "000100.png").write_bytes(b"torn")
+        html = page(records)
+        assert "out of memory" in html
+        assert "1 of 3 cells of classes=5 (reference) out of memory" in html
+
+
+class TestFigures:
+    def test_a_band_spans_the_seeds_around_their_mean(self) -> None:
+        ticks = pd.DataFrame({"kimg": [1, 1, 2, 2], "m": [1.0, 4.0, 2.0, None]})
+        assert curves.band(ticks, "m", log=False).loc[1].to_list() == [2.5, 1, 4]
+        assert curves.band(ticks, "m", log=True).loc[1].to_list() == pytest.approx([2, 1, 4])
+        assert curves.band(ticks, "m", log=False).loc[2].to_list() == [2, 2, 2]
+        assert curves.band(ticks, "absent", log=False).empty
+
+    def test_a_wide_grid_is_thinned_to_ten_whole_columns(self, made_up: Records) -> None:
+        path = made_up.cell_folder("r490") / "samples" / "000100.png"
+        found = grid_panels.small(path)
+        assert found is not None
+        uri, columns = found
+        assert len(columns) == 10
+        assert (columns[0], columns[-1]) == (0, 48)
+        width, height = np.frombuffer(
+            base64.b64decode(uri.partition(",")[2])[16:24], dtype=">u4"
+        )  # of the PNG's header
+        assert (width, height) == (10 * 29 + 1, 5 * 29 + 1)
+
+    def test_every_class_of_a_wide_grid_has_its_column(self, made_up: Records) -> None:
+        path = made_up.cell_folder("r490") / "samples" / "000100.png"
+        found = grid_panels.strips(path)
+        assert len(found) == 49
+        with Image.open(path) as image:
+            grid = image.convert("RGB")
+        for column in (0, 48):
+            with Image.open(io.BytesIO(base64.b64decode(found[column].partition(",")[2]))) as strip:
+                box = (column * 29, 0, column * 29 + 30, 5 * 29 + 1)
+                assert strip.convert("RGB").tobytes() == grid.crop(box).tobytes()
+        narrow = made_up.cell_folder("r50") / "samples" / "000100.png"
+        assert grid_panels.strips(narrow) == []
+
+    def test_conditions_are_told_apart(self) -> None:
+        assert len({curves.style(i) for i in range(28)}) == 28
+
+
+class TestCommand:
+    @pytest.mark.usefixtures("undrawn")
+    def test_it_prints_the_page(self, made_up: Records, capsys: pytest.CaptureFixture[str]) -> None:
+        storage = str(made_up.folder.parent)
+        assert main(["made_up", "--storage", storage]) == 0
+        assert capsys.readouterr().out.strip() == str(made_up.folder / "report.html")
+
+    def test_an_unknown_study_is_one_line_with_the_known_ones(
+        self, made_up: Records, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["mad_up", "--storage", str(made_up.folder.parent)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "'mad_up'" in error
+        assert "there are made_up" in error
+
+    def test_damaged_records_are_one_line_that_names_the_file(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "s").mkdir()
+        (tmp_path / "s" / "study.json").write_text("{")
+        assert main(["s", "--storage", str(tmp_path)]) == 2
+        assert "study.json is damaged" in capsys.readouterr().err
+
+    def test_a_wrong_name_costs_no_heavy_import(self, tmp_path: Path) -> None:
+        code = (
+            "import sys, study.report.__main__ as r; r.main(['x', '--storage', sys.argv[1]]);"
+            "print([m for m in ('torch', 'pandas', 'matplotlib', 'ray') if m in sys.modules])"
+        )
+        start = time.monotonic()
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=ROOT, env=dict(os.environ)
+        )
+        assert done.stdout.strip() == "[]"
+        assert time.monotonic() - start < 2

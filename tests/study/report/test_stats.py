@@ -1,0 +1,121 @@
+"""Intervals cover what they say."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_ind
+
+from study.report.stats import effect
+from study.report.verdicts import verdict
+
+
+def coverage(n: tuple[int, ...], skewed: bool, studies: int = 400) -> float:
+    """Share of intervals that hold the true effect, 0 or the mean of a lognormal."""
+    rng = np.random.default_rng(1)
+    truth = math.exp(0.125) if skewed else 0.0
+    hits = 0
+    for seed in range(studies):
+        groups = [rng.lognormal(0, 0.5, k) if skewed else rng.normal(size=k) for k in n]
+        found = effect(groups[0], groups[1] if len(groups) > 1 else None, seed=seed)
+        true = truth if len(groups) == 1 else 0.0
+        assert found.low is not None
+        assert found.high is not None
+        hits += found.low <= true <= found.high
+    return hits / studies
+
+
+@pytest.mark.parametrize("n", [(3,), (3, 3), (5, 5), (3, 10), (8,), (8, 8)])
+@pytest.mark.parametrize("skewed", [False, True])
+def test_intervals_of_few_seeds_are_too_narrow(
+    n: tuple[int, ...], skewed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A percentile bootstrap covers 75 % at three seeds: nearly every claim would be decided."""
+    monkeypatch.setattr("study.report.stats.RESAMPLES", 500)
+    assert coverage(n, skewed) >= (0.86 if skewed else 0.92)
+
+
+def test_intervals_are_too_wide_to_decide() -> None:
+    """Five seeds a side, two standard deviations apart: that must show."""
+    found = effect([1.0, 1.2, 0.9, 1.1, 1.0], [0.1, 0.2, 0.0, 0.15, 0.1])
+    assert verdict(found, (0.3, math.inf)) == "supported"
+    assert found.value == pytest.approx(0.93)
+    assert found.n == (5, 5)
+
+
+def test_skewness_is_ignored() -> None:
+    """With an outlier the bootstrap-t is wider than Student's interval."""
+    values = [1.0, 1.1, 0.9, 1.05, 0.95, 1.02, 0.98, 4.0]
+    found = effect(values)
+    student = 2.365 * np.std(values, ddof=1) / math.sqrt(8)
+    assert found.high is not None
+    assert found.high - found.value > student
+
+
+def test_same_seed_gives_other_numbers() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 8))
+    assert effect(a, b, seed=4) == effect(a, b, seed=4)
+    assert effect(a, b, seed=4) != effect(a, b, seed=5)
+
+
+def test_three_seeds_are_not_welchs_interval() -> None:
+    a, b = [1.0, 2.0, 4.0], [0.0, 0.5, 0.1]
+    found = effect(a, b)
+    expected = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert found.low == pytest.approx(expected.low)
+    assert found.high == pytest.approx(expected.high)
+
+
+def test_ratios_are_not_of_geometric_means() -> None:
+    found = effect([2.0, 8.0], [1.0, 1.0], log=True)
+    assert found.value == pytest.approx(4.0)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low * found.high == pytest.approx(16.0)  # symmetric on the log scale
+    assert effect([2.0, 8.0], log=True).value == pytest.approx(4.0)
+
+
+def test_one_seed_decides() -> None:
+    found = effect([0.9], [0.1, 0.2, 0.3])
+    assert (found.low, found.high) == (None, None)
+    assert found.value == pytest.approx(0.7)
+    assert verdict(found, (0.0, math.inf)) == "undecided"
+
+
+def test_equal_values_have_no_interval() -> None:
+    """All seeds at chance to the last digit: no spread, and still a verdict."""
+    found = effect([1.0, 1.0, 1.0], [0.0, 0.0, 0.0])
+    assert (found.low, found.high) == (1.0, 1.0)
+    assert verdict(found, (0.5, math.inf)) == "supported"
+    assert effect([0.5] * 8, np.linspace(0, 1, 8).tolist()).low is not None
+
+
+@pytest.mark.parametrize(
+    ("of", "against", "log", "words"),
+    [
+        ([], None, False, "no values"),
+        ([1.0], [], False, "no values"),
+        ([1.0, math.nan], None, False, "one is nan"),
+        ([1.0, math.inf], None, True, "one is inf"),
+        ([1.0, 0.0], None, True, "positive values but one is 0.0"),
+    ],
+)
+def test_bad_values_give_an_effect(
+    of: list[float], against: list[float] | None, log: bool, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        effect(of, against, log=log)
+
+
+def test_pairs_are_taken_as_two_groups() -> None:
+    """The spread between seeds would hide a change that each of them shows."""
+    before, after = [1.0, 5.0, 9.0], [2.0, 6.1, 9.9]
+    paired, apart = effect(after, before, paired=True), effect(after, before)
+    assert paired.n == (3,)
+    assert paired.value == pytest.approx(apart.value)
+    assert verdict(paired, (0.5, 1.5)) == "supported"
+    assert verdict(apart, (0.5, 1.5)) == "undecided"
+    doubled = effect([2.0, 10.2, 17.9], before, paired=True, log=True)
+    assert doubled.value == pytest.approx(2.0, rel=0.01)
+    with pytest.raises(ValueError, match="shape"):
+        effect([1.0, 2.0, 3.0], [1.0, 2.0], paired=True)

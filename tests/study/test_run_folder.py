@@ -1,0 +1,136 @@
+"""A folder that was begun is gone on with as what it is, or the command is refused in one line.
+
+Where these fail, cells of two definitions stand in one table, a damaged record is overwritten, or
+two commands write over each other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.errors import BadInputError
+from study.planning import prepare
+from study.records.records import FORMAT, Records, write_json
+from study.report.__main__ import main as report
+from study.run import main
+from tests.study.refusals import NAME, refused
+
+
+def begun(storage: Path) -> Records:
+    """A folder that holds the smoke study on kana, begun."""
+    plan: Any = None
+
+    def keep(asked: object, *_: object) -> int:
+        nonlocal plan
+        plan = asked
+        return 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("study.run.dry_run", keep)
+        main([NAME, "--data", "kana", "--scale", "smoke", "--dry-run"])
+    records = Records(storage / NAME)
+    more = {"data_source": "data: kana, rendered", "digest": "0" * 16, "scale": "smoke"}
+    definition = plan.definition() | more
+    write_json(
+        records.folder / "study.json", {"format": FORMAT, "definition": definition, "runs": []}
+    )
+    return records
+
+
+@pytest.mark.parametrize(
+    ("arguments", "change"),
+    [
+        (["--set", "lr=0.5"], "reference.classes=10.lr: 0.0002 -> 0.5"),
+        (["--set", "kimg=7"], "kimg: 1 -> 7"),
+        (["--data", "kana_digits"], 'data: "kana" -> "kana_digits"'),
+    ],
+)
+def test_folder_of_another_definition_is_gone_on_with(
+    storage: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], change: str
+) -> None:
+    """Cells of two definitions would stand in one table."""
+    begun(storage)
+    capsys.readouterr()
+    line = refused(capsys, NAME, "--scale", "smoke", *arguments)
+    assert f"runs/{NAME}, begun at scale smoke, holds another definition" in line
+    assert change in line
+    assert "--fresh" in line
+
+
+def test_refusal_fills_the_screen(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another scale changes each condition's recipe."""
+    begun(storage)
+    capsys.readouterr()
+    line = refused(capsys, NAME, "--scale", "quick")
+    assert "kimg: 1 -> " in line
+    assert " more): ask for that one" in line
+    assert len(line) < 500
+
+
+def test_data_of_a_begun_folder_pass_for_the_wanted_ones(
+    storage: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps its data, though the study's own are at hand by now."""
+    begun(storage)
+    monkeypatch.setattr("study.run.dry_run", lambda *_: 0)
+    capsys.readouterr()
+    assert main([NAME, "--scale", "smoke", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "data: kana, rendered (with which this folder was begun)" in " ".join(said.split())
+
+
+def test_damaged_study_file_is_overwritten(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = begun(storage).folder / "study.json"
+    path.write_bytes(path.read_bytes()[:100])
+    capsys.readouterr()
+    assert f"{NAME}/study.json is damaged" in refused(capsys, NAME, "--scale", "smoke")
+
+
+def test_folder_of_another_format_is_read(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names on record have changed between formats: half of it would be read wrongly."""
+    records = begun(storage)
+    first = records.study()
+    del first["format"]  # as the first version wrote it
+    write_json(records.folder / "study.json", first)
+    capsys.readouterr()
+    said = f"{NAME}/study.json has format 1 and this version reads format {FORMAT}"
+    assert said in refused(capsys, NAME, "--scale", "smoke")
+    assert report([NAME]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_two_commands_share_a_folder(storage: Path) -> None:
+    """Both would run the same cells, and write over each other's checkpoints."""
+    first = prepare.lock(storage)
+    with pytest.raises(BadInputError, match=r"runs is being run by process \d+ on "):
+        prepare.lock(storage)
+    first.release()
+    prepare.lock(storage).release()
+
+
+def test_data_of_the_users_own_moved_away(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = begun(storage)
+    known = records.study()
+    known["definition"]["data"] = "own.npz"
+    write_json(records.folder / "study.json", known)
+    capsys.readouterr()
+    assert "own.npz: no such file" in refused(capsys, NAME, "--scale", "smoke")
+
+
+def test_setting_equal_to_the_recipe_slips_through(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It changes no reference, but takes a dimension out of the search."""
+    begun(storage)
+    capsys.readouterr()
+    line = refused(capsys, NAME, "--scale", "smoke", "--set", "lr_ratio=1.0")
+    assert "overrides.lr_ratio: null -> 1.0" in line

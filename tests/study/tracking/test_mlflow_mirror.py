@@ -1,0 +1,191 @@
+"""The MLflow mirror: equal to the records, however often and by whichever command it is written.
+
+Where these fail, charts and tables in MLflow show something else than what was run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from mlflow import MlflowClient
+
+from study.planning.plan import Plan
+from study.records.records import Records, write_json
+from study.tracking.mlflow_mirror import milliseconds
+from tests.study.tracking.mirrored import (
+    client,
+    impatient,  # noqa: F401  active in each test here
+    mirror,
+    mirrored_records,  # noqa: F401  `records` of the tests here
+    once,
+    points,
+    runs,
+    search_cell,
+    write,
+)
+
+pytestmark = pytest.mark.timeout(60)  # MLflow on SQLite is slow
+
+
+def test_run_does_not_say_what_its_cell_was(records: Records, plan: Plan) -> None:
+    """Nobody could filter, group or compare runs in MLflow's UI."""
+    cells = {
+        "complete": search_cell(plan, 0),
+        "pruned": search_cell(plan, 1),
+        "diverged": search_cell(plan, 2),
+        None: plan.confirm_cells("classes=3", plan.hyperparameters("classes=3"))[1],
+    }
+    for outcome, cell in cells.items():
+        write(records, cell, outcome)
+    page = records.folder / "report.html"
+    page.write_text("the report")
+    assert mirror(records, finished=False, report=page, T1="supported").problem is None
+
+    found = runs(records)
+    assert found.keys() == {"parent", *(cell.id for cell in cells.values())}
+    parent = found["parent"]
+    assert parent.data.tags["claim.T1"] == "supported"
+    assert parent.info.status == "RUNNING"
+    files = client(records).list_artifacts(parent.info.run_id)
+    assert [file.path for file in files] == ["report.html"]
+    statuses = {"complete": "FINISHED", "pruned": "FINISHED", "diverged": "FAILED", None: "RUNNING"}
+    for outcome, cell in cells.items():
+        run = found[cell.id]
+        expected = {
+            "mlflow.parentRunId": parent.info.run_id,
+            "condition": cell.condition_name,
+            "phase": cell.phase,
+            "seed": str(cell.seed),
+            "outcome": outcome or "running",
+            "data": "bars",
+            "git_commit": "abc123",
+        }
+        assert expected.items() <= run.data.tags.items()
+        params = {**cell.condition, **cell.hyperparameters}
+        assert run.data.params == {key: str(value) for key, value in params.items()}
+        assert run.info.status == statuses[outcome]
+        assert points(records, run) == once(records, cell)
+        images = client(records).list_artifacts(run.info.run_id, "images")
+        steps = {file.path.split("step")[1][1:2] for file in images if "png" in file.path}
+        assert steps == {"0", "1", "2"}
+    mirror(records)
+    assert runs(records)["parent"].info.status == "FINISHED"
+
+
+def test_parent_run_does_not_lead_to_the_best_cells(records: Records, plan: Plan) -> None:
+    """Who has MLflow alone, without the records, would have to pick them by hand."""
+    cells = plan.confirm_cells("classes=3", plan.hyperparameters("classes=3"))[:2]
+    write(records, cells[0], "complete")
+    write(records, cells[1], "diverged")
+    mirror(records)
+    found = runs(records)
+    title, _, link = found["parent"].data.tags["mlflow.note.content"].partition(": [")
+    assert title == plan.study.title
+    page = f'(#/compare-runs?runs=["{found[cells[0].id].info.run_id}"]&experiments=["1"])'
+    assert unquote(link).endswith(page)
+
+
+def test_second_mirror_writes_rows_again(records: Records, plan: Plan) -> None:
+    """Charts would show each point as often as the command was given."""
+    cell = search_cell(plan, 0)
+    write(records, cell, None, ticks=2)
+    mirror(records)
+    write(records, cell, "complete", ticks=4)  # went on in another run of the command
+    mirror(records)
+    mirror(records)
+    run = runs(records)[cell.id]
+    assert points(records, run) == once(records, cell)
+    assert run.data.tags["outcome"] == "complete"
+
+
+def test_runs_of_others_are_deleted_or_taken_for_ours(records: Records, plan: Plan) -> None:
+    """A user's own run in the experiment; the same study, run in another folder."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    mirror(records)
+    mlflow = client(records)
+    experiment = mlflow.get_experiment_by_name("tiny")
+    assert experiment is not None
+    number = [experiment.experiment_id]
+    mlflow.create_run(number[0], run_name="by hand")
+    theirs = {run.info.run_id: run for run in mlflow.search_runs(number)}
+    study = records.study()
+    write_json(records.folder / "study.json", study | {"folder": "a" * 32})
+    for _ in range(2):
+        assert mirror(Records(records.folder)).problem is None
+    after = {run.info.run_id: run for run in mlflow.search_runs(number)}
+    assert {key: after[key].data.to_dictionary() for key in theirs} == {
+        key: run.data.to_dictionary() for key, run in theirs.items()
+    }
+    (ours,) = (after[key] for key in after.keys() - theirs.keys() if "cell" in after[key].data.tags)
+    assert points(records, ours) == once(records, cell)
+    assert len(after) == len(theirs) + 2
+
+
+def test_row_written_twice_is_two_rows(records: Records, plan: Plan) -> None:
+    """MLflow takes a row for the same only with the same time: it must come from the records."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    started = "2026-01-02T03:00:00+00:00"
+    attempts = [{"started": started, "run": 0, "error": None}]
+    write_json(records.cell_folder(cell.id) / "attempts.json", attempts)
+    made = mirror(records)
+    assert made._progress is not None
+    place = made._progress[cell.id]
+    for row in records.rows(cell.id):  # as if its place had been lost
+        made._client.update_run(place.run_id, status="RUNNING")
+        made._log(place, cell, row, milliseconds(started))
+    assert points(records, runs(records)[cell.id]) == once(records, cell)
+
+
+def test_damaged_cell_keeps_the_others_back(records: Records, plan: Plan) -> None:
+    cells = [search_cell(plan, number) for number in range(3)]
+    for cell in cells:
+        write(records, cell, "complete")
+    torn = sorted(cells, key=lambda cell: cell.id)[0]
+    (records.cell_folder(torn.id) / "ticks.json").write_text("[{")
+    (records.cell_folder(cells[2].id) / "samples" / "000001.png").unlink()
+    made = mirror(records)
+    assert torn.id in (made.problem or "")
+    found = runs(records)
+    assert found.keys() == {"parent", *(cell.id for cell in cells if cell != torn)}
+
+
+def test_finished_study_asks_for_every_cell(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a thousand cells the second command would take minutes to say that all is done."""
+    for number in range(5):
+        write(records, search_cell(plan, number), "complete", ticks=1)
+    mirror(records)
+    asked = Counter[str]()
+    for name in ("log_batch", "log_image", "get_metric_history", "list_artifacts", "get_run",
+                 "search_runs", "set_tag", "set_terminated", "create_run"):  # fmt: skip
+        honest = getattr(MlflowClient, name)
+
+        def counted(self: Any, *a: Any, _name: str = name, _do: Any = honest, **k: Any) -> Any:
+            asked[_name] += 1
+            return _do(self, *a, **k)
+
+        monkeypatch.setattr(MlflowClient, name, counted)
+    mirror(records)
+    assert asked == {"search_runs": 1, "log_batch": 1, "set_terminated": 1}
+
+
+def test_cell_that_runs_again_gets_a_second_run(records: Records, plan: Plan) -> None:
+    """Its record was damaged: the same run is opened, and ended again."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    mirror(records)
+    (records.cell_folder(cell.id) / "result.json").unlink()
+    again = Records(records.folder)
+    mirror(again, finished=False)
+    assert runs(again)[cell.id].info.status == "RUNNING"
+    write(again, cell, "complete")
+    mirror(again)
+    run = runs(again)[cell.id]
+    assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "complete")
+    assert points(again, run) == once(again, cell)

@@ -1,0 +1,154 @@
+"""The MLflow mirror where MLflow is down, slow or hangs, or the mirror itself is killed.
+
+Where these fail, a study waits for MLflow, or rows are missing from it or stand in it twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from study.planning.mlflow_store import default_uri
+from study.planning.plan import Plan
+from study.records.records import Records
+from study.tracking.mlflow_mirror import Mirror
+from tests.study.tracking.mirrored import (
+    client,
+    impatient,  # noqa: F401  active in each test here
+    mirror,
+    mirrored_records,  # noqa: F401  `records` of the tests here
+    once,
+    points,
+    runs,
+    search_cell,
+    write,
+)
+
+pytestmark = pytest.mark.timeout(60)  # MLflow on SQLite is slow
+
+
+@pytest.mark.parametrize("calls", range(1, 6))
+def test_killed_mirror_leaves_holes_or_doubles(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """It is killed at its n-th batch: parameters first, then rows; the next one completes it."""
+    cells = [search_cell(plan, number) for number in range(2)]
+    for cell in cells:
+        write(records, cell, "complete", ticks=2)
+    log_batch, count = MlflowClient.log_batch, Counter[str]()
+
+    def dying(self: MlflowClient, *arguments: Any, **named: Any) -> Any:
+        count["calls"] += 1
+        if count["calls"] >= calls:
+            raise RuntimeError("killed")
+        return log_batch(self, *arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", dying)
+    assert mirror(records).problem == "RuntimeError: killed"
+    monkeypatch.undo()
+    assert mirror(records).problem is None
+    for cell in cells:
+        run = runs(records)[cell.id]
+        assert points(records, run) == once(records, cell)
+        assert run.data.params["lr"] == str(cell.hyperparameters["lr"])
+        assert run.info.status == "FINISHED"
+
+
+def test_outage_stops_or_loses_something(records: Records, plan: Plan) -> None:
+    """A study must not wait for MLflow, and what an outage kept back must come later."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    storage = records.folder.parent
+    absent = Mirror("http://127.0.0.1:9", storage, records)
+    start = time.monotonic()
+    absent.touch(cell.id)
+    assert time.monotonic() - start < 0.1
+    absent.close(None, {}, True)
+    assert absent.problem
+    assert "\n" not in absent.problem
+    assert mirror(records).problem is None
+    assert points(records, runs(records)[cell.id]) == once(records, cell)
+
+
+def test_mirror_gives_up_after_a_short_outage(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same mirror goes on where MLflow answers again: a study of days has one."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    connect, failures = Mirror._connect, Counter[str]()
+
+    def failing(self: Mirror) -> Any:
+        failures["n"] += 1
+        if failures["n"] == 1:
+            raise ConnectionError("no route")
+        return connect(self)
+
+    monkeypatch.setattr(Mirror, "_connect", failing)
+    storage = records.folder.parent
+    made = Mirror(default_uri(storage), storage, records)
+    made.touch(cell.id)
+    while made.problem is None:
+        time.sleep(0.01)
+    made.close(None, {}, True)
+    assert made.problem is None
+    assert points(records, runs(records)[cell.id]) == once(records, cell)
+
+
+@pytest.mark.parametrize(
+    ("call", "number"),
+    [("log_batch", 2), ("log_image", 2), ("create_run", 1), ("create_run", 2), ("set_tag", 1),
+     ("set_terminated", 1)],
+)  # fmt: skip
+@pytest.mark.parametrize("patience", [0, 10], ids=["next command", "tried again"])
+def test_request_that_failed_here_but_not_there_is_doubled(
+    records: Records,
+    plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    number: int,
+    patience: int,
+) -> None:
+    """The answer of a slow server comes too late: what it did must not be done twice."""
+    cells = [search_cell(plan, number) for number in range(2)]
+    for cell in cells:
+        write(records, cell, "complete")
+    honest, count = getattr(MlflowClient, call), Counter[str]()
+
+    def late(self: MlflowClient, *arguments: Any, **named: Any) -> Any:
+        answer = honest(self, *arguments, **named)
+        count["calls"] += 1
+        if count["calls"] == number:
+            raise TimeoutError("too late")
+        return answer
+
+    monkeypatch.setattr(MlflowClient, call, late)
+    monkeypatch.setattr("study.tracking.mlflow_mirror.PATIENCE", patience)
+    assert mirror(records).problem == (None if patience else "TimeoutError: too late")
+    assert mirror(records).problem is None
+    for cell in cells:
+        run = runs(records)[cell.id]
+        assert points(records, run) == once(records, cell)
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["outcome"] == "complete"
+        images = client(records).list_artifacts(run.info.run_id, "images")
+        names = [Path(file.path).name for file in images]
+        steps = [name.split("step")[1][1] for name in names if name.endswith(".png")]
+        assert sorted(steps) == ["0", "1", "2"]
+
+
+def test_interrupted_command_waits_for_mlflow(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop is a matter of seconds, whatever the server does."""
+    write(records, search_cell(plan, 0), None)
+    monkeypatch.setattr(Mirror, "_connect", lambda self: time.sleep(30))
+    start = time.monotonic()
+    made = mirror(records, finished=False)
+    assert time.monotonic() - start < 6
+    assert "within 5 s" in (made.problem or "")
