@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,8 +142,11 @@ def test_cluster_that_cannot_do_it_is_tried(cluster: Cluster, tmp_path: Path) ->
     assert "no authentication token" in refused(*there, HOME=str(tmp_path))
 
 
-def test_job_loses_or_repeats_cells(cluster: Cluster, tmp_path: Path) -> None:
+def test_job_loses_or_repeats_cells(
+    cluster: Cluster, tmp_path: Path, warm: Callable[[Path], Path]
+) -> None:
     """A worker node is killed, the job is stopped, and submitted again it goes on."""
+    warm(tmp_path)
     stays = f"{STUDY} --storage {tmp_path}"
     assert "name one that stays" in cluster.submit("relative", STUDY)
     stranger = cluster.submit("stranger", stays, HOME=str(tmp_path / "nobody"))

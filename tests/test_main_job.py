@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,8 +88,8 @@ def end(storage: Path, how: str) -> End:
 
 
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("main_job")
+def storage(tmp_path_factory: pytest.TempPathFactory, warm: Callable[[Path], Path]) -> Path:
+    return warm(tmp_path_factory.mktemp("main_job"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -155,9 +156,9 @@ def test_finished_study_starts_something(storage: Path) -> None:
     assert time.monotonic() - began < 60  # 15 on a machine with nothing else to do
 
 
-def test_second_signal_is_not_heard(storage: Path, tmp_path: Path) -> None:
+def test_second_signal_is_not_heard(tmp_path: Path, warm: Callable[[Path], Path]) -> None:
     """Who asks twice does not want to wait for checkpoints."""
-    shutil.copytree(storage / "cache", tmp_path / "cache")
+    warm(tmp_path)
     running = start(tmp_path, "--set", "kimg=500", "--set", "tick_kimg=500")
     while not list(tmp_path.glob(f"{NAME}/cells/*/ticks.json")):
         assert running.poll() is None, running.communicate()

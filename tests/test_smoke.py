@@ -5,7 +5,7 @@ Where this fails, a study that is listed does not run, or ends without a word on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,9 +23,11 @@ OWN_TEST = "acgan_kmnist_classes"  # tests/test_main_job.py
 
 
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def storage(
+    tmp_path_factory: pytest.TempPathFactory, warm: Callable[[Path], Path]
+) -> Iterator[Path]:
     """One for all, and one Ray: judges are trained once per data set."""
-    yield tmp_path_factory.mktemp("smoke")
+    yield warm(tmp_path_factory.mktemp("smoke"))
     ray.shutdown()
 
 

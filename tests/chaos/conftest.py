@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,9 @@ from tests.chaos.kills import KIMG
 
 
 @pytest.fixture(scope="session")
-def through(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def through(tmp_path_factory: pytest.TempPathFactory, warm: Callable[[Path], Path]) -> Path:
     """Two commands are started at once: one is refused and the other one runs to its end."""
-    storage = tmp_path_factory.mktemp("through")
+    storage = warm(tmp_path_factory.mktemp("through"))
     racing = [kills.start(storage, KIMG) for _ in range(2)]
     until = time.monotonic() + 120
     while all(process.poll() is None for process in racing):
@@ -31,7 +31,5 @@ def through(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def storage(tmp_path: Path, through: Path) -> Path:
-    """An empty one, but for what need not be computed again."""
-    shutil.copytree(through / "cache", tmp_path / "cache")
-    return tmp_path
+def storage(tmp_path: Path, warm: Callable[[Path], Path]) -> Path:
+    return warm(tmp_path)

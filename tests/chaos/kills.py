@@ -44,7 +44,7 @@ for module in (environment, lock, schedule):
     module.datetime = SimpleNamespace(datetime=Past, UTC=datetime.UTC)
 runpy.run_module("study.run", run_name="__main__")
 """
-KIMG = 20  # of a cell, where tests start it
+KIMG = 10  # of a cell, where tests start it
 KINDS = ("worker", "driver", "raylet")
 GAP = (0.5, 16.0)  # seconds from one kill to the next
 RESTARTED = "Ray died: it is started again, and the cells go on"
@@ -61,7 +61,7 @@ def command(storage: Path, kimg: int, *arguments: str) -> list[str]:
     settings = [word for length in lengths for word in ("--set", length)]
     head = [sys.executable, "-m", "study.run", NAME, "--scale", "smoke", "--data", "kana"]
     # Enough search cells for TPE to model what ended, and for early stopping to begin.
-    searched = ["--only", "classes=5", "--trials", "16"]
+    searched = ["--only", "classes=5", "--trials", "12"]
     return [*head, *searched, *settings, "--storage", str(storage), *arguments]
 
 

@@ -17,7 +17,7 @@ from study.records.records import Records
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-NAME, ROOM = "acgan_kmnist_classes", 12  # MiB beside the cache: enough for a cell or two
+NAME, ROOM = "acgan_kmnist_classes", 7  # MiB beside the cache: enough for a cell or two
 
 
 def run(storage: Path) -> subprocess.CompletedProcess[str]:
@@ -29,15 +29,15 @@ def run(storage: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def small(tmp_path: Path, through: Path) -> Iterator[Path]:
+def small(tmp_path: Path, storage: Path) -> Iterator[Path]:
     """A file system with a warm cache and little room beside it."""
-    used = sum(path.stat().st_size for path in (through / "cache").rglob("*")) // 2**20
+    used = sum(path.stat().st_size for path in (storage / "cache").rglob("*")) // 2**20
     place = tmp_path / "small"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={used + ROOM}m", "tmpfs", str(place)]
     if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
         pytest.skip("a small file system needs the right to mount one")
-    shutil.copytree(through / "cache", place / "cache")
+    shutil.copytree(storage / "cache", place / "cache")
     yield place
     subprocess.run(["umount", str(place)], check=True)
 

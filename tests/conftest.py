@@ -1,0 +1,32 @@
+"""What whole studies on `kana` have in common, made once for all slow tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from study.metrics.core.judge import train_judges
+from trainables import data
+
+SMOKE_SHARE = 0.1  # of the judges' training, as scale smoke has it
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """A function that puts a filled cache into a storage folder, and returns the folder.
+
+    The cache has the rendered images and the judges that scale smoke would make first.
+    """
+    cache = tmp_path_factory.mktemp("warm") / "cache"
+    train_judges(data.load("kana", cache=cache), cache, share=SMOKE_SHARE)
+
+    def fill(storage: Path) -> Path:
+        # Hard links: files of a cache are replaced, never changed.
+        shutil.copytree(cache, storage / "cache", copy_function=os.link)
+        return storage
+
+    return fill
