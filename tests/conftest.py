@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from study.metrics.core.judge import train_judges
-from trainables import data
-
 SMOKE_SHARE = 0.1  # of the judges' training, as scale smoke has it
 
 
@@ -21,6 +18,9 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
 
     The cache has the rendered images and the judges that scale smoke would make first.
     """
+    from study.metrics.core.judge import train_judges  # imports torch, which few tests need
+    from trainables import data
+
     cache = tmp_path_factory.mktemp("warm") / "cache"
     train_judges(data.load("kana", cache=cache), cache, share=SMOKE_SHARE)
 

@@ -35,8 +35,8 @@ def storage(
 def test_study_does_not_run(storage: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     study = search_spaces.load(name)
     command = [name, "--scale", "smoke", "--data", study.stand_in, "--storage", str(storage)]
-    smoke = study.scales["smoke"]
-    fewest = ["--trials", str(min(smoke.trials, 2)), *(["--seeds", "1"] if smoke.seeds else [])]
+    # One seed; a search alone, whose claims are on importances, keeps its cells.
+    fewest = ["--seeds", "1"] if study.scales["smoke"].seeds else []
     assert main([*command, *fewest]) == 0
     said = capfd.readouterr()
     assert "Traceback" not in said.out + said.err

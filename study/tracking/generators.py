@@ -12,6 +12,7 @@ images = load_generator("models:/acgan_kmnist_classes.classes-5/1")(labels=[0, 1
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,11 +32,13 @@ from trainables.core.gan import Gan
 from trainables.data.base import DataSpec
 
 MANIFEST, WEIGHTS = "generator.json", "generator.safetensors"
+FORMAT = 2  # of generator.json
 
 
 class Manifest(BaseModel, frozen=True, extra="forbid"):
     """The content of generator.json: what a generator is, and where it comes from."""
 
+    format: int = FORMAT
     study: str
     condition: str
     cell: str
@@ -168,11 +171,15 @@ def read(folder: Path, device: str = "cpu") -> Generator:
     """Rebuild the generator from a folder that holds both files.
 
     Raises:
-        ValueError: a file is damaged or of another form, or this version of the project has no such
-            G.
+        ValueError: a file is damaged or of another format, or this version of the project has no
+            such G.
         OSError: a file is missing or cannot be read.
     """
-    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes(), strict=True)
+    content = (folder / MANIFEST).read_bytes()
+    value = json.loads(content)
+    if isinstance(value, dict) and (found := value.get("format", 1)) != FORMAT:
+        raise ValueError(f"{MANIFEST} has format {found!r} and this version reads format {FORMAT}")
+    manifest = Manifest.model_validate_json(content, strict=True)
     weights = (folder / WEIGHTS).read_bytes()
     if hashlib.sha256(weights).hexdigest() != manifest.sha256:
         raise ValueError(f"{WEIGHTS} is damaged: its SHA-256 is not that of {MANIFEST}")

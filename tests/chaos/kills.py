@@ -108,13 +108,13 @@ def run_through(storage: Path, kimg: int) -> None:
 def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[str]:
     """Until the study ends by itself; how many of each kind were killed, and the starts.
 
-    The first kill hits a raylet at work, which the command must survive by itself, and the second
-    the driver that started Ray again. After that all is random. The command that follows a
-    driver's death has a clock that is a year behind.
+    The first kill hits a raylet at work. The command must survive it by itself and accept another
+    cell. The second kill hits the driver that started Ray again. After that all is random. The
+    command that follows a driver's death has a clock that is a year behind.
     """
     rng, done, seen = random.Random(seed), Counter[str](), dict[str, bytes]()
     log, process, due = storage / "chaos.log", start(storage, kimg), time.monotonic()
-    done["starts"], killed, next_kind = 1, set[str](), "raylet"
+    done["starts"], killed, next_kind, then = 1, set[str](), "raylet", 0
     while True:
         time.sleep(0.05)
         now = results(storage)
@@ -132,11 +132,14 @@ def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[s
             process, killed = start(storage, kimg, year_behind=True), set()
             done["starts"] += 1
         total = sum(done[kind] for kind in KINDS)
-        ready = {0: len(seen) >= 2, 1: RESTARTED in log.read_text()}.get(total, True)
+        ready = total > 1 or len(seen) >= 2
+        if total == 1:
+            ready = len(seen) > then and RESTARTED in log.read_text()
         early = time.monotonic() < due or total == kills or not ready
         if not early and (targets := victims(next_kind, process)):
             assert total > 1 or "Traceback" not in log.read_text(), log.read_text()[-3000:]
             os.kill(rng.choice(targets).pid, signal.SIGKILL)
+            then = len(results(storage))
             done[next_kind] += 1
             killed.add(next_kind)
             next_kind = rng.choice(KINDS) if total else "driver"

@@ -1,4 +1,4 @@
-"""MLflow's server dies, and later hangs, in the middle of a study: nobody waits for it.
+"""MLflow's server hangs, and later dies, in the middle of a study: nobody waits for it.
 
 Where this fails, a study is slowed down by its tracker, or its runs have holes or doubled points.
 """
@@ -86,14 +86,14 @@ def test_outage_slows_the_study_or_loses_rows(tmp_path: Path) -> None:
         start, slowest = time.monotonic(), 0.0
         for n, cell in enumerate(cells):
             if n == 1:
-                server.send(signal.SIGKILL)
+                server.send(signal.SIGSTOP)
             if n == 3:
+                server.send(signal.SIGCONT)
+            if n == 5:
+                server.send(signal.SIGKILL)
+            if n == 7:
                 server.process.wait()
                 server.start()
-            if n == 5:
-                server.send(signal.SIGSTOP)
-            if n == 7:
-                server.send(signal.SIGCONT)
             folder = records.cell_folder(cell.id)
             attempts = [{"started": "2026-01-02T03:00:00+00:00", "run": 0, "error": None}]
             write_json(folder / "attempts.json", attempts)

@@ -5,6 +5,7 @@ Where these fail, scripts take a refusal for a run, or data that are accepted ca
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.study.hunting import quick  # noqa: F401  active in each test here
 from tests.study.refusals import NAME
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 def by_hand(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "study.run", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    without_data = os.environ | {"STUDY_DATA": "/nowhere"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=without_data)
 
 
 @pytest.mark.parametrize(

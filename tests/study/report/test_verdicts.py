@@ -79,7 +79,7 @@ class TestClaims:
         frame = claims_frame(made_up).set_index("id")
         assert frame.loc["A1", "effect"] == pytest.approx(of.mean() - against.mean())
 
-    def test_moments_are_the_start_the_first_tick_the_best_tick_the_end_and_setbacks(
+    def test_moments_are_the_start_the_first_tick_the_best_tick_the_end_and_relapses(
         self, made_up: Records
     ) -> None:
         at = {

@@ -149,10 +149,11 @@ def altered(folder: Path, **changes: Any) -> None:
         ({"config": {"lr": "1"}}, "bad value lr='1'"),
         ({"spec": {"classes": "3", "channels": 1, "size": [28, 28]}}, "spec.classes"),
         ({"code": "import os"}, "code"),
+        ({"format": 1}, "has format 1 and this version reads format 2"),
         ({"sha256": "0" * 64}, "damaged"),
     ],
 )
-def test_altered_card_is_taken(
+def test_altered_manifest_is_taken(
     tmp_path: Path, made: Callable[..., Generator], change: dict[str, Any], message: str
 ) -> None:
     made("acgan", SHAPES[0])

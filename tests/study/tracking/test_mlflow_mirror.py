@@ -134,10 +134,10 @@ def test_row_written_twice_is_two_rows(records: Records, plan: Plan) -> None:
     write_json(records.cell_folder(cell.id) / "attempts.json", attempts)
     made = mirror(records)
     assert made._progress is not None
-    place = made._progress[cell.id]
-    for row in records.rows(cell.id):  # as if its place had been lost
-        made._client.update_run(place.run_id, status="RUNNING")
-        made._log(place, cell, row, milliseconds(started))
+    done = made._progress[cell.id]
+    for row in records.rows(cell.id):  # as if its progress had been lost
+        made._client.update_run(done.run_id, status="RUNNING")
+        made._log(done, cell, row, milliseconds(started))
     assert points(records, runs(records)[cell.id]) == once(records, cell)
 
 
