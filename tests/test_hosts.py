@@ -25,11 +25,11 @@ from tests.boxes import ROOT, Box, Boxes
 from tests.chaos import kills
 from tests.chaos.kills import NAME
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1200)]
 
 # Cells of several ticks, so that one is cut off in the middle.
 STUDY = (
-    f"python -m study.run {NAME} --scale smoke --data kana --trials 2 --seeds 2"
+    f"python -m study.run {NAME} --scale smoke --data kana --only classes=5 --trials 2 --seeds 4"
     " --set kimg=3 --set search_kimg=3 --storage /shared"
 )
 # A host that is cut off notices by a ping without an answer, for which Ray waits two minutes.
@@ -99,7 +99,7 @@ def test_host_that_is_cut_off_loses_or_repeats_cells(hosts: Boxes) -> None:
         assert seen.items() <= now.items(), "an accepted result was lost or changed"
         seen = now
         if orphan is None:
-            if len(seen) < 4:
+            if len(seen) < 2:
                 continue
             held = {name: one for name in workers if (one := holder(hosts[name]))}
             if not held:
@@ -133,9 +133,9 @@ def test_host_that_is_cut_off_loses_or_repeats_cells(hosts: Boxes) -> None:
     assert set(cells["id"]) == set(seen) == set(records.ids())
     assert set(cells["outcome"]) == {"complete"}
     searched, confirmed = (cells[cells["phase"] == phase] for phase in ("search", "confirm"))
-    assert searched.groupby("condition").size().to_list() == [2, 2, 2]
+    assert len(searched) == 2
     kinds = ["is_reference", "is_best"]
-    assert (confirmed.groupby("condition")[kinds].sum() == 2).all(axis=None)
+    assert (confirmed[kinds].sum() == 4).all()
     assert confirmed[kinds].any(axis=1).all()
     again = head.run(*STUDY.split(), "--verify", cell)
     assert again.returncode == 0, again.stdout + again.stderr

@@ -7,7 +7,6 @@ import io
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from study.metrics.core.reference import Reference
 from study.records.grids import GRID_ROWS, grid_sets
@@ -25,6 +24,8 @@ def draw(gan: Gan, reference: Reference, rng: torch.Generator) -> bytes:
     takes no labels the grid has eight columns, and every image has its own z. Points are scattered
     over the plane together with real points.
     """
+    from torchvision.utils import make_grid  # takes two seconds, and the driver never draws
+
     y = reference.y
     if gan.data_spec.points:
         return png(scatter(reference.x, gan.sample(y if gan.conditional else None, len(y), rng)))

@@ -80,11 +80,11 @@ def make_shared(
     references: dict[str, Any] = dict(kept["references"]) if kept else {}
     counts = sorted({n for name in plan.conditions for n in plan.class_counts(name)})
     for n in counts:
-        if (task := reference_name(n)) not in references:
+        if (name := reference_name(n)) not in references:
             part = dataset.keep(n)
             report(f"real images of {n} classes: measured as fakes will be")
             built = build_reference(judges, part, plan.budget.samples, 0, plan.study.metrics)
-            references[task] = built.state()
+            references[name] = built.state()
     _check_objective(plan, references)
     judged = kept["judges"] if kept else judges.state()
     judges_digest = {name: digest(judged, references[name]) for name in references}
@@ -131,10 +131,10 @@ def _check_objective(plan: Plan, references: Mapping[str, Any]) -> None:
     objective = plan.study.objective
     for metric in map(catalog.load, plan.study.metrics):
         column = getattr(metric, "REAL", {}).get(objective)
-        for task, reference in references.items():
+        for name, reference in references.items():
             if column and column not in reference["on_real"]:
                 samples = f"samples={plan.budget.samples}"
-                raise BadInputError(f"{samples}: too few for objective {objective} in {task}")
+                raise BadInputError(f"{samples}: too few for objective {objective} in {name}")
 
 
 def digest(*states: Any) -> str:

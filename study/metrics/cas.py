@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from study.metrics.core.allocate import allocate
+from study.metrics.core.class_counts import allocate
 from study.metrics.core.classifier import Recipe, batched, repeatable, train
 from study.metrics.core.networks import label_network
 from study.metrics.core.view import View

@@ -16,13 +16,13 @@ from search_spaces.core import Budget, Claim, Study
 from study.errors import BadInputError
 from study.planning import validation
 from study.planning.plan import Plan, difference
-from study.planning.resources import Resources
 from study.records import environment
 from study.records.lock import Lock, LockedError, take
 from study.records.records import FORMAT, Records, write_json
 from trainables.data import DataError
 
 if TYPE_CHECKING:
+    from study.planning.resources import Resources
     from trainables.data import Dataset
 
 # The fields of a budget that --set can change.

@@ -151,7 +151,7 @@ def check_space(plan: Plan) -> None:
                     f"the space suggests classes: images of {plan.data} have several labels"
                 )
             _check_suggestions(plan, name)
-            _check_start(plan, name, distributions)
+            _check_reference_params(plan, name, distributions)
 
 
 def _check_classes(plan: Plan, distribution: optuna.distributions.BaseDistribution) -> None:
@@ -223,7 +223,7 @@ def _check_suggestions(plan: Plan, condition: str) -> None:
             raise ValueError(line) from None
 
 
-def _check_start(
+def _check_reference_params(
     plan: Plan, condition: str, distributions: Mapping[str, optuna.distributions.BaseDistribution]
 ) -> None:
     """Refuse a reference recipe that lies outside the space: it is the first search cell.

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[2]  # the project's folder, where it is a checkout
 PACKAGES = (
     "torch",
     "torchvision",
@@ -35,7 +36,7 @@ def describe() -> dict[str, Any]:
         cpu = models[0].partition(":")[2].strip() if models else cpu
     return {
         "versions": versions(),
-        "code": code_digest(Path(__file__).parents[2]),
+        "code": code_digest(ROOT),
         "git_commit": _git("rev-parse", "HEAD") or "none",
         "git_dirty": _git("diff", "HEAD"),
         "git_untracked": _git("ls-files", "--others", "--exclude-standard").splitlines(),
@@ -75,7 +76,7 @@ def cpus() -> int:
 
 
 def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    command = ["git", "-C", str(ROOT), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

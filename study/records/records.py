@@ -118,7 +118,7 @@ class Records:
         if whole and (found := value.get("format", 1)) != FORMAT:
             raise ValueError(
                 f"{path} has format {found!r} and this version reads format {FORMAT}: "
-                "read it with the version that wrote it, or begin anew with --fresh"
+                "read it with the version that wrote it, or run the study anew with --fresh"
             )
         return value
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOMENTS = 4  # grids per condition and configuration
-MOST_COLUMNS = 10  # columns of a small grid
+MAX_COLUMNS = 10  # columns of a small grid
 SHOWN_ROWS = 5  # of the recorded grid's rows
 WIDEST = 300  # width of a small grid in pixels, at most
 
@@ -93,7 +93,7 @@ def small(path: Path) -> tuple[str, list[int]] | None:
     columns: list[int] = []
     if n := _columns(grid):
         tile = (grid.width - 1) // n
-        kept = min(n, MOST_COLUMNS)
+        kept = min(n, MAX_COLUMNS)
         columns = [round(i * (n - 1) / max(kept - 1, 1)) for i in range(kept)]
         thin = Image.new("RGB", (kept * tile + 1, SHOWN_ROWS * tile + 1), "white")
         for i, column in enumerate(columns):
@@ -107,7 +107,7 @@ def small(path: Path) -> tuple[str, list[int]] | None:
 
 def strips(path: Path) -> list[str]:
     """Each column of a recorded grid as a data URI; none where a small grid shows all columns."""
-    if (grid := _read(path)) is None or (n := _columns(grid)) <= MOST_COLUMNS:
+    if (grid := _read(path)) is None or (n := _columns(grid)) <= MAX_COLUMNS:
         return []
     return [_png(_strip(grid, column, (grid.width - 1) // n)) for column in range(n)]
 

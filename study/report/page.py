@@ -33,7 +33,7 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
-        undefined=jinja2.Undefined,  # the study.json of an older study may lack keys
+        undefined=jinja2.Undefined,  # study.json may lack keys, such as a study's claims
         trim_blocks=True,
         lstrip_blocks=True,
     )

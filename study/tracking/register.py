@@ -128,8 +128,8 @@ def manifest_of(records: Records, cell_id: str) -> tuple[Manifest, dict[str, Ten
     weights = _tensors(records.cell_folder(cell_id) / "generator.pt")
     kept = _tensors(records.folder / "judges.pt")
     judges = Judges.from_state(kept["judges"])
-    task = reference_name(cell.condition.get("classes", judges.classes))
-    spec = data_spec_of(judges, Reference.from_state(kept["references"][task]))
+    name = reference_name(cell.condition.get("classes", judges.classes))
+    spec = data_spec_of(judges, Reference.from_state(kept["references"][name]))
     config = trainables.load(cell.variant).config_type.parse(cell.hyperparameters)
     steps = -(-rows[-1]["kimg"] * 1000 // config.batch)
     manifest = Manifest(

@@ -27,8 +27,7 @@ def measure(storage: Path, kimg: int, third: float, how: str) -> float:
     with serving(storage) as server:
         idle, start = Server(storage / "idle"), time.monotonic()
         one = ("--max-concurrent", "1")  # the servers' own work must not take the cells' processor
-        long = ("--trials", "16")  # as the README's figures have it
-        running = kills.start(storage, kimg, "--tracking-uri", server.uri, *one, *long)
+        running = kills.start(storage, kimg, "--tracking-uri", server.uri, *one)
         time.sleep(third)
         if how == "down":
             server.send(signal.SIGKILL)

@@ -1,15 +1,19 @@
-"""One study that ran through, for all tests that hold theirs against it."""
+"""One study that ran through, and the same one killed again and again, for all tests here."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.chaos import kills
-from tests.chaos.kills import KIMG
+from tests.chaos.kills import KIMG, Interrupted
+
+KILLS = 5
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +34,17 @@ def through(tmp_path_factory: pytest.TempPathFactory, warm: Callable[[Path], Pat
     return storage
 
 
-@pytest.fixture
-def storage(tmp_path: Path, warm: Callable[[Path], Path]) -> Path:
-    return warm(tmp_path)
+@dataclass
+class Killed:
+    """A study that was interrupted and killed until it ended by itself."""
+
+    storage: Path
+    interrupted: dict[str, Interrupted]
+    done: Counter[str]  # how many of each kind were killed
+
+
+@pytest.fixture(scope="session")
+def killed(tmp_path_factory: pytest.TempPathFactory, warm: Callable[[Path], Path]) -> Killed:
+    storage = warm(tmp_path_factory.mktemp("killed"))
+    interrupted = {how: kills.interrupt(storage, KIMG, how) for how in kills.INTERRUPTIONS}
+    return Killed(storage, interrupted, kills.run_with_kills(storage, KIMG, KILLS, seed=1))

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -46,6 +47,7 @@ runpy.run_module("study.run", run_name="__main__")
 """
 KIMG = 10  # of a cell, where tests start it
 KINDS = ("worker", "driver", "raylet")
+INTERRUPTIONS = ("SIGINT", "SIGTERM", "SIGTERM to the group")
 GAP = (0.5, 16.0)  # seconds from one kill to the next
 RESTARTED = "Ray died: it is started again, and the cells go on"
 CLOCKED = {
@@ -61,7 +63,7 @@ def command(storage: Path, kimg: int, *arguments: str) -> list[str]:
     settings = [word for length in lengths for word in ("--set", length)]
     head = [sys.executable, "-m", "study.run", NAME, "--scale", "smoke", "--data", "kana"]
     # Enough search cells for TPE to model what ended, and for early stopping to begin.
-    searched = ["--only", "classes=5", "--trials", "12"]
+    searched = ["--only", "classes=5", "--trials", "16"]
     return [*head, *searched, *settings, "--storage", str(storage), *arguments]
 
 
@@ -103,6 +105,42 @@ def results(storage: Path) -> dict[str, bytes]:
 def run_through(storage: Path, kimg: int) -> None:
     process = start(storage, kimg)
     assert process.wait() == 0, (storage / "chaos.log").read_text()[-3000:]
+
+
+@dataclass
+class Interrupted:
+    """What was seen of a command that was interrupted."""
+
+    code: int
+    said: str
+    alive: list[psutil.Process]  # processes that it left behind
+    before: int  # accepted cells when it started
+    kept: dict[str, bytes]  # results when it had ended
+
+
+def family(running: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The command and all that it started."""
+    own = psutil.Process(running.pid)
+    return [own, *own.children(recursive=True)]
+
+
+def interrupt(storage: Path, kimg: int, how: str) -> Interrupted:
+    """Go on with the study until another cell is accepted, then interrupt the command."""
+    log, before = storage / "chaos.log", len(results(storage))
+    log.touch()
+    begin, running = log.stat().st_size, start(storage, kimg)
+    while len(results(storage)) <= before:
+        assert running.poll() is None, log.read_text()[-3000:]
+        time.sleep(0.05)
+    ours = family(running)
+    if how == "SIGTERM to the group":
+        os.killpg(running.pid, signal.SIGTERM)
+    else:
+        running.send_signal(signal.Signals[how])
+    code = running.wait(45)
+    _, alive = psutil.wait_procs(ours, timeout=10)
+    said = log.read_bytes()[begin:].decode()
+    return Interrupted(code, said, alive, before, results(storage))
 
 
 def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[str]:

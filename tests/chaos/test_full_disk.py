@@ -8,14 +8,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from study.records.records import Records
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
 
 NAME, ROOM = "acgan_kmnist_classes", 7  # MiB beside the cache: enough for a cell or two
 
@@ -29,15 +29,16 @@ def run(storage: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def small(tmp_path: Path, storage: Path) -> Iterator[Path]:
+def small(tmp_path: Path, warm: Callable[[Path], Path]) -> Iterator[Path]:
     """A file system with a warm cache and little room beside it."""
-    used = sum(path.stat().st_size for path in (storage / "cache").rglob("*")) // 2**20
+    cache = warm(tmp_path) / "cache"
+    used = sum(path.stat().st_size for path in cache.rglob("*")) // 2**20
     place = tmp_path / "small"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={used + ROOM}m", "tmpfs", str(place)]
     if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
         pytest.skip("a small file system needs the right to mount one")
-    shutil.copytree(storage / "cache", place / "cache")
+    shutil.copytree(cache, place / "cache")
     yield place
     subprocess.run(["umount", str(place)], check=True)
 

@@ -1,4 +1,4 @@
-"""A study that is killed again and again ends as one that ran through.
+"""A study that is interrupted and killed again and again ends as one that ran through.
 
 Where this fails, cells are lost, repeated or changed by a crash, by two commands that race for one
 folder (see the fixture `through`), or by a wrong clock. `python -m tests.chaos.kills` is the long
@@ -13,19 +13,32 @@ import pytest
 
 from study.records.records import Records
 from tests.chaos import kills
-from tests.chaos.kills import KIMG, NAME
+from tests.chaos.conftest import KILLS, Killed
+from tests.chaos.kills import INTERRUPTIONS, NAME, RESTARTED
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-KILLS = 5
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 
-def test_killed_study_differs(through: Path, storage: Path) -> None:
-    done = kills.run_with_kills(storage, KIMG, KILLS, seed=1)
+def test_killed_study_differs(through: Path, killed: Killed) -> None:
+    done = killed.done
     assert sum(done[kind] for kind in kills.KINDS) == KILLS, "it ended before all kills were done"
     assert done["raylet"] >= 1
     assert done["driver"] >= 1
-    assert kills.compare(through, storage) >= 8
-
-    runs = Records(storage / NAME).study()["runs"]
+    assert RESTARTED in (killed.storage / "chaos.log").read_text()
+    assert kills.compare(through, killed.storage) >= 8
+    runs = Records(killed.storage / NAME).study()["runs"]
     assert runs[-1]["started"] < runs[0]["started"], "the clock did not move back"
+
+
+@pytest.mark.parametrize("how", INTERRUPTIONS)
+def test_interrupted_command_leaves_processes_or_loses_cells(killed: Killed, how: str) -> None:
+    """timeout(1), systemd and batch systems signal the whole group: Ray must not hear of it."""
+    seen = killed.interrupted[how]
+    assert seen.code == 130, seen.said
+    assert not seen.alive
+    assert "report: " in seen.said
+    assert "interrupted; the same command goes on" in seen.said
+    assert "Ray died" not in seen.said
+    assert "Traceback" not in seen.said
+    assert seen.before < len(seen.kept)
+    assert seen.kept.items() <= kills.results(killed.storage).items(), "a cell was run again"

@@ -25,7 +25,7 @@ from study.tracking.mlflow_mirror import Mirror
 from tests.chaos.kills import mlflow_rows, recorded_rows
 from tests.study import tiny
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 CELLS, TICKS, TICK = 8, 5, 0.5  # a cell after the other, a row every half second
 

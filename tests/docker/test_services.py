@@ -21,7 +21,7 @@ from tests import boxes
 from tests.boxes import ROOT, Boxes
 from tests.docker.test_files import pods
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1200)]
 
 TOOLS = ("weed", "wget", "initdb", "pg_isready")
 NAME = "acgan_kmnist_classes"

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.study.hunting import (
+from tests.study.fuzzing import (
     WORDS,
     hunt,
     quick,  # noqa: F401  active in each test here

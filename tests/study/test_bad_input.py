@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 import search_spaces
-from tests.study.hunting import (
+from tests.study.fuzzing import (
     WORDS,
     hunt,
     quick,  # noqa: F401  active in each test here

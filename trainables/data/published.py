@@ -152,8 +152,9 @@ def _fetch_archive(
                 for file in published.train | published.test:
                     member = tar.extractfile(f"{published.folder}/{file}")
                     assert member is not None  # the archive's MD5 was right
+                    content = member.read()  # what fails here is the archive, not the disk
                     with scratch(folder / file) as sink:
-                        sink.write(member.read())
+                        sink.write(content)
     except (OSError, KeyError, tarfile.TarError, EOFError, zlib.error) as error:
         raise DataError(f"{folder}: {remote.name} cannot be unpacked: {error}") from error
 

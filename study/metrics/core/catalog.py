@@ -6,15 +6,17 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from study import metrics
 from study.metrics.core.needs import OFFERS, Need
 from study.metrics.core.view import View
 
 if TYPE_CHECKING:
     from trainables.core.gan import Gan
     from trainables.data.base import DataSpec
+
+METRICS = Path(__file__).parents[1]  # the folder of the metric files
 
 
 class Metric(Protocol):
@@ -29,7 +31,7 @@ class Metric(Protocol):
 
 def names() -> list[str]:
     """Names of all metric files. The files are not imported."""
-    return [module.name for module in pkgutil.iter_modules(metrics.__path__) if not module.ispkg]
+    return [module.name for module in pkgutil.iter_modules([str(METRICS)]) if not module.ispkg]
 
 
 def load(name: str) -> Metric:
@@ -40,7 +42,7 @@ def load(name: str) -> Metric:
     """
     if name not in names():
         raise ValueError(f"unknown metric {name!r}: choose from {', '.join(names())}")
-    return cast(Metric, importlib.import_module(f"{metrics.__name__}.{name}"))
+    return cast(Metric, importlib.import_module(f"study.metrics.{name}"))
 
 
 def at_end(name: str) -> bool:

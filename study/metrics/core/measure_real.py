@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from study.metrics.core import catalog
-from study.metrics.core.allocate import allocate
+from study.metrics.core.class_counts import allocate
 from study.metrics.core.frechet import frechet_distance, moments
 from study.metrics.core.judge import Judges, accuracy
 from study.metrics.core.reference import Reference

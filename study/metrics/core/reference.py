@@ -30,9 +30,8 @@ class Reference:
     marginal: Tensor  # float64 [K]: share of the training images that are of each class
     x: Tensor  # uint8 NCHW: held-out real images
     y: Tensor  # labels of x: int64 [N], or uint8 [N, K] where images have several
-    # The following fields have defaults because studies that began before the fields existed lack
-    # them; no metric of those studies needs them. The first two fields are empty where images have
-    # several labels.
+    # The following fields have defaults: not every kind of data has them. The first two are empty
+    # where images have several labels.
     class_means: Tensor = field(default_factory=lambda: torch.empty(0))  # float64 [K, 64]
     class_variances: Tensor = field(default_factory=lambda: torch.empty(0))  # float64 [K, 64]
     # Judge features of as many real training images as there are fakes, in random order. Each class

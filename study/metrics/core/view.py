@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from study.metrics.core.allocate import allocate
+from study.metrics.core.class_counts import allocate
 from trainables.data.base import DataSpec
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from study.records.records import Records
 from tests.study import tiny
 from tests.study.engine.test_engine import run
 from tests.study.engine.test_gpus import at_once
-from tests.study.hooked import hooked_ray
+from tests.study.hooked_ray import hooked_ray
 from tests.trainables.test_variants import every_shape, make
 from trainables.data.base import DataSpec
 

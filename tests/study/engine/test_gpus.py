@@ -18,9 +18,9 @@ from study.engine import trial
 from study.planning.resources import Resources
 from tests.study import tiny
 from tests.study.engine.test_engine import run
-from tests.study.hooked import hooked_ray
+from tests.study.hooked_ray import hooked_ray
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 def note_gpu() -> None:

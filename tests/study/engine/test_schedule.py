@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 from study.planning.plan import Plan, is_finished
 from study.records.records import Records
 from tests.study import tiny
-from tests.study.played import Ray, one
+from tests.study.fake_ray import Ray, one
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 from study.engine.schedule import MAX_ATTEMPTS, MAX_DEATHS
 from study.planning.plan import Cell, Plan
 from study.records.records import Records
-from tests.study.played import Ray, one
+from tests.study.fake_ray import Ray, one
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from study.metrics.core import catalog, judge
-from study.metrics.core.allocate import allocate
+from study.metrics.core.class_counts import allocate
 from study.metrics.core.classifier import Recipe, balanced
 from study.metrics.core.frechet import frechet_distance, moments
 from study.metrics.core.judge import Judges, train_judges

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import trainables
 from study.metrics.core import catalog
-from study.metrics.core.allocate import allocate
+from study.metrics.core.class_counts import allocate
 from study.metrics.core.frechet import moments
 from study.metrics.core.judge import Judges
 from study.metrics.core.needs import Need

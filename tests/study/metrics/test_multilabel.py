@@ -124,7 +124,7 @@ class TestJudges:
         assert network(maps)[0].argmax() == 5
         assert (network(maps)[0] > 0).sum() == 1
 
-    @pytest.mark.slow
+    @pytest.mark.long
     @pytest.mark.timeout(900)
     def test_default_recipe_cannot_read_shapes(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
