@@ -39,11 +39,13 @@ def faces() -> list[list[str]]:
     return rows[2:]
 
 
+@pytest.mark.slow
 def test_images_differ_from_those_of_other_machines(drawn: Dataset) -> None:
     """Studies of two machines, or of two versions, would be on different data of one name."""
     assert drawn.digest == kana.DIGESTS[drawn.name]
 
 
+@pytest.mark.slow
 def test_counts_are_not_kuzushijis(drawn: Dataset) -> None:
     """49 classes are hard partly because some are rare: 392 against 6000 images."""
     for split, counts in zip((drawn.train, drawn.test), kana.COUNTS[drawn.name], strict=True):
@@ -54,6 +56,7 @@ def test_counts_are_not_kuzushijis(drawn: Dataset) -> None:
         assert drawn.classes[:3] == ("あ", "い", "う")
 
 
+@pytest.mark.slow
 def test_class_holds_blanks_or_flooded_images(drawn: Dataset) -> None:
     x, y = drawn.test.x, drawn.test.y
     lit = (x > 64).mean((1, 2, 3))
@@ -64,6 +67,7 @@ def test_class_holds_blanks_or_flooded_images(drawn: Dataset) -> None:
     assert similar.max() < 0.99, "two classes look the same"
 
 
+@pytest.mark.slow
 def test_test_images_were_trained_on(drawn: Dataset) -> None:
     """Held-out figures would say nothing."""
     train, test = ({x.tobytes() for x in split.x} for split in (drawn.train, drawn.test))

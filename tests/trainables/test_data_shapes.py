@@ -14,7 +14,7 @@ import pytest
 
 from trainables.data import DataError, Dataset, describe, load, shapes
 
-pytestmark = pytest.mark.timeout(60)  # 7,000 images
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # 7,000 images
 
 
 @pytest.fixture(scope="module")

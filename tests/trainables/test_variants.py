@@ -59,10 +59,10 @@ def weights(gan: Gan, player: str) -> list[torch.Tensor]:
 
 @every_shape
 def test_losses_are_finite_and_repeat_with_the_seed(name: str, images: DataSpec) -> None:
-    first, again = (make(name, images).run(80) for _ in range(2))
+    first, again = (make(name, images).run(48) for _ in range(2))  # six steps, over an epoch's end
     assert first == again, "same seed, other numbers"
     assert all(abs(value) < 1e3 for value in first.values())
-    assert make(name, images, seed=1).run(80) != first, "the seed changes nothing"
+    assert make(name, images, seed=1).run(48) != first, "the seed changes nothing"
 
 
 @every_shape

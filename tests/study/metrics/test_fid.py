@@ -19,6 +19,8 @@ from study.metrics.core.inception import Inception, find_weights, inception_feat
 from study.metrics.core.view import View
 from trainables.data import Dataset, Split
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = 4
 
 

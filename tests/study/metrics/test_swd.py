@@ -16,6 +16,8 @@ from study.metrics.core import catalog
 from study.metrics.core.view import View
 from tests.study.tiny import SPEC
 
+pytestmark = pytest.mark.slow
+
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)

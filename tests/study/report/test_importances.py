@@ -12,6 +12,8 @@ from study.records.records import Records, read_json, write_json
 from study.report.verdicts import Finding, assess
 from tests.study import synthetic
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:

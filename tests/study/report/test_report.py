@@ -27,6 +27,8 @@ from study.report.__main__ import main
 from study.report.write import claims_frame, write_report
 from tests.study import synthetic
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

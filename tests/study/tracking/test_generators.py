@@ -24,6 +24,8 @@ from tests.trainables.test_variants import CASES, SEVERAL, SHAPES, labels, make
 from trainables.core.gan import Gan
 from trainables.data.base import DataSpec
 
+pytestmark = pytest.mark.slow
+
 POINTS = DataSpec(8, 1, (1, 2))
 # Another size is another argument of the same code: one will do.
 EVERY = [case for case in CASES if case.values[1] is not SHAPES[1]] + [

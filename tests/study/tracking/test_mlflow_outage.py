@@ -29,7 +29,7 @@ from tests.study.tracking.mirrored import (
     write,
 )
 
-pytestmark = pytest.mark.timeout(60)  # MLflow on SQLite is slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # MLflow on SQLite is slow
 
 
 @pytest.mark.parametrize("calls", range(1, 6))

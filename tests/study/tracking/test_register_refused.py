@@ -17,7 +17,7 @@ from tests.study.tracking.registered import (
     empty_lab,  # noqa: F401  `lab` of the tests here
 )
 
-pytestmark = pytest.mark.timeout(120)  # MLflow on SQLite is slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]  # MLflow on SQLite is slow
 
 
 class TestBadInput:
