@@ -19,8 +19,6 @@ from study.metrics.core.inception import Inception, find_weights, inception_feat
 from study.metrics.core.view import View
 from trainables.data import Dataset, Split
 
-pytestmark = pytest.mark.slow
-
 SAMPLES = 4
 
 
@@ -60,6 +58,7 @@ def as_view(fakes: Tensor, network: Inception | None) -> View:
     return cast(View, SimpleNamespace(fakes=fakes, inception=network))
 
 
+@pytest.mark.slow
 def test_fid_is_not_measured(built: Inception) -> None:
     dark = torch.zeros(SAMPLES, 1, 8, 8, dtype=torch.uint8)
     row = fid.measure(as_view(dark, built))
@@ -68,6 +67,7 @@ def test_fid_is_not_measured(built: Inception) -> None:
     assert row["fid"] > 2 * row["fid_floor"]  # black images are no noise
 
 
+@pytest.mark.slow
 def test_features_differ_from_pytorch_fids(
     built: Inception, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +95,7 @@ def test_a_gpu_has_other_features(built: Inception, monkeypatch: pytest.MonkeyPa
     assert np.abs(there - here).max() < 0.01 * np.abs(here).max()  # it multiplies in TF32
 
 
+@pytest.mark.slow
 def test_grey_images_are_not_copied_to_three_channels(built: Inception) -> None:
     grey = images(1, 6)
     colour = np.repeat(grey, 3, axis=1)
@@ -102,6 +103,7 @@ def test_grey_images_are_not_copied_to_three_channels(built: Inception) -> None:
     assert np.allclose(ours, inception_features(built.network, colour))
 
 
+@pytest.mark.slow
 def test_real_statistics_are_measured_twice(
     built: Inception, weights: Path, dataset: Dataset, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +118,7 @@ def test_real_statistics_are_measured_twice(
         Inception.build(weights, dataset, SAMPLES - 1, 0, cache)
 
 
+@pytest.mark.slow
 def test_shipping_changes_the_network(built: Inception) -> None:
     x = images(1, 7)
     before = torch.get_rng_state()
@@ -127,10 +130,12 @@ def test_shipping_changes_the_network(built: Inception) -> None:
     assert (shipped.floor, shipped.samples) == (built.floor, SAMPLES)
 
 
+@pytest.mark.slow
 def test_given_weights_are_not_taken(weights: Path) -> None:
     assert find_weights(weights, download=False) == weights
 
 
+@pytest.mark.slow
 def test_wrong_weights_start_a_study(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no FID weights at .*absent"):
         find_weights(tmp_path / "absent")
@@ -148,6 +153,7 @@ def test_wrong_weights_start_a_study(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_cached_weights_are_downloaded_again(
     tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +168,7 @@ def test_cached_weights_are_downloaded_again(
     assert find_weights(None, download=False) is None, "a torn download was believed"
 
 
+@pytest.mark.slow
 def test_no_network_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without weights FID is left out: the study goes on."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
@@ -176,10 +183,12 @@ def test_no_network_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert find_weights(None) is None
 
 
+@pytest.mark.slow
 def test_address_is_not_pytorch_fids() -> None:
     assert inception.URL == pytorch_fid_inception.FID_WEIGHTS_URL
 
 
+@pytest.mark.slow
 def test_fid_without_weights_or_floor_is_measured(built: Inception) -> None:
     fakes = torch.zeros(SAMPLES + 1, 1, 8, 8, dtype=torch.uint8)
     with pytest.raises(ValueError, match="needs Inception's weights"):
