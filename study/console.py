@@ -121,5 +121,5 @@ class Display:
         ends = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
         self.say(f"cells: {ends or 'none yet'}")
         if finished and (fewer := self.total - self._done()) > 0:
-            why = "a best found runs apart only where it is another than the reference"
+            why = "a best found that equals the reference is not run a second time"
             self.say(f"{fewer} fewer than the most: {why}")

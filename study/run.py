@@ -55,10 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     except BadInputError as error:
         p.error(str(error))
     except OSError as error:  # mostly a full disk; the records stay, and the study can go on
-        print(f"{p.prog}: {error}; the same command goes on", file=sys.stderr)
+        print(f"{p.prog}: {error}; give the same command again to go on", file=sys.stderr)
         return INTERRUPTED
     except KeyboardInterrupt:  # outside `run_cells`, which handles signals itself
-        print(f"{p.prog}: interrupted; the same command goes on", file=sys.stderr)
+        print(f"{p.prog}: interrupted; give the same command again to go on", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -245,7 +245,9 @@ def execute(
         cells, claims = records.cells(), claims_frame(records)
         mirror.close(page, dict(zip(claims["id"], claims["verdict"], strict=True)), finished)
     if mirror.problem:
-        display.say(f"mlflow: {uri} is behind ({mirror.problem}); the same command catches up")
+        display.say(
+            f"mlflow: {uri} is behind ({mirror.problem}); the same command brings it up to date"
+        )
     display.summary(cells, claims, finished)
     if scale == "smoke":
         display.say("scale smoke tries the plumbing: these verdicts say nothing of the claims")
@@ -253,7 +255,7 @@ def execute(
     ui = f"python -m study.ui {plan.name} --storage {args.storage}"
     display.say(f"mlflow: {args.tracking_uri or ui}")
     if not finished:
-        display.say("interrupted; the same command goes on")
+        display.say("interrupted; give the same command again to go on")
         return INTERRUPTED
     return SOME_FAILED if cells["outcome"].isin(FAILED).any() else COMPLETE
 

@@ -70,7 +70,7 @@ def run_cells(
             break
         ray.shutdown()
         if not own:
-            report(f"stopped: the cluster is lost{watch.why}; the same command goes on")
+            report(f"stopped: the cluster is lost{watch.why}; give the same command again to go on")
             break
         before, ticks = ticks, sum(len(records.rows(cell)) for cell in records.ids())
         deaths = deaths + 1 if ticks == before else 1
@@ -79,7 +79,7 @@ def run_cells(
             break
         report("Ray died: it is started again, and the cells go on")
     if searcher.problem:
-        report(f"stopped: {searcher.problem}; the same command goes on")
+        report(f"stopped: {searcher.problem}; give the same command again to go on")
     return is_finished(plan, records)
 
 

@@ -37,7 +37,7 @@ def test_interrupted_command_leaves_processes_or_loses_cells(killed: Killed, how
     assert seen.code == 130, seen.said
     assert not seen.alive
     assert "report: " in seen.said
-    assert "interrupted; the same command goes on" in seen.said
+    assert "interrupted; give the same command again to go on" in seen.said
     assert "Ray died" not in seen.said
     assert "Traceback" not in seen.said
     assert seen.before < len(seen.kept)

@@ -149,7 +149,7 @@ def results(storage: str) -> dict[str, bytes]:
 @pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_records_in_a_store_differ(weed: Weed, tmp_path: Path) -> None:
-    """The driver is killed, then the store, and the same command goes on each time."""
+    """The driver is killed, then the store, and give the same command again to go on each time."""
     disk, bucket, log = str(tmp_path / "disk"), "s3://studies/runs", tmp_path / "log"
     through = start(disk, tmp_path / "through")  # beside the others: each has one processor
 
@@ -167,7 +167,7 @@ def test_records_in_a_store_differ(weed: Weed, tmp_path: Path) -> None:
     weed.kill()
     assert second.wait() == 130, (tmp_path / "second").read_text()
     said = (tmp_path / "second").read_text()
-    assert "the same command goes on" in said
+    assert "give the same command again to go on" in said
     assert "Traceback" not in said
     weed.start()
 
