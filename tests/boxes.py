@@ -1,9 +1,9 @@
-"""compose.yaml, or some of its services, without Docker: each in namespaces of its own, as root.
+"""Runs services of compose.yaml without Docker, each in a box of namespaces. This needs root.
 
-A box has what a container has: its own root (an overlay on this machine's, gone with the box), host
-name, processes, /dev/shm, an address that the others know by the service's name, the volumes and
-secrets that the service mounts, no more privileges than its user. What runs in it is the
-service's command, word for word.
+A box has what a container has: its own root (an overlay on this machine's root, which goes away
+with the box), host name, processes and /dev/shm; an address that the other boxes know by the
+service's name; the volumes and secrets that the service mounts; and no more privileges than its
+user. It runs the service's command, word for word.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import psutil
 import yaml
 
 ROOT = Path(__file__).parents[1]
-NET = "10.77.0"  # the boxes' own
+NET = "10.77.0"  # first three numbers of all the boxes' addresses
 TOOLS = ("ip", "unshare", "nsenter", "setpriv")
 FOLDERS = [Path(sys.executable).parent, ROOT / "docker", *Path("/usr/lib/postgresql").glob("*/bin")]
 PATH = ":".join([*map(str, FOLDERS), os.environ["PATH"]])
@@ -74,7 +74,7 @@ def missing(*tools: str) -> str | None:
 
 
 def compose(**environment: str) -> dict[str, Any]:
-    """The compose file with its variables put in."""
+    """The compose file, with its variables replaced by `environment` or by their defaults."""
     text = (ROOT / "docker" / "compose.yaml").read_text()
     filled = re.sub(r"\$\{(\w+):-(\w*)\}", lambda m: environment.get(m[1], m[2]), text)
     loaded: dict[str, Any] = yaml.safe_load(filled)
@@ -90,14 +90,14 @@ class Box:
     name: str
     service: dict[str, Any]
     space: str
-    port: str  # of the switch that joins all
+    port: str  # the box's port on the switch that joins all boxes
     log: Path
     outer: subprocess.Popen[bytes] | None = None
 
     @property
     def user(self) -> str:
         if self.service["image"].startswith("postgres:"):
-            return "postgres"  # which the image's entry point becomes, too
+            return "postgres"  # the image's entry point switches to this user, too
         return str(self.service.get("user", "1000:1000")).partition(":")[0]
 
     @property
@@ -108,7 +108,7 @@ class Box:
     def env(self) -> dict[str, str]:
         own = {"PATH": PATH, "HOME": "/tmp", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         own |= {"PGDATA": "/var/lib/postgresql/data"}
-        own |= {"RAY_raylet_start_wait_time_s": "120"}  # nobody restarts a box, as Docker does
+        own |= {"RAY_raylet_start_wait_time_s": "120"}  # boxes are not restarted, unlike containers
         return own | self.service.get("environment", {})
 
     @property
@@ -143,7 +143,7 @@ class Box:
         return done.stdout
 
     def wait(self) -> None:
-        """Until its own health check passes."""
+        """Wait until the service's own health check passes."""
         kind, *command = self.service["healthcheck"]["test"]
         assert kind == "CMD"
         until = time.monotonic() + 300
@@ -153,9 +153,10 @@ class Box:
 
 
 class Boxes(dict[str, Box]):
-    """The services of a compose file, by name; of one with replicas, NAME-1, NAME-2, ...
+    """The boxes for a compose file's services, by the services' names.
 
-    Each is joined to one switch by a veth pair.
+    The replicas of a service are named NAME-1, NAME-2, ... A veth pair joins each box to one
+    switch.
     """
 
     def __init__(self, folder: Path, secrets: Path, file: dict[str, Any]) -> None:
@@ -173,11 +174,11 @@ class Boxes(dict[str, Box]):
             shutil.chown(folder / volume, owner, owner)
 
     def up(self) -> None:
-        """Make the network and start all, each once those it depends on are healthy."""
+        """Make the network, and start each box once the services it depends on are healthy."""
         ip("netns", "add", self.switch)
         ip("-n", self.switch, "link", "add", "br0", "type", "bridge")
         ip("-n", self.switch, "link", "set", "br0", "up")
-        hosts = ["127.0.0.1 localhost", "::1 localhost"]  # as Docker has it
+        hosts = ["127.0.0.1 localhost", "::1 localhost"]  # as in a container
         for number, box in enumerate(self.values(), 1):
             link = ("-n", box.space, "link", "set")
             ip("netns", "add", box.space)
@@ -187,10 +188,10 @@ class Boxes(dict[str, Box]):
             ip("-n", box.space, "address", "add", f"{NET}.{number}/24", "dev", "eth0")
             ip(*link, "lo", "up")
             ip(*link, "eth0", "up")
-            ip("-n", box.space, "route", "add", "default", "via", f"{NET}.254")  # to nobody
+            ip("-n", box.space, "route", "add", "default", "via", f"{NET}.254")  # no box is there
             hosts.append(f"{NET}.{number} {box.name}")
         (self.folder / "hosts").write_text("\n".join(hosts) + "\n")
-        (self.folder / "resolv.conf").write_text("")  # ask nobody else
+        (self.folder / "resolv.conf").write_text("")  # no name server
         healthy: set[str] = set()
         waiting = dict(self)
         while waiting:
@@ -207,7 +208,7 @@ class Boxes(dict[str, Box]):
                     healthy.add(re.sub(r"-\d+$", "", box.name))
 
     def cut(self, name: str) -> None:
-        """Pull a box's network cable: it lives on, alone."""
+        """Cut a box off from the network. Its processes live on."""
         ip("-n", self.switch, "link", "set", self[name].port, "down")
 
     def _start(self, box: Box) -> None:
@@ -222,7 +223,7 @@ class Boxes(dict[str, Box]):
         closed = {p for _, end in binds for p in Path(end).parents if p.exists()}
         closed = {p for p in closed if not p.stat().st_mode & stat.S_IXOTH}
         command = [*service.get("entrypoint", []), *service["command"]]
-        if "profiles" in service:  # is run by hand
+        if "profiles" in service:  # its command is run by hand
             command = ["sleep", "infinity"]
         if service["image"].startswith("postgres:"):
             command = ["sh", "-c", POSTGRES, "sh", *command]
@@ -245,12 +246,12 @@ class Boxes(dict[str, Box]):
                 stderr=subprocess.STDOUT,
             )
         until = time.monotonic() + 60
-        while not self._inside(box):  # so that commands can be run in it
+        while not self._inside(box):  # before that, no command can be run in it
             assert time.monotonic() < until, box.log.read_text()
             time.sleep(0.05)
 
     def _inside(self, box: Box) -> bool:
-        """Whether its first process has got its root."""
+        """Whether the box's first process has changed to the box's root."""
         assert box.outer is not None
         if not psutil.Process(box.outer.pid).children():
             return False
@@ -259,8 +260,9 @@ class Boxes(dict[str, Box]):
     def down(self) -> None:
         for box in self.values():
             if box.outer:
-                # Its first process, and with it all in the box: --kill-child is lost with root.
-                with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself
+                # When the first process is killed, all processes in the box end. unshare's
+                # --kill-child would not work: it is lost when the process gives up root.
+                with contextlib.suppress(psutil.NoSuchProcess):  # the box ended by itself
                     for first in psutil.Process(box.outer.pid).children():
                         first.kill()
                 box.outer.wait()

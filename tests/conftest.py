@@ -1,4 +1,4 @@
-"""What whole studies on `kana` have in common, made once for all slow tests."""
+"""A cache that whole studies on `kana` share. It is filled once for all slow tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SMOKE_SHARE = 0.1  # of the judges' training, as scale smoke has it
+SMOKE_SHARE = 0.1  # share of the judges' full training, as at scale smoke
 
 
 @pytest.fixture(scope="session")

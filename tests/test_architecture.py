@@ -1,4 +1,7 @@
-"""Who imports whom, how long files are, and that listing studies and `import study` load little."""
+"""Checks which module imports which, how long files are, and what is loaded at the start.
+
+Listing the studies and `import study` must load little.
+"""
 
 import ast
 import graphlib
@@ -15,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 HOUSE = ("study", "trainables", "search_spaces")
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas", "matplotlib")
 MOST_LINES = 300
-# The rooms of study/, the ground first; every arrow between them runs down.
+# The rooms of study/ (its packages and top modules) by floor, the lowest first. A module may import
+# from its own room and from rooms on lower floors only.
 FLOORS = (
     {"errors"},
     {"records"},
@@ -35,9 +39,9 @@ def files(folder: str) -> list[Path]:
 
 
 def imports(path: Path, everywhere: bool = True) -> set[str]:
-    """First names of what a file imports; `everywhere` counts imports inside functions too.
+    """The top-level packages that a file imports. `everywhere` includes imports inside functions.
 
-    Imports under TYPE_CHECKING count for nobody: they never run.
+    Imports under TYPE_CHECKING are left out, because they never run.
     """
     found: set[str] = set()
 
@@ -71,8 +75,11 @@ def modules() -> dict[str, Path]:
 
 
 def arrows() -> dict[str, set[str]]:
-    """Of each module of the house the others that it imports: at its top, in functions and under
-    TYPE_CHECKING, for a reader follows all of these."""
+    """For each module in HOUSE, the other modules in HOUSE that it imports.
+
+    Imports at its top, in functions and under TYPE_CHECKING all count, because a reader follows all
+    of them.
+    """
     known = modules()
     found: dict[str, set[str]] = {}
     for name, path in known.items():
@@ -90,7 +97,7 @@ def arrows() -> dict[str, set[str]]:
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[str]:
-    """One circle of modules in words; none where there is none."""
+    """One circle of imports, in words. The list is empty if there is no circle."""
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
@@ -99,7 +106,7 @@ def circles(graph: Mapping[str, set[str]]) -> list[str]:
 
 
 def room_of(module: str) -> str:
-    """The room of a module of study/; "door" for the doors and for the public names."""
+    """The room of a module of study/: "door" for the modules in DOORS and for study itself."""
     if module == "study" or module in DOORS:
         return "door"
     parts = module.split(".")
@@ -107,12 +114,16 @@ def room_of(module: str) -> str:
 
 
 def floor_of(module: str) -> int:
-    """How high a module of study/ lies; the doors are on top."""
+    """The floor that a module of study/ is on, counted from 0. The doors are on the top floor.
+
+    Raises:
+        StopIteration: FLOORS does not name the module's room.
+    """
     return next(n for n, rooms in enumerate(FLOORS) if room_of(module) in rooms)
 
 
 def upward(graph: Mapping[str, set[str]]) -> list[str]:
-    """Arrows of study/ that do not run down: to a higher room, or to another on the same floor."""
+    """Imports within study/ of a room on a higher floor, or of another room on the same floor."""
     return [
         f"{name} -> {other}"
         for name, others in graph.items()
@@ -131,7 +142,7 @@ def offenders(folder: str, forbidden: set[str], everywhere: bool = True) -> list
 
 
 def test_two_files_need_each_other() -> None:
-    """Neither could be read, tested or moved alone."""
+    """Neither file could be read, tested or moved alone."""
     graph = arrows()
     assert circles(graph) == []
     back = {**graph, "study.errors": {"study.run"}}
@@ -139,7 +150,7 @@ def test_two_files_need_each_other() -> None:
 
 
 def test_arrow_between_rooms_runs_up() -> None:
-    """What lies below would depend on what is built on it."""
+    """A lower room would depend on a room that is built on it."""
     graph = arrows()
     assert upward(graph) == []
     for low, high in [
@@ -155,7 +166,7 @@ def test_arrow_between_rooms_runs_up() -> None:
 
 
 def test_room_is_unknown() -> None:
-    """A new folder or file in study/ has no floor: nobody would see its arrows."""
+    """A new folder or file in study/ is on no floor, so nobody would check its imports."""
     for name in modules():
         if name.startswith("study."):
             floor_of(name)
@@ -167,7 +178,7 @@ def test_trainables_know_the_system_around_them() -> None:
 
 
 def test_data_need_torch() -> None:
-    """Refusing bad data would take seconds of imports."""
+    """Refusing bad data would take seconds, for imports that this does not need."""
     assert not offenders("trainables/data", {"torch", "torchvision"})
 
 
@@ -197,21 +208,21 @@ def test_house_imports_something_undeclared() -> None:
     names = {line.split("[")[0].split(">")[0].split("=")[0] for line in project["dependencies"]}
     names = {n.strip().lower().replace("-", "_") for n in names}
     names |= {"PIL", "sklearn"}  # pillow's and scikit-learn's modules
-    names |= {"markupsafe", "upath", "fsspec"}  # what jinja2 and universal-pathlib are made of
+    names |= {"markupsafe", "upath", "fsspec"}  # dependencies of jinja2 and universal-pathlib
     optional = project["optional-dependencies"]["s3"]
     assert [line.split(">")[0] for line in optional] == ["s3fs"]
     names |= {
         "s3fs",
         "botocore",
         "aiohttp",
-    }  # study/records/s3.py, loaded where a store is used
+    }  # imported by study/records/s3.py, which is loaded only if a store is used
     own = {*HOUSE, *sys.stdlib_module_names}
     used = {name for folder in HOUSE for path in files(folder) for name in imports(path)}
     assert used - own <= names
 
 
 def test_public_names_load_something_heavy() -> None:
-    """`import study` would take seconds, or a name that it offers is not there."""
+    """`import study` would take seconds, or a name in its `__all__` would be missing."""
     code = (
         "import json, sys, study\n"
         f"loaded = [name for name in {HEAVY} if name in sys.modules]\n"
@@ -231,7 +242,7 @@ def test_public_names_load_something_heavy() -> None:
 
 
 def test_list_is_slow() -> None:
-    """`--list` loads torch or the like, or takes more than a second of processor time."""
+    """`--list` would load torch or the like, or take 0.7 s of processor time or more."""
     code = (
         "import json, resource, sys, time, study.run\n"
         "code = study.run.main(['--list'])\n"

@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine, and jobs submitted to it as the README writes it.
+"""A Ray cluster of two nodes on this machine, and jobs submitted to it as the README says.
 
 Where these fail, a study does not run beyond one machine, or loses or repeats cells there.
 """
@@ -53,7 +53,7 @@ class Cluster:
         )
 
     def start(self, *arguments: str) -> psutil.Process:
-        """Start a node; its raylet."""
+        """Start a node. Returns its raylet."""
         before = self.raylets()
         done = self.ray("start", "--num-cpus", "1", "--disable-usage-stats", *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -145,7 +145,7 @@ def test_cluster_that_cannot_do_it_is_tried(cluster: Cluster, tmp_path: Path) ->
 def test_job_loses_or_repeats_cells(
     cluster: Cluster, tmp_path: Path, warm: Callable[[Path], Path]
 ) -> None:
-    """A worker node is killed, the job is stopped, and submitted again it goes on."""
+    """A worker node is killed, and the job is stopped. Submitted again, the job continues."""
     warm(tmp_path)
     stays = f"{STUDY} --storage {tmp_path}"
     assert "name one that stays" in cluster.submit("relative", STUDY)

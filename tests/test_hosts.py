@@ -1,6 +1,7 @@
-"""A Ray head and two workers, each on a host of its own, and a study that loses one of them.
+"""A Ray head and two workers, each on a host of its own, and a study that loses a worker.
 
-Where this fails, a machine that is cut off, and lives on, loses, repeats or changes cells.
+Where this fails, cells are lost, repeated or changed when a machine is cut off from the network but
+lives on.
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ from tests.chaos.kills import NAME
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1200)]
 
-# Cells of several ticks, so that one is cut off in the middle.
+# Each cell has several ticks, so that a cell can be cut off in the middle.
 STUDY = (
     f"python -m study.run {NAME} --scale smoke --data kana --only classes=5 --trials 2 --seeds 4"
     " --set kimg=3 --set search_kimg=3 --storage /shared"
 )
-# A host that is cut off notices by a ping without an answer, for which Ray waits two minutes.
+# A host notices that it is cut off when a ping gets no answer. Without these settings, Ray waits
+# two minutes for the answer.
 IMPATIENT = {
     "RAY_grpc_client_keepalive_time_ms": "10000",
     "RAY_grpc_client_keepalive_timeout_ms": "10000",
 }
 SUBMIT = "ray job submit --address http://head:8265 --submission-id study --no-wait --"
-# What `ray job submit` does, too, but for ending early where it loses its connection.
+# Waits for the job, like `ray job submit`, but does not end early if it loses its connection.
 WAIT = """
 import sys, time
 from ray.job_submission import JobSubmissionClient
@@ -52,7 +54,10 @@ sys.exit(status.value != "SUCCEEDED")
 
 @pytest.fixture
 def hosts() -> Iterator[Boxes]:
-    """Three hosts, by compose's own commands: a head without trials, two workers with one each."""
+    """Three hosts that run compose's own commands: a head without trials, and two workers.
+
+    Each worker runs one trial at a time.
+    """
     if reason := boxes.missing():
         warnings.warn(f"no study was run on several hosts: {reason}", stacklevel=1)
         pytest.skip(reason)
@@ -71,9 +76,9 @@ def hosts() -> Iterator[Boxes]:
 
 
 def holder(worker: Box) -> tuple[psutil.Process, str] | None:
-    """The process of a worker that has a cell, and the cell."""
+    """The process on a worker's host that has a cell's lock, and the cell. None if none has."""
     for process in worker.init.children(recursive=True):
-        try:  # psutil's open_files looks for the paths here, where they are not
+        try:  # psutil's open_files would look for the box's paths on this machine
             paths = [file.readlink() for file in Path(f"/proc/{process.pid}/fd").glob("*")]
         except (FileNotFoundError, ProcessLookupError):  # closed, or ended, just now
             continue
@@ -84,11 +89,14 @@ def holder(worker: Box) -> tuple[psutil.Process, str] | None:
 
 
 def test_host_that_is_cut_off_loses_or_repeats_cells(hosts: Boxes) -> None:
-    """Its trial lives on for a while, writes, and keeps the cell from others until it ends."""
+    """The trial on the host that is cut off lives on for a while, and writes.
+
+    It keeps its cell from others until it ends.
+    """
     head, workers, storage = hosts["head"], ("worker-1", "worker-2"), hosts.folder / "shared"
     records, orphan, cell = Records(storage / NAME), None, ""
     seen: dict[str, bytes] = {}  # results
-    after: dict[str, float] = {}  # what happened how many seconds after the cut
+    after: dict[str, float] = {}  # seconds from the cut to each event
     done = head.run(*SUBMIT.split(), *STUDY.split())
     assert done.returncode == 0, done.stdout + done.stderr
     began = time.monotonic()
@@ -105,7 +113,7 @@ def test_host_that_is_cut_off_loses_or_repeats_cells(hosts: Boxes) -> None:
             if not held:
                 continue
             name, (begun, cell) = held.popitem()
-            if len(records.rows(cell)) > 2:  # it might end before its host is cut off
+            if len(records.rows(cell)) > 2:  # the cell might end before its host is cut off
                 continue
             hosts.cut(name)
             orphan = begun

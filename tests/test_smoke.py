@@ -1,9 +1,10 @@
-"""Every study at its smallest, on data that need no network.
+"""Runs every study at scale smoke, on data that need no network.
 
-All is as a user's command has it, but for Ray: cells run one after the other in this process, which
-spares two workers' start for each study. Studies on Ray: tests/chaos, tests/test_cluster.py.
+Everything is as in a user's command, except Ray. Cells run one after the other in this process,
+which saves the start of two workers for each study. Studies on Ray are tested in tests/chaos and in
+tests/test_cluster.py.
 
-Where this fails, a study that is listed does not run, or ends without a word on its claims.
+Where this fails, a study that is listed does not run, or ends without verdicts on its claims.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 def run_in_turn(
     plan: Plan, records: Records, shared: Any, resources: Any, observer: Any, report: Any
 ) -> bool:
-    """What `engine.run_cells` does, without Ray. A cell that fails ends the test."""
+    """Do what `engine.run_cells` does, without Ray. A cell that fails ends the test."""
     searcher = StudySearcher(plan, records, observer)
     device = prepare_process(1, 0.0)
     judges = Judges.from_state(dict(shared.judges), device)
@@ -50,7 +51,7 @@ def run_in_turn(
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory, warm: Callable[[Path], Path]) -> Path:
-    """One for all studies, so that judges are trained once per data set."""
+    """One storage folder for all studies, so that judges are trained once per data set."""
     return warm(tmp_path_factory.mktemp("smoke"))
 
 

@@ -1,11 +1,11 @@
-"""32 cells of one second beside plain Ray Tune with its stock MLflow callback.
+"""Compares the engine with plain Ray Tune and its stock MLflow callback: 32 cells of one second.
 
     python -m tests.benchmarks.bench_engine [--repeats 5] [--cells 32]
 
-A cell sleeps five times 0.2 s and reports 20 metrics each time. Ours writes records and mirrors
-them to MLflow (SQLite), with a sample grid per tick; the other is OptunaSearch, reused actors and
-MLflowLoggerCallback on SQLite. Two at a time; the start of Ray is left out, the engine's own start
-and end are in.
+A cell sleeps five times 0.2 s and reports 20 metrics each time. Our engine writes records and
+mirrors them to MLflow (SQLite), with a sample grid per tick. Plain Ray Tune runs with OptunaSearch,
+reused actors, and MLflowLoggerCallback on SQLite. Two cells run at a time. The start of Ray is not
+timed, but the engine's own start and end are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Our Frechet distance beside pytorch-fid's, on the same statistics.
+"""Compares our Frechet distance with pytorch-fid's, on the same statistics.
 
     python -m tests.benchmarks.bench_frechet [--dims 2048] [--repeats 5]
 
@@ -28,7 +28,7 @@ def features(dims: int, seed: int) -> Moments:
 
 
 def timed(function: Callable[[], float]) -> tuple[float, float]:
-    """(seconds, value)"""
+    """Call a function. Returns the seconds that this took, and the function's value."""
     start = time.perf_counter()
     value = function()
     return time.perf_counter() - start, value

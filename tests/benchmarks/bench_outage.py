@@ -1,9 +1,10 @@
-"""A study whose MLflow server is killed for the middle third, beside one whose server lives.
+"""Compares a study whose MLflow server is dead in the middle third with one whose server lives.
 
     python -m tests.benchmarks.bench_outage [--repeats 5] [--kimg 40]
 
-Starting a server takes some seconds of two processors: where the first one lives, one that nobody
-asks is started in its stead. Afterwards every row of both must be in MLflow, once.
+Starting a server takes some seconds on two processors. So that both studies have this load, a
+server that nobody uses is started beside the study whose server lives. Afterwards every row of both
+studies must be in MLflow, once.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from tests.chaos.test_mlflow import Server, serving
 
 
 def measure(storage: Path, kimg: int, third: float, how: str) -> float:
-    """Seconds of a study. At a third of it its server dies where `how` is "down"; at two thirds it,
-    or an idle one, is started."""
+    """Run a study. Returns how many seconds it took.
+
+    If `how` is "down", its server is killed after `third` seconds, and started again after twice
+    as many. Otherwise an idle server is started then.
+    """
     (storage / "idle").mkdir()
     with serving(storage) as server:
         idle, start = Server(storage / "idle"), time.monotonic()

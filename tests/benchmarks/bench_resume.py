@@ -1,4 +1,4 @@
-"""From the command to the first new tick, with 10, 100 and 1,000 finished cells on record.
+"""Times a command up to its first new tick, with 10, 100 and 1,000 finished cells on record.
 
     python -m tests.benchmarks.bench_resume [--repeats 5]
 
@@ -34,7 +34,7 @@ def command(storage: Path, trials: int) -> list[str]:
 
 
 def grow(records: Records, count: int) -> None:
-    """Make it `count` finished search cells."""
+    """Add finished search cells to the records, until there are `count` of them."""
     space = search_spaces.load(NAME).space
     assert space is not None
     heads = [records.cell(cell_id) for cell_id in records.ids()]
@@ -68,7 +68,7 @@ def measure(storage: Path, count: int) -> float:
     workers = psutil.Process(running.pid).children(recursive=True)
     running.kill()
     running.wait()
-    for worker in workers:  # else they would finish the cell that is to be forgotten
+    for worker in workers:  # they would finish the cell that is removed below
         with contextlib.suppress(psutil.NoSuchProcess):
             worker.kill()
     psutil.wait_procs(workers)

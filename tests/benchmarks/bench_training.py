@@ -1,11 +1,11 @@
-"""One ACGAN training step beside a re-write of the original loop, on the same networks' sizes.
+"""Compares one ACGAN training step with a rewrite of the original loop, on networks of equal sizes.
 
     python -m tests.benchmarks.bench_training [--f 64] [--threads 2] [--steps 20] [--repeats 5]
 
-The original: sigmoid + BCELoss, log-softmax + NLLLoss, one backward call per loss, a second
-generator pass for G's turn, plain Adam, `.item()` of every loss at every step. Its fakes are
-detached in D's turn here, which flatters it. Ours in float32 and, where the processor has
-bfloat16, in that.
+The original loop has sigmoid + BCELoss, log-softmax + NLLLoss, one backward call per loss, a second
+generator pass for G's turn, plain Adam, and `.item()` of every loss at every step. The rewrite
+detaches the fakes in D's turn, which the original did not do: this is in its favour. Our step runs
+in float32, and also in bfloat16 if the processor has it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def main() -> None:
     if native_bf16():
         loops["bf16"] = ours(arguments.f, bf16=True)
     speeds: dict[str, list[float]] = {name: [] for name in loops}
-    for repeat in range(arguments.repeats + 1):  # alternating; the first is a warm-up
+    for repeat in range(arguments.repeats + 1):  # the loops alternate; the first round is a warm-up
         for name, step in loops.items():
             start = time.perf_counter()
             for _ in range(arguments.steps):

@@ -1,8 +1,9 @@
-"""Images per second inside a Ray trial beside the same loop run bare.
+"""Compares the images per second of a Ray trial with those of the same loop without Ray.
 
     python -m tests.benchmarks.bench_trial [--repeats 5] [--f 16] [--kimg 3]
 
-One trial at a time, one thread each. Only training counts: evaluations are no part of either.
+One trial runs at a time. The trial and the loop have one thread each. Only training is timed, in
+both.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def plan_of(f: int, kimg: int) -> Plan:
 
 
 def in_trial(plan: Plan, data: Dataset, scratch: Path) -> float:
-    """images/s of one cell, as its record has it."""
+    """images/s of one cell, from its record."""
     records = Records(scratch / "bench")
     definition = plan.definition()
     head = {

@@ -1,4 +1,7 @@
-"""The README's ratios come from commands that still run: each in small, without a look at times."""
+"""The commands that give the README's ratios must still run.
+
+Each of them runs in small, and its times are not looked at.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""One study that ran through, and the same one killed again and again, for all tests here."""
+"""Two runs of one study for all tests here: one ran through, one was killed again and again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ KILLS = 5
 
 @pytest.fixture(scope="session")
 def through(tmp_path_factory: pytest.TempPathFactory, warm: Callable[[Path], Path]) -> Path:
-    """Two commands are started at once: one is refused and the other one runs to its end."""
+    """The storage folder of a study that ran through.
+
+    Two commands are started at once. One is refused, and the other one runs to its end.
+    """
     storage = warm(tmp_path_factory.mktemp("through"))
     racing = [kills.start(storage, KIMG) for _ in range(2)]
     until = time.monotonic() + 120

@@ -2,8 +2,8 @@
 
     python -m tests.chaos.kills [--kills 50] [--seed 0] [--kimg 100] [--storage DIR]
 
-Workers, the driver and the raylet die by SIGKILL at random moments, start-up included; the same
-command is given again whenever the driver is dead.
+Workers, the driver and the raylet are killed by SIGKILL at random moments, also during start-up.
+Whenever the driver has ended, the same command is started again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ for module in (environment, lock, schedule):
     module.datetime = SimpleNamespace(datetime=Past, UTC=datetime.UTC)
 runpy.run_module("study.run", run_name="__main__")
 """
-KIMG = 10  # of a cell, where tests start it
+KIMG = 10  # kimg of a cell in a study that tests start
 KINDS = ("worker", "driver", "raylet")
 INTERRUPTIONS = ("SIGINT", "SIGTERM", "SIGTERM to the group")
 GAP = (0.5, 16.0)  # seconds from one kill to the next
@@ -78,7 +78,7 @@ def start(
 
 
 def victims(kind: str, driver: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The living processes of that kind below a driver."""
+    """The living processes of a kind that a driver started; for "driver", the driver itself."""
     try:
         own = psutil.Process(driver.pid)
         below = own.children(recursive=True)
@@ -144,11 +144,13 @@ def interrupt(storage: Path, kimg: int, how: str) -> Interrupted:
 
 
 def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[str]:
-    """Until the study ends by itself; how many of each kind were killed, and the starts.
+    """Run and kill a study until it ends by itself.
 
-    The first kill hits a raylet at work. The command must survive it by itself and accept another
-    cell. The second kill hits the driver that started Ray again. After that all is random. The
-    command that follows a driver's death has a clock that is a year behind.
+    The first kill hits a raylet while cells are running. The command must survive this by itself
+    and accept another cell. The second kill hits the driver, after the driver started Ray again.
+    Further kills are random. Every command after the first has a clock that is a year behind.
+
+    Returns how many processes of each kind were killed, and how many commands were started.
     """
     rng, done, seen = random.Random(seed), Counter[str](), dict[str, bytes]()
     log, process, due = storage / "chaos.log", start(storage, kimg), time.monotonic()
@@ -185,7 +187,7 @@ def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[s
 
 
 def table(records: Records) -> bytes:
-    """The accepted records as CSV, without what the clock says."""
+    """The accepted records as CSV, without the columns that depend on the clock."""
     cells, ticks = records.cells(), records.ticks()
     frames = (
         cells.drop(columns=[c for c in cells if c in CLOCKED]),
@@ -195,7 +197,10 @@ def table(records: Records) -> bytes:
 
 
 def mlflow_rows(uri: str, name: str = NAME) -> Counter[tuple[str, str, int]]:
-    """How often each (cell, metric, step) is in MLflow; each cell has one run with its end."""
+    """How often each (cell, metric, step) is in MLflow.
+
+    Also makes sure that each cell has exactly one run, which is finished and has an outcome.
+    """
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(name)
     assert experiment is not None
@@ -227,7 +232,7 @@ def recorded_rows(records: Records) -> Counter[tuple[str, str, int]]:
 
 
 def compare(through: Path, killed: Path) -> int:
-    """Refuse any difference; the number of accepted cells."""
+    """Refuse any difference between the two studies. Returns the number of accepted cells."""
     cells = Records(killed / NAME).cells()
     assert not cells["id"].duplicated().any()
     assert set(cells["id"]) == set(Records(through / NAME).cells()["id"]), "cells lost or others"

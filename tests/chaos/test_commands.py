@@ -1,6 +1,8 @@
-"""The main job by the command that a user types: what it prints, repeated, verified, made larger.
+"""The command that a user types: what it prints, and what it does when it is given again.
 
-Where these fail, `python -m study.run` does not end, repeats work, or loses it.
+It is given again as it is, with --verify, and with more seeds.
+
+Where these fail, `python -m study.run` does not end, repeats work, or loses work.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 def run(storage: Path, *arguments: str) -> str:
-    """Run the command to its end; what it printed."""
+    """Run the command to its end. Returns what it printed."""
     line = command(storage, KIMG, *arguments)
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
@@ -37,7 +39,7 @@ def test_command_does_not_say_how_it_went(through: Path) -> None:
     said, cells = (through / "chaos.log").read_text(), Records(through / NAME).cells()
     counts = cells["phase"].value_counts()
     assert counts["search"] == 16
-    assert counts["confirm"] in (2, 4)  # two seeds; 2 where the reference was the best
+    assert counts["confirm"] in (2, 4)  # two seeds each; 2 if the reference was the best
     assert f"[{len(cells):>3}/" in said
     for line in ("claims", "A1", "report: ", "mlflow: python -m study.ui"):
         assert line in said
@@ -48,18 +50,18 @@ def test_finished_study_starts_something(through: Path) -> None:
     before, began = results(through), time.monotonic()
     assert "every cell is accepted, nothing to run" in run(through)
     assert results(through) == before
-    assert time.monotonic() - began < 60  # 15 on a machine with nothing else to do
+    assert time.monotonic() - began < 60  # 15 s on an idle machine
 
 
 def test_second_signal_is_not_heard(tmp_path: Path, warm: Callable[[Path], Path]) -> None:
-    """Who asks twice does not want to wait for checkpoints."""
+    """A user who sends a second signal does not want to wait for checkpoints."""
     storage = warm(tmp_path)
     running = kills.start(storage, 500, "--set", "tick_kimg=500")
     while not list(storage.glob(f"{NAME}/cells/*/ticks.json")):
         assert running.poll() is None, (storage / "chaos.log").read_text()
         time.sleep(0.05)
     ours = family(running)
-    for process in ours[1:]:  # none of them answers, so that the first signal has to wait
+    for process in ours[1:]:  # suspended processes do not answer: the first signal has to wait
         if process.name().startswith("ray::"):
             process.suspend()
     began = time.monotonic()
@@ -74,7 +76,7 @@ def test_second_signal_is_not_heard(tmp_path: Path, warm: Callable[[Path], Path]
 
 
 def test_continued_cell_differs_from_one_run_through(killed: Killed) -> None:
-    """--verify runs a cell again: one whose runs were ended most often."""
+    """--verify runs a cell again and compares. It gets the cell that was started most often."""
     records, before = Records(killed.storage / NAME), results(killed.storage)
     attempts = {cell: len(records.attempts(cell)) for cell in records.ids()}
     cell = max(attempts, key=lambda cell: attempts[cell])
@@ -86,10 +88,10 @@ def test_continued_cell_differs_from_one_run_through(killed: Killed) -> None:
 
 
 def test_larger_number_of_seeds_repeats_cells(through: Path, tmp_path: Path) -> None:
-    """A finished study can grow: what is there stays as it is."""
+    """When a finished study is enlarged, its results must stay as they are."""
     shutil.copytree(through, tmp_path / "runs")
     before = results(through)
     run(tmp_path / "runs", "--seeds", "3")  # smoke has two
     after = results(tmp_path / "runs")
     assert before.items() <= after.items()
-    assert len(after) - len(before) in (1, 2)  # of the reference, and of the best where it differs
+    assert len(after) - len(before) in (1, 2)  # the reference's, and the best's if that is another

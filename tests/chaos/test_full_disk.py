@@ -1,6 +1,6 @@
-"""The records' disk fills up in the middle of a study: it stops, says so, and goes on later.
+"""The records' disk fills up in the middle of a study. The study stops, says so, and goes on later.
 
-Where this fails, a full disk turns cells into failed ones, or tears what was on record.
+Where this fails, a full disk makes cells fail, or damages results that were on record.
 """
 
 from __future__ import annotations

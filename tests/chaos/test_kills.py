@@ -1,8 +1,8 @@
-"""A study that is interrupted and killed again and again ends as one that ran through.
+"""A study that is interrupted and killed again and again must end as one that ran through.
 
 Where this fails, cells are lost, repeated or changed by a crash, by two commands that race for one
 folder (see the fixture `through`), or by a wrong clock. `python -m tests.chaos.kills` is the long
-form.
+form of this test.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ def test_killed_study_differs(through: Path, killed: Killed) -> None:
 
 @pytest.mark.parametrize("how", INTERRUPTIONS)
 def test_interrupted_command_leaves_processes_or_loses_cells(killed: Killed, how: str) -> None:
-    """timeout(1), systemd and batch systems signal the whole group: Ray must not hear of it."""
+    """timeout(1), systemd and batch systems signal the whole process group.
+
+    Ray must not get the signal.
+    """
     seen = killed.interrupted[how]
     assert seen.code == 130, seen.said
     assert not seen.alive

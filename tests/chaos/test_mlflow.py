@@ -1,6 +1,6 @@
-"""MLflow's server hangs, and later dies, in the middle of a study: nobody waits for it.
+"""MLflow's server hangs, and later dies, in the middle of a study. The study must not wait for it.
 
-Where this fails, a study is slowed down by its tracker, or its runs have holes or doubled points.
+Where this fails, MLflow slows a study down, or points are missing or doubled in MLflow's runs.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from tests.study import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
-CELLS, TICKS, TICK = 8, 5, 0.5  # a cell after the other, a row every half second
+CELLS, TICKS, TICK = 8, 5, 0.5  # cells, ticks of a cell, seconds between ticks
 
 
 class Server:
-    """A real one, on SQLite."""
+    """A real MLflow server, on SQLite."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
@@ -45,7 +45,7 @@ class Server:
 
     def start(self) -> None:
         quiet = subprocess.DEVNULL
-        # Without MLflow's job runners: seven more processes, which no study needs.
+        # Leave out MLflow's job runners: they are seven more processes, and no study needs them.
         light = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         self.process = subprocess.Popen(
             self.command, stdout=quiet, stderr=quiet, start_new_session=True, env=light

@@ -1,4 +1,4 @@
-"""Records in an S3-compatible object store: SeaweedFS, a process of its own on this machine.
+"""Records in an S3-compatible object store: SeaweedFS, which runs as a process on this machine.
 
 Where these fail, a study on a cluster without a shared folder loses, repeats or changes cells.
 """
@@ -44,7 +44,7 @@ IDENTITIES = {
 
 
 def free_ports(count: int) -> list[int]:
-    """SeaweedFS takes the port 10,000 above each, too, for gRPC."""
+    """Find free ports. SeaweedFS also takes the port 10,000 above each of them, for gRPC."""
     ports: list[int] = []
     for port in random.sample(range(10_000, 20_000), 1_000):
         with contextlib.suppress(OSError), contextlib.ExitStack() as probes:
@@ -103,7 +103,7 @@ class Weed:
             with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
                 client.create_bucket(Bucket="studies")
             client.put_object(Bucket="studies", Key="up", Body=b"")
-        except Exception:  # of several kinds, on its way up
+        except Exception:  # of several kinds, while the store is starting
             return False
         return True
 
@@ -149,9 +149,9 @@ def results(storage: str) -> dict[str, bytes]:
 @pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_records_in_a_store_differ(weed: Weed, tmp_path: Path) -> None:
-    """The driver is killed, then the store, and give the same command again to go on each time."""
+    """First the driver is killed, then the store. The same command must go on each time."""
     disk, bucket, log = str(tmp_path / "disk"), "s3://studies/runs", tmp_path / "log"
-    through = start(disk, tmp_path / "through")  # beside the others: each has one processor
+    through = start(disk, tmp_path / "through")  # runs beside the others: each takes one processor
 
     first = start(bucket, log)
     wait_for(lambda: len(results(bucket)) >= 1)
@@ -162,7 +162,7 @@ def test_records_in_a_store_differ(weed: Weed, tmp_path: Path) -> None:
     begun = results(bucket)
     assert len(begun) < 4, "it ended too early to be killed"
 
-    second = start(bucket, tmp_path / "second")  # waits until the dead one's lease stands still
+    second = start(bucket, tmp_path / "second")  # waits until the killed driver counts as dead
     wait_for(lambda: len(results(bucket)) > len(begun))
     weed.kill()
     assert second.wait() == 130, (tmp_path / "second").read_text()
@@ -185,7 +185,10 @@ def test_records_in_a_store_differ(weed: Weed, tmp_path: Path) -> None:
 @pytest.mark.alone
 @pytest.mark.timeout(120)
 def test_store_has_no_locks(weed: Weed) -> None:
-    """Of two that make one object the store lets one, and the rest follows: tests/study."""
+    """If two processes make the same object, the store must refuse one of them.
+
+    The rest of the lock builds on this, and is tested in tests/study.
+    """
     place = store.folder("s3://studies/locked")
     store.check(place)
     held = take(place)

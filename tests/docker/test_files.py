@@ -1,7 +1,7 @@
-"""The files in docker/, without an engine: linted, and checked against their schemas.
+"""Lints the files in docker/, and checks them against their schemas. This needs no Docker.
 
-Where these fail, an image is not built, a service or a job is refused, or a secret or a port lies
-open.
+Where these fail, an image is not built, a service or a job is refused, or a secret or a port is
+open to others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def only(required: str, **optional: Any) -> dict[str, Any]:
 
 
 # KubeRay's own schema is a megabyte and in no package. These are the fields of RayJob in its API
-# reference (1.7) that the manifest may use; the pods in it are checked against Kubernetes' own.
+# reference (1.7) that the manifest may use. Its pods are checked against Kubernetes' own schema.
 COUNT, TEXT, POD = {"type": "integer", "minimum": 0}, {"type": "string"}, {"type": "object"}
 TEXTS = {"type": "object", "additionalProperties": TEXT}
 RAYJOB_SCHEMA = only(
@@ -91,7 +91,7 @@ def test_image_is_built_carelessly() -> None:
 
 
 def test_image_starts_where_it_cannot_write_or_find() -> None:
-    """Its user owns the folder in which it starts; what it starts lies in PATH."""
+    """The image's user must own the folder where the image starts. mlflow.sh must be in PATH."""
     dockerfile = (DOCKER / "Dockerfile").read_text()
     last = re.findall("^WORKDIR (.*)", dockerfile, re.M)[-1]
     assert f"install -d -o study -g study {last}\n" in dockerfile
@@ -101,7 +101,7 @@ def test_image_starts_where_it_cannot_write_or_find() -> None:
 
 
 def test_image_takes_more_than_it_needs() -> None:
-    """Only what is named goes to the engine: no secret, no run, no history."""
+    """Only what .dockerignore names may be sent to Docker: no secret, no run, no history."""
     first, *lines = (ROOT / ".dockerignore").read_text().split()
     assert first == "**", "all is left out but what is named"
     named = {line.removeprefix("!") for line in lines if line.startswith("!")}
@@ -123,7 +123,7 @@ def test_compose_file_breaks_its_schema() -> None:
 
 
 def test_services_name_what_is_not_there() -> None:
-    """What the schema cannot see."""
+    """The schema does not check that the secrets, volumes and services that are named exist."""
     for name, service in COMPOSE["services"].items():
         for kind in ("secrets", "volumes"):
             named = {entry.partition(":")[0] for entry in service.get(kind, [])}
@@ -134,13 +134,13 @@ def test_services_name_what_is_not_there() -> None:
 
 
 def test_services_build_one_image_at_once() -> None:
-    """The second to finish is refused: its tag exists."""
+    """The build that finishes second is refused, because its tag exists."""
     built = [name for name, service in COMPOSE["services"].items() if "build" in service]
     assert built == ["head"]
 
 
 def test_service_can_do_more_than_its_user() -> None:
-    """All but PostgreSQL's, whose entry point begins as root."""
+    """Every service must drop all capabilities. Only PostgreSQL's entry point begins as root."""
     for name, service in COMPOSE["services"].items():
         assert service["security_opt"] == ["no-new-privileges:true"], name
         if name != "postgres":
@@ -151,7 +151,7 @@ def test_service_can_do_more_than_its_user() -> None:
 
 
 def test_store_is_asked_where_it_does_not_listen() -> None:
-    """BusyBox's wget takes the first address of localhost, which is an IPv6 one."""
+    """BusyBox's wget tries only the first address of localhost: ::1, where nothing listens."""
     assert "http://127.0.0.1:8333/healthz" in COMPOSE["services"]["s3"]["healthcheck"]["test"]
 
 
@@ -162,7 +162,10 @@ def test_port_is_open_to_other_machines() -> None:
 
 
 def test_secret_is_in_a_file_that_is_shared(tmp_path: Path) -> None:
-    """Compose names files, which docker/secrets.sh makes: once, random, for their owner only."""
+    """Each secret must be in a file that compose.yaml names and docker/secrets.sh makes.
+
+    The script makes the files once, with random contents, in a folder for their owner only.
+    """
     for name, service in COMPOSE["services"].items():
         for key, value in service.get("environment", {}).items():
             if re.search("PASSWORD|TOKEN|SECRET|CREDENTIAL|_KEY", key):
@@ -183,7 +186,11 @@ def test_secret_is_in_a_file_that_is_shared(tmp_path: Path) -> None:
 
 
 def test_what_runs_is_not_what_was_tested() -> None:
-    """Each image has a version, and it is the one that is installed elsewhere."""
+    """Each image must name a version, which is the one that is installed elsewhere.
+
+    That is the version in pyproject.toml for this project, and the one in constraints.txt for
+    SeaweedFS and Ray. PostgreSQL's image may name any version.
+    """
     version = re.search('^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)
     assert version
     services = COMPOSE["services"]
@@ -244,7 +251,7 @@ def test_job_does_not_share_its_gpus_or_its_storage() -> None:
 
 @pytest.mark.parametrize("change", ["field", "type", "pod"])
 def test_check_of_the_job_sees_nothing(change: str) -> None:
-    """The checks above fail where they should."""
+    """The checks must fail for an unknown field, for a value of a wrong type and for a bad pod."""
     job = yaml.safe_load(yaml.safe_dump(RAYJOB))
     if change == "pod":
         job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["container"] = []

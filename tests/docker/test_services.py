@@ -1,4 +1,4 @@
-"""Every service of compose.yaml, started outside Docker by its own command, and a study on them.
+"""Starts every service of compose.yaml outside Docker, by its own command, and runs a study there.
 
 Where this fails, `docker compose up` does not come up, loses results, or lets strangers in.
 """
@@ -72,7 +72,7 @@ except urllib.error.URLError as error:
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Boxes]:
-    """All services, healthy by their own health checks, one processor a worker."""
+    """All services, healthy by their own health checks. Each worker has one processor."""
     if reason := boxes.missing(*TOOLS):
         warnings.warn(f"compose's services were NOT run: {reason}", stacklevel=1)
         pytest.skip(reason)
@@ -100,7 +100,7 @@ def status(up: Boxes, url: str, **headers: str) -> str:
 
 
 def test_probe_of_kubernetes_fails(up: Boxes) -> None:
-    """From another machine and without the token, as a kubelet asks."""
+    """A kubelet asks from another machine and without the token."""
     for pod, host in zip(pods(), ("head", "worker-1"), strict=True):
         for kind in ("livenessProbe", "readinessProbe"):
             get = pod["spec"]["containers"][0][kind]["httpGet"]
@@ -108,7 +108,10 @@ def test_probe_of_kubernetes_fails(up: Boxes) -> None:
 
 
 def test_study_is_not_in_mlflow(up: Boxes, study: Records) -> None:
-    """Runs and metrics in PostgreSQL, artifacts in the S3-compatible store, all through MLflow."""
+    """Runs and metrics must be in PostgreSQL, and artifacts in the S3-compatible store.
+
+    All of them get there through MLflow.
+    """
     runs = json.loads(up["driver"].python(RUNS))
     children = {run["data"]["tags"]["cell"]: run for run in runs if "cell" in run["data"]["tags"]}
     cells = study.cells().set_index("id")
@@ -136,7 +139,10 @@ def test_study_is_not_in_mlflow(up: Boxes, study: Records) -> None:
 
 
 def test_generator_does_not_reach_the_registry(up: Boxes, study: Records) -> None:
-    """Twice the same: its files lie in the S3-compatible store once, and load from there."""
+    """Generators are registered twice. Their files must be in the S3-compatible store once.
+
+    They must load from there.
+    """
     command = ("python", "-m", "study.report", NAME, "--register", "--storage=/shared/runs")
     for _ in range(2):
         done = up["driver"].run(*command, "--tracking-uri=http://mlflow:5000")
@@ -149,7 +155,7 @@ def test_generator_does_not_reach_the_registry(up: Boxes, study: Records) -> Non
 
 
 def test_workers_did_nothing(up: Boxes, study: Records) -> None:
-    """Ray names a trial's actor in its process's own log."""
+    """Ray writes the name of a trial's actor to the log of its process."""
     trained = {
         name
         for name, box in up.items()
@@ -174,7 +180,7 @@ def test_stranger_is_let_in(up: Boxes, study: Records) -> None:
 
 
 def test_secret_is_seen(up: Boxes, study: Records) -> None:
-    """In process lists, logs, records or MLflow."""
+    """No secret may be in process lists, logs, records or MLflow."""
     made = {file.name: file.read_text() for file in up.secrets.iterdir()}
     key = made["s3_credentials"].split()[-1]
     assert key in made["s3_identities.json"]

@@ -1,4 +1,4 @@
-"""Contract of every study in the folder: a new file is tested by being there."""
+"""The contract of every study in search_spaces/. A new file in this folder is tested, too."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ def test_budget_is_missing(name: str) -> None:
 @every_study
 @pytest.mark.parametrize("scale", SCALES)
 def test_reference_recipe_is_refused(name: str, scale: str) -> None:
-    """On the wanted data no condition may be left out, no key unknown, no metric unfit."""
+    """On the data that a study wants, no condition may be left out.
+
+    No key may be unknown, and no metric may be unfit for the data.
+    """
     study = search_spaces.load(name)
     whole = check(plan(study, study.scales[scale]))  # type: ignore[index]
     assert list(whole.conditions) == list(study.conditions)
@@ -76,7 +79,7 @@ def test_space_suggests_what_the_variant_refuses(name: str) -> None:
 @every_study
 @pytest.mark.parametrize("scale", SCALES)
 def test_reference_is_not_the_first_that_the_search_tries(name: str, scale: str) -> None:
-    """Else a search could end below the published recipe without having looked at it."""
+    """A search could end with a worse recipe than the published one, without having tried that."""
     study = search_spaces.load(name)
     whole = plan(study, study.scales[scale])  # type: ignore[index]
     for condition in whole.searched:
@@ -90,7 +93,7 @@ def test_reference_is_not_the_first_that_the_search_tries(name: str, scale: str)
 
 @every_study
 def test_claim_cannot_be_judged(name: str) -> None:
-    """It asks for a column that no cell will have."""
+    """A claim would ask for a column that no cell has, or could never be decided."""
     study = search_spaces.load(name)
     columns = {column for metric in study.metrics for column in catalog.load(metric).COLUMNS}
     assert study.objective in columns
@@ -102,7 +105,8 @@ def test_claim_cannot_be_judged(name: str) -> None:
         assert claim.metric in {*columns, *TIMING_COLUMNS}, claim.id
         low, high = claim.region
         assert math.isfinite(low) or math.isfinite(high), claim.id
-        # Shares end there, intervals do not: the clearest results would be undecided.
+        # Shares end at -1 and 1, but their intervals go beyond. If a region ended there, the
+        # clearest results would be undecided.
         assert claim.log or not {low, high} & {-1, 1}, f"{claim.id}: leave that end open"
 
 
@@ -116,7 +120,7 @@ def test_smoke_run_takes_minutes(name: str) -> None:
 
 
 def test_dry_run_fails_where_many_images_are_wanted() -> None:
-    """A thousand labels are more than the few images that a time is estimated on."""
+    """The time is estimated on a few images, and a thousand labels need more than these."""
     study = search_spaces.load("sgan_mnist_labels")
     whole = plan(study, study.scales["smoke"])
     one = dataclasses.replace(whole, only="sgan, 1000 labels")
@@ -124,7 +128,7 @@ def test_dry_run_fails_where_many_images_are_wanted() -> None:
 
 
 class TestPieces:
-    """What studies are declared with."""
+    """The pieces that studies are declared with: `crossed` and `Budget`."""
 
     def test_crossed_factors_lose_a_combination(self) -> None:
         assert list(crossed(classes=(5, 10), d_norm=("bn", "sn"))) == [

@@ -1,4 +1,4 @@
-"""One cell, run as a worker runs it but in this process."""
+"""Helpers that run one cell as a worker runs it, but in this process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ OPEN: dict[Path, CellRun] = {}
 
 
 def begin(cell: Cell, shared: Shared, judges: Judges, **rest: Any) -> CellRun:
-    """As another process would: the one before it is dead, and its lock is free."""
+    """Begin or continue a cell as a new process would.
+
+    An earlier run of the cell in this process is closed first. This frees its lock, as if its
+    process had died.
+    """
     folder = Records(shared.folder).cell_folder(cell.id)
     if folder in OPEN:
         OPEN.pop(folder).close()
@@ -45,5 +49,5 @@ def to_end(run: CellRun) -> list[Row]:
 
 
 def plain(rows: list[Row]) -> list[Row]:
-    """Without what the clock says."""
+    """The rows without the columns that hold times and speeds."""
     return [{k: v for k, v in row.items() if k not in TIMING_COLUMNS} for row in rows]

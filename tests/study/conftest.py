@@ -1,4 +1,4 @@
-"""What a cell needs to run, made once for all tests."""
+"""Fixtures for all tests of `study`. What takes long to make is made once for all of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plan() -> Plan:
 
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, and in it the storage folder, not yet made."""
+    """The path of a storage folder that does not exist yet, in an empty working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STUDY_DATA", str(tmp_path / "none"))
     return tmp_path / "runs"
@@ -64,8 +64,8 @@ def common(tmp_path_factory: pytest.TempPathFactory, judges: Judges, plan: Plan)
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store of MLflow's, which takes seconds to make one."""
-    from mlflow import MlflowClient  # seconds, too
+    """An empty SQLite store of MLflow. It is made once, because making one takes MLflow seconds."""
+    from mlflow import MlflowClient  # this import takes seconds, too
 
     from study.planning.mlflow_store import default_uri
 
@@ -81,7 +81,7 @@ def shared(tmp_path: Path, common: Shared) -> Shared:
 
 @pytest.fixture
 def slow(shared: Shared, judges: Judges, monkeypatch: pytest.MonkeyPatch) -> Shared:
-    """With all that is measured of whole sets of fakes, and CAS at the end."""
+    """`shared`, but with all metrics of whole sets of fakes, and with CAS at a cell's end."""
     monkeypatch.setattr(cas, "IMAGES", 60)
     monkeypatch.setattr(cas, "DRAWS", 300)
     wanted = (*shared.metrics, "kcd", "prdc", "intra_fcd", "ms_ssim", "cas")

@@ -1,4 +1,4 @@
-"""Ray's part beside a study's searcher, played by hand."""
+"""A stand-in for Ray, with which a test calls a study's searcher step by step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Observed = list[tuple[str, str | None]]
 
 
 class Ray:
-    """Asks the searcher and tells it of ticks and ends, as Tune does."""
+    """Asks the searcher for cells, and tells it of ticks and ends, as Tune does."""
 
     def __init__(self, plan: Plan, records: Records) -> None:
         self.observed: Observed = []
@@ -42,7 +42,7 @@ class Ray:
         return next(t for t, c in self.searcher.running.items() if c.id == cell.id)
 
     def tick(self, cell: Cell, *objectives: float) -> bool:
-        """The worker has recorded these ticks; whether the last one stops it."""
+        """Record one tick per objective. Returns whether the last tick stops the cell."""
         write_json(self.records.cell_folder(cell.id) / "ticks.json", tiny.rows(*objectives))
         return self.searcher.observe(cell.id)
 
@@ -51,7 +51,7 @@ class Ray:
         self.searcher.on_trial_complete(self.trial(cell), result)
 
     def finish(self, cell: Cell, objective: float = 3.0) -> None:
-        """From its first tick to a good end."""
+        """Record the ticks of a whole cell, and end it as complete."""
         if not self.records.rows(cell.id):
             self.tick(cell, 9.0)
         write_json(
@@ -61,5 +61,5 @@ class Ray:
 
 
 def one(plan: Plan, records: Records, **budget: Any) -> Ray:
-    """Only classes=2, with that budget."""
+    """A Ray for a plan of classes=2 only. `budget` changes the budget of `tiny`."""
     return Ray(dataclasses.replace(plan, only="classes=2", budget=tiny.budget(**budget)), records)

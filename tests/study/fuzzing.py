@@ -1,6 +1,7 @@
-"""Hunting for bad input: whatever is asked for, it is a run, or exit code 2 with one line.
+"""Random input: each command must start a run, or end with exit code 2 and one line.
 
-`quick` must be active wherever a test hunts: where it is imported, no run begins to compute.
+A test that uses `hunt` must have `quick` active. Importing `quick` into the test's module is
+enough: no run then begins to compute.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from study.run import main
 from trainables.data import kana
 
-EXAMPLES, REFUSED = 60, 15  # of each kind, others in every run
+EXAMPLES, REFUSED = 60, 15  # inputs per hunt, new ones in every run; how many must be refused
 
 WORDS = st.text(max_size=12).filter(lambda word: not word.startswith("/")) | st.sampled_from(
     [
@@ -46,12 +47,12 @@ WORDS = st.text(max_size=12).filter(lambda word: not word.startswith("/")) | st.
 
 
 class StartedError(Exception):
-    """Where a run begins to compute: all checks are behind it."""
+    """Raised where a run would begin to compute, after all checks."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Runs that end where the computing begins; characters that are rendered once."""
+    """End each run where computing would begin. Each kana data set is rendered only once."""
     folder, read = tmp_path_factory.mktemp("rendered"), kana.read
 
     @functools.cache
@@ -71,7 +72,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @contextlib.contextmanager
 def place() -> Iterator[Path]:
-    """An empty working directory, two folders deep: ../x stays within."""
+    """An empty working directory in a temporary folder, so deep that ../x stays in that folder."""
     with tempfile.TemporaryDirectory() as root:
         here = Path(root) / "a" / "b"
         here.mkdir(parents=True)
@@ -80,7 +81,10 @@ def place() -> Iterator[Path]:
 
 
 def refusal(arguments: list[str]) -> str | None:
-    """The one line of a refusal; None where it runs. Checks that nothing was left behind."""
+    """Return the one line of a refusal, or None if the command is not refused.
+
+    A refusal must leave nothing behind: no file may change, and no folder `runs` may appear.
+    """
     root = Path.cwd().parents[1]
     before = {path: path.lstat().st_mtime_ns for path in root.rglob("*") if not path.is_dir()}
     out, err = io.StringIO(), io.StringIO()
@@ -105,7 +109,11 @@ def refusal(arguments: list[str]) -> str | None:
 
 
 def hunt(inputs: st.SearchStrategy[Any], arguments: Callable[[Any], list[str]]) -> None:
-    """Each input is put in place by `arguments`, which returns the command line for it."""
+    """Try random inputs. At least `REFUSED` different ones must be refused.
+
+    `arguments` puts an input in place and returns the command line for it. The environment variable
+    HUNT_SEED repeats the inputs of an earlier hunt.
+    """
     refused: set[str] = set()
     number = int(os.environ.get("HUNT_SEED", secrets.randbits(32)))
     print(f"to repeat these examples: HUNT_SEED={number}")
@@ -113,7 +121,7 @@ def hunt(inputs: st.SearchStrategy[Any], arguments: Callable[[Any], list[str]]) 
     @seed(number)
     @settings(
         max_examples=EXAMPLES,
-        deadline=20_000,  # ms: a hang
+        deadline=20_000,  # ms; whatever takes longer hangs
         database=None,
         suppress_health_check=list(HealthCheck),
     )

@@ -1,4 +1,4 @@
-"""A Ray of the test's own whose workers call a function of the test's as they start."""
+"""A local Ray for one test, whose workers call a function of that test when they start."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ import ray
 
 @contextlib.contextmanager
 def hooked_ray(hook: Callable[[], None], notes: Path, **options: Any) -> Iterator[None]:
-    """Workers find the folder `notes`, made here, as $NOTES; `options` are those of ray.init."""
+    """Start Ray for the duration of a `with` block. Its workers call `hook` when they start.
+
+    The folder `notes` is made here, and workers find its path in $NOTES. `options` go to ray.init.
+    """
     notes.mkdir()
-    ray.cloudpickle.register_pickle_by_value(sys.modules[hook.__module__])  # workers lack its file
+    # Workers cannot import the test's module, so its content is sent to them.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[hook.__module__])
     ray.init(
         address="local",
         include_dashboard=False,

@@ -1,4 +1,4 @@
-"""What a refused command line says, for tests of all that is refused."""
+"""A helper for tests of commands that are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = "acgan_kmnist_classes"
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line of a refusal; checks that it is one, and that nothing was written."""
+    """Return the one line of a refusal. Checks that it is one line and that nothing was written."""
     before = sorted(Path.cwd().rglob("*"))
     with pytest.raises(SystemExit) as end:
         main(list(arguments))

@@ -1,4 +1,4 @@
-"""A study's folder made up for tests: 5 classes work, 49 collapse; no GAN is trained."""
+"""Made-up folders of a study. In them 5 classes work and 49 collapse, but no GAN was trained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPACE = {  # as study/planning/plan.py describes it
 
 
 def claim(id: str, of: str, against: str | None, **rest: Any) -> dict[str, Any]:
-    """A claim as study.json holds it; groups are written "condition config at"."""
+    """A claim as study.json holds it. A group is given as the text "condition config at"."""
     groups = {"of": _group(of), "against": _group(against) if against else None}
     return {"id": id, "text": f"Claim {id}", "log": False, **groups, **rest}
 
@@ -110,7 +110,11 @@ def study_json(**changes: Any) -> dict[str, Any]:
 
 
 def write_cell(records: Records, id: str, **given: Any) -> None:
-    """An accepted cell. `given`: classes, phase, number, seed, hyperparameters, outcome, rows."""
+    """Write an accepted cell.
+
+    `given` holds classes, phase, seed, hyperparameters and rows, and may hold number, suggested and
+    outcome.
+    """
     classes, folder = given["classes"], records.cell_folder(id)
     cell = {
         "id": id,
@@ -129,7 +133,7 @@ def write_cell(records: Records, id: str, **given: Any) -> None:
 
 
 def rows(classes: int, seed: int, kimg: int = 100, class_loss: bool = True) -> list[dict[str, Any]]:
-    """Metric rows of a cell: the more classes the worse, and 49 collapse after 60 kimg."""
+    """Metric rows of a cell. More classes are worse, and 49 classes collapse after 60 kimg."""
     rng = np.random.default_rng([classes, seed])
     hard = np.log(classes) / np.log(49)  # 0.41 for 5 classes, 1 for 49
     found = []
@@ -172,7 +176,10 @@ def write_grids(records: Records, id: str, classes: int, marks: tuple[int, ...])
 
 
 def write_study(folder: Path, seeds: int = 4, **changes: Any) -> Records:
-    """Three conditions, 6 search cells each, confirm cells of the reference and the best."""
+    """Write a study of three conditions, with 6 search cells each.
+
+    The reference recipe and the best search cell of a condition have `seeds` confirm cells each.
+    """
     records = Records(folder)
     write_json(folder / "study.json", study_json(**changes))
     for classes in (5, 10, 49):

@@ -1,7 +1,7 @@
-"""Bad data, hunted: whatever files hold, it is a run, or exit code 2 with one line.
+"""Random bad data: whatever files hold, a command runs, or ends with exit code 2 and one line.
 
-Hypothesis makes .npz files and image folders, most of them wrong. Where these fail, a user reads a
-traceback, waits for nothing, or finds a half-made folder.
+Hypothesis makes .npz files and image folders, most of them wrong. If these tests fail, a user reads
+a traceback, waits for nothing, or finds a half-made folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image
 from tests.study.fuzzing import (
     WORDS,
     hunt,
-    quick,  # noqa: F401  active in each test here
+    quick,  # noqa: F401  a fixture, active in each test here
 )
 from tests.study.refusals import NAME
 
@@ -30,7 +30,7 @@ DTYPES = st.sampled_from(["u1", "i8", "f4", "?", "U3", "O", "c8", "M8[s]"])
 
 @st.composite
 def npz_files(draw: st.DrawFn) -> bytes:
-    """A file of ten images each of five classes, and then up to three things wrong with it."""
+    """The bytes of an .npz file with ten images of each of five classes, and up to three faults."""
     y = np.repeat(np.arange(5), 10)
     x = np.random.default_rng(0).integers(0, 256, (50, 8, 8), np.uint8)
     arrays: dict[str, np.ndarray] = {"x": x, "y": y}
@@ -93,7 +93,7 @@ def paint(path: Path, seed: int, size: tuple[int, int] = (8, 8), mode: str = "L"
 
 
 def spoil(path: Path, how: str) -> None:
-    """Put something else in an image's place."""
+    """Replace an image by something else, or damage it."""
     content = path.read_bytes()
     path.unlink()
     if how == "size":

@@ -1,7 +1,7 @@
-"""Bad input, hunted: whatever is asked for, it is a run, or exit code 2 with one line.
+"""Random bad input: each command runs, or ends with exit code 2 and one line.
 
-Hypothesis makes command lines and study definitions, most of them wrong. Where these fail, a user
-reads a traceback, waits for nothing, or finds a half-made folder.
+Hypothesis makes command lines and study definitions, most of them wrong. If these tests fail, a
+user reads a traceback, waits for nothing, or finds a half-made folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import search_spaces
 from tests.study.fuzzing import (
     WORDS,
     hunt,
-    quick,  # noqa: F401  active in each test here
+    quick,  # noqa: F401  a fixture, active in each test here
 )
 from tests.study.refusals import NAME
 
@@ -70,7 +70,7 @@ def test_command_line_is_neither_run_nor_refused() -> None:
 
 
 def fields(owner: str, base: str, names: str) -> st.SearchStrategy[str]:
-    """Python for a copy of `base` with one of the named fields turned to junk."""
+    """Python source of a copy of `base` in which one of the named fields holds junk."""
     field = st.sampled_from(names.split())
     return st.builds(
         lambda name, value: owner.format(f"replace({base}, {name}={value!r})"), field, JUNK

@@ -1,4 +1,7 @@
-"""The summary at a study's end: whatever there is or is not, it is printed."""
+"""What the console shows of a study's cells, and the summary at the end of a study.
+
+The summary is printed whatever results there are, and whatever is missing.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def test_claim_without_interval_ends_in_a_traceback(
     high: float | None,
     shown: str,
 ) -> None:
-    """One seed has no interval, and a claim that was not run has no effect."""
+    """One seed gives no interval, and a claim that was not run has no effect."""
     plan = tiny.plan()
     records = tiny.begin(Records(tmp_path / "tiny"), plan)
     for cell in plan.confirm_cells("classes=2", plan.hyperparameters("classes=2")):
@@ -43,7 +46,7 @@ def test_claim_without_interval_ends_in_a_traceback(
 def test_cells_that_diverged_are_in_the_means(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No verdict counts them."""
+    """No verdict counts diverged cells, so the means of the summary must not count them either."""
     plan = tiny.plan()
     records = tiny.begin(Records(tmp_path / "tiny"), plan)
     cells = plan.confirm_cells("classes=2", plan.hyperparameters("classes=2"))
@@ -59,7 +62,7 @@ def test_cells_that_diverged_are_in_the_means(
 def test_count_holds_cells_of_conditions_that_do_not_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It would go beyond its total: [25/18]."""
+    """The count of finished cells would exceed its total, as in [25/18]."""
     plan = tiny.plan(only="classes=3")
     records = tiny.begin(Records(tmp_path / "tiny"), plan)
     for name in ("classes=2", "classes=3"):

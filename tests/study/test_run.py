@@ -1,6 +1,6 @@
 """The command line: bad input ends with exit code 2 and one line, and leaves nothing behind.
 
-Where these fail, a user reads a traceback, or finds a half-made folder, or waits for nothing.
+If these tests fail, a user reads a traceback, finds a half-made folder, or waits for nothing.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def test_bad_value_is_not_named_with_the_valid_ones(
 
 
 def test_set_makes_conditions_alike(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All would be the same, and a claim that they are alike would hold."""
+    """All conditions would be the same, so a claim that they are alike would be supported."""
     line = refused(capsys, "label_noise_kmnist", "--data", "kana", "--set", "label_noise=none")
     assert "--set label_noise: the conditions of label_noise_kmnist differ in it" in line
 
@@ -181,7 +181,7 @@ def test_store_of_another_kind_is_tried(
 def test_mlflow_in_a_store_is_tried(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite needs a file system."""
+    """MLflow's default store is an SQLite file, which needs a file system."""
     monkeypatch.setattr("study.records.store.check", lambda _: None)
     line = refused(capsys, NAME, "--storage", "s3://bucket/runs")
     assert "s3://bucket/runs: name a --tracking-uri, too" in line

@@ -1,7 +1,7 @@
-"""A folder that was begun is gone on with as what it is, or the command is refused in one line.
+"""A study's folder is continued as it was begun, or the command is refused in one line.
 
-Where these fail, cells of two definitions stand in one table, a damaged record is overwritten, or
-two commands write over each other.
+If these tests fail, cells of two definitions stand in one table, a damaged record is overwritten,
+or two commands write over each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.study.refusals import NAME, refused
 
 
 def begun(storage: Path) -> Records:
-    """A folder that holds the smoke study on kana, begun."""
+    """Make the folder of a smoke study on kana that has begun but has no cells yet."""
     plan: Any = None
 
     def keep(asked: object, *_: object) -> int:
@@ -61,7 +61,7 @@ def test_folder_of_another_definition_is_gone_on_with(
 
 
 def test_refusal_fills_the_screen(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Another scale changes each condition's recipe."""
+    """Another scale changes the recipe of every condition: too much to list in one line."""
     begun(storage)
     capsys.readouterr()
     line = refused(capsys, NAME, "--scale", "quick")
@@ -73,7 +73,10 @@ def test_refusal_fills_the_screen(storage: Path, capsys: pytest.CaptureFixture[s
 def test_data_of_a_begun_folder_pass_for_the_wanted_ones(
     storage: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It keeps its data, though the study's own are at hand by now."""
+    """A folder keeps its data, even if the study's own data have come within reach since.
+
+    A command without --data must therefore say which data it goes on with.
+    """
     begun(storage)
     monkeypatch.setattr("study.run.dry_run", lambda *_: 0)
     capsys.readouterr()
@@ -94,7 +97,7 @@ def test_damaged_study_file_is_overwritten(
 def test_folder_of_another_format_is_read(
     storage: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Names on record have changed between formats: half of it would be read wrongly."""
+    """Names on record differ between formats, so half of the records would be read wrongly."""
     records = begun(storage)
     first = records.study()
     del first["format"]  # as the first version wrote it
@@ -129,7 +132,7 @@ def test_data_of_the_users_own_moved_away(
 def test_setting_equal_to_the_recipe_slips_through(
     storage: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It changes no reference, but takes a dimension out of the search."""
+    """Such a setting changes no reference recipe, but takes a dimension out of the search."""
     begun(storage)
     capsys.readouterr()
     line = refused(capsys, NAME, "--scale", "smoke", "--set", "lr_ratio=1.0")

@@ -1,6 +1,6 @@
-"""The command as a shell starts it: a process of its own, its exit code and what it prints.
+"""The command as a shell starts it, in a process of its own: its exit code and what it prints.
 
-Where these fail, scripts take a refusal for a run, or data that are accepted cannot be run.
+If these tests fail, scripts take a refusal for a run, or data that are accepted cannot be run.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def test_shell_sees_something_else(
 
 
 def test_smallest_data_that_are_accepted_cannot_be_run(tmp_path: Path) -> None:
-    """Every cell would fail, after minutes."""
+    """Every cell would fail, and only after minutes."""
     y, y_test = np.repeat(np.arange(5), 10), np.repeat(np.arange(5), 2)
     rng = np.random.default_rng(0)
     x, x_test = (rng.integers(0, 256, (len(part), 8, 32), np.uint8) for part in (y, y_test))

@@ -1,5 +1,7 @@
-"""If these fail, `python -m study.ui` compares the wrong runs, leaves a server behind, or answers
-a missing store or a taken port with a traceback.
+"""`python -m study.ui`: MLflow's page with the best cells of a study.
+
+If these tests fail, the command compares the wrong runs, leaves a server behind, or answers a
+missing store or a taken port with a traceback.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ def port() -> int:
 
 
 def experiment(runs: dict[str, str]) -> SimpleNamespace:
-    """In place of MLflow, whose first store takes longer to make than a test may: cell -> run."""
+    """A stand-in for the module `mlflow`. `runs` maps ids of cells to ids of MLflow runs.
+
+    MLflow itself takes longer to make its first store than a test may take.
+    """
 
     class Client:
         def __init__(self, uri: str) -> None:
@@ -114,7 +119,10 @@ def test_bad_input_is_one_line_and_2(
 
 
 def start(storage: Path, port: int, server: str) -> subprocess.Popen[str]:
-    """`python -m study.ui` with another server in MLflow's place, where `server` makes one."""
+    """Start `python -m study.ui` in another process.
+
+    The Python statement `server` can put another server in the place of MLflow's.
+    """
     code = f"import sys; from study import ui; {server}; sys.exit(ui.main(sys.argv[1:]))"
     command = [sys.executable, "-u", "-c", code, "--storage", str(storage), "--port", str(port)]
     return subprocess.Popen(

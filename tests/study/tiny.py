@@ -14,7 +14,7 @@ from study.records.records import FORMAT, Records, Row, write_json
 from trainables.data.base import Dataset, DataSpec, Split
 
 SIZE = 16
-# What data may look like: as the bars, with several labels, in pairs, points in the plane.
+# Kinds of data: one label (as the bars have), several labels, pairs, points in the plane.
 SPEC = DataSpec(3, 1, (SIZE, SIZE))
 SEVERAL = DataSpec(3, 1, (SIZE, SIZE), labels=3)
 PAIRED = DataSpec(4, 1, (SIZE, SIZE), paired=True)
@@ -103,7 +103,7 @@ def dataset() -> Dataset:
 
 
 def squares(y: Tensor, rng: torch.Generator, noise: int = 60) -> Tensor:
-    """uint8 [N, 3, 16, 16]: label i is a bright square at one of six places, on noise."""
+    """uint8 [N, 3, 16, 16]: each of six labels has its own place for a bright square, on noise."""
     x = torch.randint(0, noise, (len(y), 3, SIZE, SIZE), generator=rng)
     for label in range(SQUARES):
         row, column = divmod(label, 3)
@@ -113,7 +113,7 @@ def squares(y: Tensor, rng: torch.Generator, noise: int = 60) -> Tensor:
 
 
 def label_sets(n: int, seed: int) -> Tensor:
-    """One to three of six labels, uint8 [n, 6]."""
+    """Random sets of one to three of six labels, uint8 [n, 6]."""
     rng = torch.Generator().manual_seed(seed)
     ranks = torch.rand(n, SQUARES, generator=rng).argsort(1)
     return (ranks < torch.randint(1, 4, (n, 1), generator=rng)).to(torch.uint8)
@@ -156,7 +156,7 @@ def rows(*objectives: float, **columns: float) -> list[Row]:
 def write_cell(
     records: Records, cell: Cell, ticks: list[Row], outcome: str | None = "complete"
 ) -> None:
-    """A cell on record; unfinished where there is no outcome."""
+    """Put a cell on record. Without an outcome the cell is unfinished."""
     folder = records.cell_folder(cell.id)
     write_json(folder / "cell.json", cell.as_json())
     write_json(folder / "ticks.json", ticks)

@@ -1,4 +1,4 @@
-"""Published sets in small: their files fabricated, and a server on 127.0.0.1 that sends them."""
+"""Small fabricated files of published sets, and a server on 127.0.0.1 that sends them."""
 
 import dataclasses
 import gzip
@@ -31,7 +31,10 @@ def images(per_class: int, classes: int = 10, seed: int = 0) -> tuple[np.ndarray
 
 
 def kmnist(folder: Path, packed: bool = True) -> dict[str, np.ndarray]:
-    """Small KMNIST files, 3 training and 5 test images per class; the arrays by file name."""
+    """Write small KMNIST files, with 3 training and 5 test images per class.
+
+    Returns the files' arrays by file name.
+    """
     folder.mkdir(parents=True)
     arrays = {}
     for part, (x, y) in {"train": images(3), "t10k": images(5, seed=1)}.items():
@@ -46,7 +49,7 @@ def kmnist(folder: Path, packed: bool = True) -> dict[str, np.ndarray]:
 
 @dataclasses.dataclass
 class Server:
-    """What it sends for /NAME, and what has been asked of it."""
+    """What the server sends for /NAME, and the names that it was asked for."""
 
     url: str
     bodies: dict[str, bytes] = dataclasses.field(default_factory=dict)
@@ -55,7 +58,7 @@ class Server:
     asked: list[str] = dataclasses.field(default_factory=list)
 
     def publish(self, monkeypatch: pytest.MonkeyPatch, name: str, files: dict[str, bytes]) -> None:
-        """Sends these files as the set's, with their checksums, and nothing else."""
+        """Send these files as those of the set `name`, with their checksums, and nothing else."""
         self.bodies = files
         entry = published.PUBLISHED[name]
         sums = {file: hashlib.md5(body).hexdigest() for file, body in files.items()}

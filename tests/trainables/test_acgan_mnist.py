@@ -1,6 +1,6 @@
 """Recipe C's networks and the two slips of its code.
 
-If these are wrong, the study says what something else than the slips costs.
+If these are wrong, the study measures what something else than the slips costs.
 """
 
 import math
@@ -37,12 +37,12 @@ def norms(module: nn.Module) -> list[float]:
 
 class TestDoubleSoftmax:
     def test_class_loss_leaves_its_bounds(self) -> None:
-        """From log(1 + 9 / e) = 1.461, all right and sure, to one more, all wrong and sure."""
+        """The loss goes from log(1 + 9 / e) = 1.461 (sure and right) to 2.461 (sure and wrong)."""
         floor = math.log(1 + 9 / math.e)
         assert floor == pytest.approx(1.461, abs=1e-3)
         gan = make(double_softmax=True)
         with torch.no_grad():
-            gan.D.layers[-1].weight.mul_(1000)  # sure of everything
+            gan.D.layers[-1].weight.mul_(1000)  # D is sure of everything
         report = gan.step(*batch())
         for term in ("d/class_real", "d/class_fake", "g/class"):
             assert floor - 1e-3 <= float(report[f"loss/{term}"]) <= floor + 1 + 1e-3
@@ -61,7 +61,7 @@ class TestDoubleSoftmax:
 
 
 def test_eps_slip_is_elsewhere_than_in_the_original() -> None:
-    """Every BatchNorm but G's first, which the original wrote with its defaults."""
+    """The slip is in every BatchNorm but G's first, which has the default eps in the original."""
     gan = make(bn_eps=0.8)
     assert norms(gan.G) == [1e-5, 0.8, 0.8]
     assert norms(gan.D) == [0.8, 0.8, 0.8]
@@ -83,7 +83,7 @@ class TestDropout:
         assert not torch.equal(gan.discriminate(x, y), gan.discriminate(x, y))
 
     def test_pretraining_drops_nothing(self) -> None:
-        """The head would be pretrained on other features than the game's."""
+        """The class head would be pretrained on other features than it gets in the game."""
         after = []
         for seed in (1, 2):
             gan = make(pretrain_kimg=1.0)
@@ -119,7 +119,7 @@ def test_label_does_not_reach_the_cgans_d() -> None:
 
 
 def test_a_switch_of_other_networks_is_taken_and_ignored() -> None:
-    """Recipe C's D has its own dropout and paints no labels."""
+    """Recipe C's D has a dropout of its own, and no layer that makes planes of labels."""
     for name in ("acgan_mnist", "cgan_mnist"):
         with pytest.raises(ValueError, match=r"bad value d_dropout=0\.5"):
             make(name, d_dropout=0.5)

@@ -21,7 +21,7 @@ def make(name: str, size: int = 28, **values: Any) -> Any:
 
 
 def kinds(network: nn.Module) -> str:
-    """Layers from the input on."""
+    """The types of a network's layers, from the input on."""
     return " ".join(type(m).__name__ for m in network.modules() if not [*m.children()])
 
 
@@ -87,7 +87,7 @@ def test_widths_do_not_fit(size: int, strided: bool) -> None:
 
 
 def test_unbounded_images_are_not_quantised() -> None:
-    """Without tanh G may leave [-1, 1]: what is measured are images all the same."""
+    """Without tanh, G's output may leave [-1, 1]. What is measured must be images all the same."""
     gan = make("dcgan_guidelines", tanh=False)
     gan.G_ema.layers[-1].bias.data += 3
     x = gan.sample(None, 4, torch.Generator().manual_seed(0))

@@ -1,6 +1,6 @@
-"""Who is shown which pairs, and who wants which score of them.
+"""BiGAN and its relatives: which pairs each network gets, and which scores it wants for them.
 
-If a sign here is wrong, E flees from G's pairs, and the study measures that.
+If a sign here is wrong, E moves away from G's pairs, and the study measures that.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ def images(n: int = 16, seed: int = 1) -> torch.Tensor:
 
 
 def in_place_of_d(gan: Any, real: dict[str, Any], fake: dict[str, Any]) -> None:
-    """Scores of E's pairs and of G's that do not depend on the batch."""
+    """Replace D's scores of E's pairs and of G's pairs by scores that ignore the batch."""
     gan.scores = lambda b, code, images: (real, fake)
 
 
@@ -73,7 +73,7 @@ def test_one_of_g_and_e_is_left_frozen(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["bigan", "bigbigan", "augmented_bigan"])
 def test_d_is_deaf_to_which_code_belongs_to_which_image(name: str) -> None:
-    """Without it E has nothing to learn but the prior."""
+    """If D ignores which code belongs to which image, E can learn nothing but the prior."""
     gan = make(name)
     batch = gan.draw(images(), Y)
     right, wrong = (
@@ -85,7 +85,7 @@ def test_d_is_deaf_to_which_code_belongs_to_which_image(name: str) -> None:
 
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 3**-0.5), (2.0, 0.5)])
 def test_codes_are_of_another_scale_than_z(mean: float, std: float) -> None:
-    """D could tell E's pairs by it."""
+    """D could recognise E's pairs by the scale of their codes."""
     gan = make(z_mean=mean, z_std=std)
     code = gan.code(images(256) * 0.1 + 0.5)
     torch.testing.assert_close(code.mean(0), torch.full((6,), mean), atol=1e-3, rtol=0)
@@ -96,7 +96,7 @@ def test_codes_are_of_another_scale_than_z(mean: float, std: float) -> None:
 
 
 def test_code_of_an_image_depends_on_the_others() -> None:
-    """Evaluated in training mode, E would read an image off its batch, and forget its averages."""
+    """In training mode, a code would depend on the batch, and E's running averages would change."""
     gan = make()
     gan.step(images(), Y)
     state = {name: value.clone() for name, value in gan.state_dict().items()}
@@ -113,7 +113,7 @@ class TestBigbigan:
         return {name: torch.tensor(values) for name, values in scores.items()}
 
     def test_hinge_is_of_the_sum(self) -> None:
-        """It is on each score (eq. 2): one that is sure does not excuse another."""
+        """The hinge must be on each score (eq. 2): a sure score does not make up for another."""
         gan = make("bigbigan")
         batch = gan.draw(images(), Y)
         in_place_of_d(
@@ -159,7 +159,7 @@ class TestBigbigan:
 
     @pytest.mark.parametrize("multiple", [1.0, 10.0])
     def test_e_learns_at_the_rate_of_g(self, multiple: float) -> None:
-        """Adam's first step is the learning rate long wherever there is a gradient."""
+        """Adam's first step is as long as the learning rate wherever there is a gradient."""
         gan = make("bigbigan", lr=1e-4, lr_ratio_e=multiple)
         other = make("bigbigan", lr=1e-4, lr_ratio_e=multiple)
         other.restore(gan.checkpoint())
@@ -197,7 +197,7 @@ class TestAugmentedBigan:
         assert gan.players["g"].weights == {"feature_matching": 2.0}
 
     def test_reconstructions_do_not_train_e(self) -> None:
-        """By their image, where D does not hear of codes."""
+        """Reconstructions must train E by their images, even if D ignores codes."""
         gan = make("augmented_bigan")
         gan.D.layers[0][1].weight.data[:, -6:] = 0
         gan.unfreeze("g")
@@ -227,7 +227,7 @@ class TestLatentRegressor:
         assert last < first / 2
 
     def test_regression_trains_g(self) -> None:
-        """Then G could give up images for codes that are easy to read."""
+        """G could give up good images for images whose z is easy to read off."""
         gan = make("latent_regressor")
         batch = gan.draw(images(), Y)
         (grad,) = torch.autograd.grad(

@@ -57,7 +57,7 @@ def test_images_of_another_size_do_not_fit(size: tuple[int, int]) -> None:
     "change", [{"adversarial": "non_saturating"}, {"ortho_reg": 0.1}, {"n_dis": 1}], ids=str
 )
 def test_a_switch_of_the_losses_changes_nothing(change: dict[str, Any]) -> None:
-    """All of them start from the same weights, and see the same images and z."""
+    """With and without the switch, training starts from the same weights, images and z."""
     first = make().run(8)
     assert make(**change).run(8).keys() == first.keys()
     assert make(**change).run(48) != make().run(48)
@@ -80,9 +80,9 @@ def test_attention_is_not_at_half_the_resolution() -> None:
 
 
 def test_the_averaged_generator_is_the_raw_one() -> None:
-    """ema=0 is the raw G; training is the same with any."""
+    """With ema=0 the averaged G is the raw G. Training does not depend on ema."""
     averaged = make()
-    terms = averaged.run(72)  # the last turn is of both: the average copies buffers then
+    terms = averaged.run(72)  # G has the last turn, so the average has just copied G's buffers
     raw = make(ema=0.0)
     assert raw.run(72) == terms
     for kept, now in zip(
@@ -122,7 +122,7 @@ def test_a_cell_stopped_between_turns_of_g_goes_on_otherwise() -> None:
 
 
 def test_spectral_norms_leave_one() -> None:
-    """In G and D, after training: each layer's largest singular value."""
+    """After training, each layer's largest singular value must be 1, in G and in D."""
     loop = make(lr=1e-2)
     loop.run(160)
     for network in (loop.gan.G.eval(), loop.gan.players["d"].networks[0].eval()):
@@ -158,7 +158,7 @@ def test_penalty_is_not_that_of_equation_3() -> None:
 
 
 def test_penalty_has_a_gradient_at_the_images() -> None:
-    """It has none: asking for it would break the metric of gradients."""
+    """The penalty depends on weights alone. A gradient would break the metric of gradient norms."""
     loop = make()
     loop.run(8 * 2)  # the last turn was D's alone
     x, y = loop.next_batch()

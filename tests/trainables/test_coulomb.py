@@ -1,6 +1,6 @@
-"""The field that D learns, the way G moves in it, and the schedules of recipe D.
+"""Coulomb GAN: the field that D learns, the way G moves in it, and the schedules of recipe D.
 
-If a sign here is wrong, G flees from the real images and the study measures that.
+If a sign here is wrong, G moves away from the real images, and the study measures that.
 """
 
 from typing import Any
@@ -32,13 +32,14 @@ def clusters(*centres: float) -> torch.Tensor:
 
 
 def test_missing_fakes_do_not_attract() -> None:
-    """Real images at 0 and 10, fakes at 10 and nowhere: 0 is where fakes are wanted."""
+    """Real images are at 0 and 10. Fakes are at 10 and far from all images, and missing at 0."""
     phi_real, phi_fake = potentials(clusters(0, 10), clusters(10, 50), 1.0, 3, True)
     at_0, at_10 = phi_real[:2].mean(), phi_real[2:].mean()
     assert at_0 > 0.2
     assert at_0 > at_10 + 0.2
     assert phi_fake[2:].max() < 0, "fakes among themselves, far from all images, do not repel"
-    # One fake of six is on the cluster that lacks them: it stands higher than those in the crowd.
+    # One fake of six is at the cluster that lacks fakes. Its potential must be higher than that of
+    # the fakes in the crowd.
     fakes = torch.cat([clusters(0)[:1], clusters(10, 10)[:3], clusters(10)])
     _, phi = potentials(clusters(0, 10, 10), fakes, 1.0, 3, True)
     assert phi[0] > phi[1:].max() + 0.05
@@ -48,7 +49,8 @@ def test_equal_distributions_make_a_field() -> None:
     points = torch.randn(16, 5)
     for phi in potentials(points, points, 1.0, 3, True):
         torch.testing.assert_close(phi, torch.zeros(16), atol=1e-5, rtol=0)
-    # Without the self-potential it is zero on average over two draws, and for both sides alike.
+    # Without the self-potential, the field of two draws is zero on average, and its means at real
+    # and at generated points are equal.
     real, fake = torch.randn(2, 2000, 5, generator=torch.Generator().manual_seed(0))
     phi_real, phi_fake = potentials(real, fake, 0.1, 3, False)
     assert abs(float(phi_real.mean())) < 5e-3
@@ -76,8 +78,10 @@ def test_potential_is_not_the_papers_sum(eps: float, dimension: int) -> None:
 
 
 def test_self_potential_is_no_offset_between_real_and_fake() -> None:
-    """What D could learn in place of the field: real points up and fakes down by about
-    eps^(2 - dimension) / N, which the switch takes away."""
+    """The self-potential lifts real points and lowers fakes, by about eps^(2 - dimension) / N.
+
+    D could learn this offset in place of the field. The switch takes the offset away.
+    """
     real, fake = torch.randn(2, 10, 4, generator=torch.Generator().manual_seed(0))
     gaps = []
     for kept in (False, True):
@@ -92,7 +96,7 @@ def test_g_moves_away_from_the_real_images(scaled: bool) -> None:
     x = torch.full((8, 1, 8, 8), 0.8) + 0.05 * torch.randn(8, 1, 8, 8)
     batch = gan.draw(x, torch.zeros(8, dtype=torch.int64))
     batch.fake = (-batch.x).requires_grad_()
-    gan.D.eval()  # without dropout it takes fewer steps
+    gan.D.eval()  # without dropout D needs fewer steps
     for _ in range(300):
         gan.turn("d", batch)
     (grad,) = torch.autograd.grad(gan.losses_g(batch)["adversarial"], batch.fake)
@@ -102,7 +106,7 @@ def test_g_moves_away_from_the_real_images(scaled: bool) -> None:
 
 
 def test_targets_are_rounded_in_bf16() -> None:
-    """Differences of nearly equal potentials would be noise."""
+    """In bf16, the differences of nearly equal potentials would be noise."""
     targets = []
     for bf16 in (False, True):
         gan = make(bf16=bf16)
@@ -146,7 +150,11 @@ class TestSchedules:
         assert constant.eps == 2
 
     def test_speed_is_another_schedule(self) -> None:
-        """Ten times faster, each step stands for ten: the same rates, times three, at a tenth."""
+        """With speed=10, a step stands for ten steps of the published schedule.
+
+        After a tenth of the images, eps must be the published one, and the learning rates must be
+        the published ones times `lr_scale`.
+        """
         schedule = {"lr": 1e-4, "decay_d": 1e-2, "decay_g": 1e-3, "eps_half_life": 50.0}
         published, fast = make(**schedule), make(**schedule, speed=10.0, lr_scale=3.0)
         published.on_images(1000 * 8)

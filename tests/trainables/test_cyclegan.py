@@ -1,7 +1,7 @@
-"""Which image goes where, there and back: the losses of the paper, the pool, and what is evaluated.
+"""CycleGAN: the losses of the paper, the pool of past fakes, and the direction of translations.
 
-If a direction here is wrong, a translator is trained towards its own domain and the study says that
-CycleGAN fails.
+If a direction here is wrong, a translator is trained towards its own domain, and the study says
+that CycleGAN fails.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ LOOKS = DataSpec(4, 1, (8, 8))
 
 
 class Affine(nn.Module):
-    """A translator, or a critic, that does what is known: a x + b."""
+    """A translator or a critic whose output is known: a x + b."""
 
     def __init__(self, a: float, b: float) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Affine(nn.Module):
 
 
 def flat(labels: Tensor) -> Tensor:
-    """uint8 images of one value each, which says their label."""
+    """uint8 images [N, 1, 8, 8]. All values of an image are 40 times its label."""
     return (40 * labels)[:, None, None, None].expand(-1, 1, 8, 8).to(torch.uint8)
 
 
@@ -43,7 +43,7 @@ def make(y: Tensor | None = None, **values: Any) -> Loop:
 
 
 def known(**values: Any) -> Any:
-    """G[0](x) = x / 2, G[1](x) = x + .25, D[0](x) = x, D[1](x) = 2 x."""
+    """A CycleGAN with G[0](x) = x / 2, G[1](x) = x + .25, D[0](x) = x and D[1](x) = 2 x."""
     gan: Any = make(**values).gan
     gan.G[0], gan.G[1] = Affine(0.5, 0.0), Affine(1.0, 0.25)
     gan.D[0], gan.D[1] = Affine(1.0, 0.0), Affine(2.0, 0.0)
@@ -85,7 +85,7 @@ def test_weights_are_not_the_authors() -> None:
 
 @pytest.mark.parametrize("labels", [[0, 2] * 4, [1, 3] * 4, [0, 1, 2, 3] * 2, [1, 1, 1, 0] * 2])
 def test_side_holds_images_of_the_other_domain(labels: list[int]) -> None:
-    """Batches are drawn from both domains at random: what one lacks comes from the training set."""
+    """Batches are drawn from both domains at random. Missing images come from the training set."""
     y = torch.tensor(labels)
     gan = make().gan
     b = gan.draw(to_float(flat(y)), y)
@@ -146,7 +146,7 @@ class TestPool:
 
 
 def test_sample_is_of_another_class_or_domain() -> None:
-    """A label's image is a translation of its class's images in the other domain."""
+    """G's image for a label must be a translated image of the same class in the other domain."""
     gan = known()
     y = torch.tensor([0, 1, 2, 3, 3, 0])
     x = gan.sample(y, 6, torch.Generator().manual_seed(0))
@@ -158,7 +158,8 @@ def test_sample_is_of_another_class_or_domain() -> None:
 def test_class_without_partner_crashes() -> None:
     gan = known(y=torch.arange(40) % 3)
     x = gan.sample(torch.tensor([2] * 50), 50, torch.Generator().manual_seed(0))
-    # Label 3 has no images: its partner is translated from all of that domain.
+    # Label 3 has no images. Images of its partner, label 2, are therefore translated from all
+    # images of the other domain, which have label 1.
     expected = to_uint8(to_float(flat(torch.tensor([1]))) / 2)
     assert torch.equal(x, expected.expand(50, -1, -1, -1))
 
@@ -195,7 +196,7 @@ def test_learning_rates_do_not_fall() -> None:
 
 
 def test_pool_is_not_in_the_checkpoint() -> None:
-    """Once it is full D sees earlier fakes: a continued cell must have the same ones."""
+    """Once the pool is full, D sees earlier fakes. A continued cell must have the same ones."""
     through = make(pool=8)
     expected = [through.run(images) for images in (80, 160)]
     stopped = make(pool=8)

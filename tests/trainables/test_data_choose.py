@@ -1,4 +1,4 @@
-"""Which data a study runs on: the wanted set, else the stand-in, with the reason in one line.
+"""Which data a study runs on: the wanted set, or else the stand-in and the reason in one line.
 
 Where these fail, a study runs on other data than it says, or starts on data it cannot get.
 """

@@ -1,6 +1,6 @@
-"""CIFAR-10, whose files are pickles in an archive: read as they are, and nothing in them is run.
+"""CIFAR-10's files are pickles in an archive. They are read as they are, without running any code.
 
-Where these fail, studies run on wrong data, or a file of somebody's runs code of its own.
+Where these fail, studies run on wrong data, or somebody's file runs code of its own.
 """
 
 import gzip
@@ -18,7 +18,7 @@ from trainables.data import load, published
 
 
 def batch(x: np.ndarray, y: list[int]) -> bytes:
-    """A batch as Python 2 pickled them (the official files): protocol 2, text as byte strings."""
+    """A batch pickled like the official files, by Python 2: protocol 2, text as byte strings."""
     rows = x.reshape(len(x), -1)
     shape = b"".join(b"M" + n.to_bytes(2, "little") for n in rows.shape) + b"\x86"
     dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ" + b"\xff" * 4 + b"J"

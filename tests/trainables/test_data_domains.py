@@ -1,4 +1,4 @@
-"""Data of two domains: who is paired with whom, and who must not be.
+"""Data of two domains: which images are paired, and which must not be.
 
 Where these fail, translation is taught with pairs, or measured against the wrong picture.
 """
@@ -80,7 +80,10 @@ def test_a_face_is_of_both_styles_or_of_none() -> None:
 
 
 def test_pairs_of_styles_have_nothing_in_common(drawn: Dataset) -> None:
-    """One character, bent and toned alike: nearer to each other than to others of the character."""
+    """A pair shows one character, bent and toned alike.
+
+    Its two images must be nearer to each other than to other images of the character.
+    """
     first, second = (drawn.test.x[side::2, 0].astype(float) for side in range(2))
     paired = np.abs(first - second).mean()
     y = drawn.test.y[::2]
@@ -90,7 +93,10 @@ def test_pairs_of_styles_have_nothing_in_common(drawn: Dataset) -> None:
 
 
 def test_training_images_are_pairs(drawn: Dataset) -> None:
-    """The two styles of training are draws of their own: no character in order, none in both."""
+    """The training images of the two styles must be drawn independently of each other.
+
+    Their characters must come in different orders. No training image may be a test image.
+    """
     sides = [drawn.train.y[drawn.train.y % 2 == side] // 2 for side in range(2)]
     assert (sides[0] == sides[1]).mean() < 0.05
     train, test = ({x.tobytes() for x in split.x} for split in (drawn.train, drawn.test))

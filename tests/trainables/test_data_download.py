@@ -1,6 +1,6 @@
-"""Downloads of published sets: whole or not at all, kept, and never waited for in vain.
+"""Downloads of published sets must be whole, or leave nothing. They are kept, and do not hang.
 
-Where these fail, a torn file stays on disk, or a user without a network waits for nothing.
+Where these fail, a damaged file stays on disk, or a user without a network waits in vain.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ def test_download_is_kept_and_not_repeated(
     server.publish(monkeypatch, "kmnist", packed_kmnist(tmp_path))
     folder = tmp_path / "data"
     assert published.fetchable("kmnist", folder) is None
-    assert not folder.exists()  # asking leaves nothing
+    assert not folder.exists()  # asking makes no folder
     first = load("kmnist", folder, progress=False)
     assert first.source == "downloaded"
     assert files_in(folder) == sorted(server.bodies)
@@ -110,7 +110,7 @@ def test_fetchable_does_not_wait_for_a_silent_host(
         monkeypatch.setitem(published.BASES, "mnist", (f"http://{host}/a/", f"http://{host}/b/"))
         start = time.monotonic()
         reason = published.fetchable("mnist", tmp_path)
-    assert reason == f"cannot be downloaded (no answer from {host})"  # once, not per address
+    assert reason == f"cannot be downloaded (no answer from {host})"  # the host is named once
     assert time.monotonic() - start < 2
 
 

@@ -13,7 +13,7 @@ from trainables.data import DataError, describe, load
 from trainables.data.base import DataSpec
 
 RNG = np.random.default_rng(0)
-X = RNG.integers(0, 256, (40, 8, 10), dtype=np.uint8)  # NHW
+X = RNG.integers(0, 256, (40, 8, 10), dtype=np.uint8)  # [N, H, W]
 Y = np.repeat(np.arange(2), 20)
 
 

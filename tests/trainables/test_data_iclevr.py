@@ -1,4 +1,4 @@
-"""i-CLEVR's folder: read as it is, whole images resized, or refused in one line.
+"""i-CLEVR's folder must be read as it is, with whole images resized, or be refused in one line.
 
 Where these fail, labels belong to other images, a scene is in training and test at once, or an
 hour of training begins on half a set.
@@ -22,10 +22,12 @@ RNG = np.random.default_rng(0)
 
 
 def fabricate(folder: Path) -> None:
-    """Scenes that grow by one object, as 24x32 images: row i is dark where label i is there, and
-    blue is the scene's number."""
+    """Write scenes that grow by one object, as images of 24x32 pixels.
+
+    Row i of an image is dark in red and green if label i is there. Blue is the scene's number.
+    """
     folder.mkdir(parents=True)
-    # Not in alphabetical order, as in the lab's file.
+    # As in the lab's file, the labels are not in alphabetical order.
     numbers = {label: i for i, label in enumerate(shapes.LABELS)}
     shuffled = RNG.permutation(shapes.LABELS).tolist()
     (folder / "objects.json").write_text(json.dumps({label: numbers[label] for label in shuffled}))
@@ -76,7 +78,7 @@ def test_images_have_the_labels_of_others(kept: Path) -> None:
 
 
 def test_scene_is_in_training_and_test(kept: Path) -> None:
-    """Its three images show the same objects: held-out figures would say nothing."""
+    """A scene's images show the same objects, so results on test images would say nothing."""
     data = load("iclevr", kept, progress=False)
     assert len(data.test.y) == 3 * round(0.1 * SCENES)
     train, test = (set(split.x[:, 2].ravel().tolist()) for split in (data.train, data.test))

@@ -1,4 +1,4 @@
-"""The rendered sets: the same bytes everywhere, every glyph there, every face licensed."""
+"""The rendered sets: the same bytes on all machines, no glyph missing, every typeface licensed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainables.data import DataError, Dataset, kana, load
 
 ATLAS = Path(kana.__file__).parent / "kana_atlas.npz"
 OPEN = {"OFL-1.1", "Apache-2.0", "BSD-3-Clause", "CC-BY-3.0", "IPA-1.0", "MIT", "public domain"}
-OPEN |= {"M+ and BSD-3-Clause", "Oradano (free)", "UmeFont (free)"}  # what Debian's free part holds
+OPEN |= {"M+ and BSD-3-Clause", "Oradano (free)", "UmeFont (free)"}  # in Debian's free part
 
 pytestmark = pytest.mark.timeout(60)  # 232,365 images
 
@@ -28,7 +28,7 @@ def drawn(request: pytest.FixtureRequest, cache: Path) -> Dataset:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten images of each digit for training, two for the test."""
+    """Make `kana_digits` small: ten training images and two test images of each digit."""
     monkeypatch.setitem(kana.COUNTS, "kana_digits", ((10,) * 10, (2,) * 10))
     monkeypatch.setitem(kana.DIGESTS, "kana_digits", load("kana_digits").digest)
 
@@ -41,7 +41,7 @@ def faces() -> list[list[str]]:
 
 @pytest.mark.slow
 def test_images_differ_from_those_of_other_machines(drawn: Dataset) -> None:
-    """Studies of two machines, or of two versions, would be on different data of one name."""
+    """Studies on two machines, or of two versions, would use different data of one name."""
     assert drawn.digest == kana.DIGESTS[drawn.name]
 
 
@@ -69,7 +69,7 @@ def test_class_holds_blanks_or_flooded_images(drawn: Dataset) -> None:
 
 @pytest.mark.slow
 def test_test_images_were_trained_on(drawn: Dataset) -> None:
-    """Held-out figures would say nothing."""
+    """Results on test images would say nothing."""
     train, test = ({x.tobytes() for x in split.x} for split in (drawn.train, drawn.test))
     assert not train & test
     assert len(test) == len(drawn.test.y)

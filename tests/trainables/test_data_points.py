@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians in the plane: where the modes lie; every machine draws the same."""
+"""Mixtures of Gaussians in the plane: where the modes are, and that all machines draw the same."""
 
 from pathlib import Path
 
@@ -34,8 +34,10 @@ def test_mode_is_elsewhere_wider_or_rarer(name: str) -> None:
 
 
 def test_points_do_not_fit_into_bytes() -> None:
-    """Four standard deviations from every mode are within the levels and, for tanh, short of
-    the ends."""
+    """Points within four standard deviations of a mode must fit between the levels 0 and 255.
+
+    They must not touch these ends, because tanh does not reach them.
+    """
     for centres in CENTRES.values():
         assert centres.min() > 4 * SIGMA
         assert centres.max() < 255 - 4 * SIGMA
@@ -51,7 +53,7 @@ def test_modes_are_not_those_of_the_name() -> None:
 
 
 def test_training_points_are_test_points() -> None:
-    """Nor as many of them in a row, in another order."""
+    """No run of training points may be the test points in another order."""
     dataset = load("ring8")
     n = len(dataset.test.y)
     train, test = (

@@ -116,7 +116,7 @@ def test_damaged_k49_is_refused(tmp_path: Path, part: str, array: np.ndarray) ->
     assert "k49-test" in refusal("k49:test", tmp_path)
 
 
-# The real thing
+# The real files
 
 
 @REAL

@@ -1,7 +1,7 @@
-"""The rendered scenes: the same bytes everywhere, every object in sight, labels that are right.
+"""The rendered scenes: the same bytes on all machines, every object in sight, and correct labels.
 
-Where these fail, studies of two machines are on different data of one name, or a perfect generator
-is asked for what no image shows.
+Where these fail, studies on two machines use different data of one name, or a perfect generator is
+asked for objects that no image shows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ def test_images_differ_from_those_of_other_machines(drawn: Dataset) -> None:
 
 
 def test_labels_are_not_iclevrs(drawn: Dataset) -> None:
-    """Its objects.json: 0-7 cubes, 8-15 spheres, 16-23 cylinders, each in the same colours."""
+    """In i-CLEVR's objects.json, labels 0-7 are cubes, 8-15 are spheres and 16-23 are cylinders.
+
+    Each kind has the same colours.
+    """
     assert (drawn.classes[0], drawn.classes[9]) == ("gray cube", "red sphere")
     assert drawn.classes[23] == "yellow cylinder"
     for split, count in ((drawn.train, 6_000), (drawn.test, 1_000)):
@@ -61,7 +64,10 @@ def scenes(n: int, stream: int) -> shapes.Scenes:
 
 
 def test_object_is_hidden_or_drawn_without_a_label() -> None:
-    """Each object, taken away, changes at least fifty pixels; without any, the ground is plain."""
+    """If an object is taken away, at least fifty pixels must change.
+
+    Without any object, the image must be plain.
+    """
     whole = scenes(200, 7)
     x = shapes.render(whole)
     for slot in range(shapes.MOST):
@@ -77,7 +83,7 @@ def test_object_is_hidden_or_drawn_without_a_label() -> None:
 
 
 def test_colour_is_another_labels() -> None:
-    """The pixels of an object alone are nearest to its own colour, most of them."""
+    """Most pixels of an object must have the hue of its own colour."""
     n = 24 * 5
     labels = np.stack([np.arange(n) % 24, np.full(n, -1), np.full(n, -1)], axis=1)
     scene = shapes.Scenes.set_up(labels, np.random.default_rng(3))
@@ -96,7 +102,7 @@ def test_colour_is_another_labels() -> None:
 
 
 def test_kinds_look_alike() -> None:
-    """Without a cube's edges and a cylinder's flat top nobody could tell them apart."""
+    """Without a cube's edges and a cylinder's flat top, nobody could tell the kinds apart."""
     outlines = []
     for kind in range(3):
         labels = np.array([[8 * kind, -1, -1]] * 40)

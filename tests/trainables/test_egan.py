@@ -1,6 +1,7 @@
-"""Mutation, fitness and survival: what E-GAN is made of, beside the contract of every variant.
+"""E-GAN: mutation, fitness and survival. Its contract as a variant is in test_variants.py.
 
-If the fittest are not who survives, or siblings share luck or state, the study measures that.
+If others than the fittest survive, if luck decides, or if siblings share state, the study measures
+that.
 """
 
 import copy
@@ -39,7 +40,7 @@ def weights(gan: Egan) -> list[Tensor]:
 
 
 def rigged(monkeypatch: pytest.MonkeyPatch, gan: Egan, worth: list[tuple[float, float]]) -> None:
-    """The children are, in turn, of this quality and diversity."""
+    """Give the children these values of (quality, diversity), in turn."""
     values = iter(worth * 100)
     monkeypatch.setattr(gan, "fitness", lambda *_: tuple(map(torch.tensor, next(values))))
 
@@ -54,7 +55,10 @@ class TestMutations:
 
     @pytest.mark.parametrize("kind", ALL)
     def test_control_of_one_mutation_is_no_plain_gan(self, kind: str) -> None:
-        """One step of G on that loss alone by a plain Adam, then D on the new G's images."""
+        """With one mutation, a step must be a plain Adam step of G on this loss.
+
+        Then D must take a step on images of the new G.
+        """
         gan = make(mutations=[kind], d_norm="none")
         x, y = to_float(loop(gan).x[:8]), torch.zeros(8, dtype=torch.int64)
         g, d = copy.deepcopy(gan.G), copy.deepcopy(gan.D)
@@ -90,7 +94,7 @@ class TestMutations:
             make(mutations=[])
 
     def test_siblings_meet_other_discriminators(self) -> None:
-        """Spectral norm's vectors move at each pass, and there is one for every child."""
+        """Spectral norm's vectors change at each pass through D, and every child has a pass."""
         with pytest.raises(ValueError, match="d_norm='sn'"):
             make(d_norm="sn")
 
@@ -108,7 +112,7 @@ class TestFitness:
         torch.testing.assert_close(diversity, -whole.norm().log())
 
     def test_collapse_counts_as_diverse(self) -> None:
-        """The paper's reason for the minus: against fakes in one place D has an easy next step."""
+        """Against fakes in one place, D has an easy next step: the paper's reason for the minus."""
         gan = make(POINTS, f=8, d_norm="none", lr=1e-3)
         rng = torch.Generator().manual_seed(0)
         real = torch.rand(512, 1, 1, 2, generator=rng) - 0.5
@@ -159,7 +163,7 @@ class TestSurvival:
 
     @pytest.mark.parametrize("survivors", [1, 2])
     def test_parent_forgets_its_adam(self, survivors: int) -> None:
-        """A line of descent has as many steps, and moments of them, as there were generations."""
+        """A line of descent must have an Adam step per generation, and the moments of all steps."""
         gan = make(survivors=survivors)
         loop(gan).run(5 * 8)
         for parent in gan.population:
@@ -167,7 +171,7 @@ class TestSurvival:
         assert gan.updates == 5
 
     def test_average_follows_the_dead(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """With ema 0 it is the survivor itself; the survivor is neither first nor last."""
+        """With ema=0 the average is the survivor itself, which is neither first nor last here."""
         gan = make(ema=0.0)
         rigged(monkeypatch, gan, [(0.1, 0.0), (0.9, 0.0), (0.5, 0.0)])
         for _ in range(3):
@@ -176,7 +180,7 @@ class TestSurvival:
                 assert torch.equal(value, gan.G.state_dict()[name])
 
     def test_parents_are_not_as_many_as_asked(self) -> None:
-        """Three parents have nine children; the fittest of them is in G and first."""
+        """Three parents have nine children. The fittest must be in G and first in `population`."""
         gan = make(survivors=3)
         first, second = (gan.step(self.x, self.y) for _ in range(2))
         assert float(first["generator_steps/taken"]) == 3
@@ -190,7 +194,7 @@ class TestSurvival:
         assert not all(torch.equal(a, b) for a, b in zip(mine, other, strict=False))
 
     def test_d_is_shown_others_than_the_survivors(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Its n_dis turns see, once each, the images that the survivors were chosen by."""
+        """D's n_dis turns must see the images that the survivors were chosen by, each once."""
         gan, children, seen = make(survivors=2, n_dis=2), [], []
         breed, turn = gan.breed, gan.turn
 
@@ -227,8 +231,10 @@ class TestRandom:
 @pytest.mark.parametrize("images", [LOOKS, POINTS])
 @pytest.mark.parametrize("selection", ["fitness", "random"])
 def test_killed_cell_goes_on_in_another_way(images: DataSpec, selection: str) -> None:
-    """Killed after 7 of 13 turns of D, in the middle of a generation of three turns, with two
-    parents; what is written to a file is all that is left."""
+    """A cell is killed after 7 of 13 turns of D, in the middle of a generation of three turns.
+
+    There are two parents. Only what was written to a file is left.
+    """
     values = {"survivors": 2, "n_dis": 3, "selection": selection}
     whole = loop(make(images, **values))
     expected = [whole.run(7 * 8), whole.run(13 * 8)]

@@ -33,7 +33,10 @@ class TestEqualisedRate:
         ], "the scaled weights are trained"
 
     def test_a_step_is_not_as_large_in_every_layer(self) -> None:
-        """Relative to its weights: that is what the device is for."""
+        """Relative to a layer's weights, a step must be as large in every layer.
+
+        This is the purpose of an equalised learning rate.
+        """
         torch.manual_seed(0)
         moved = []
         for width in (32, 512):

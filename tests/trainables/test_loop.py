@@ -1,4 +1,4 @@
-"""The data cursor and the clock."""
+"""The training loop: its data cursor, and its clock, which counts images."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The adversarial formulas, against torch's own where it has them."""
+"""The losses, compared with torch's own functions where torch has them."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""PGGAN: how it grows, and how its networks use the devices that it is made of.
+"""PGGAN: how it grows, and how it uses equalised learning rates, minibatch stddev and WGAN-GP.
 
 Where these fail, the study compares something else than what the paper describes.
 """
@@ -38,7 +38,7 @@ def loop_of(gan: Any) -> Loop:
 
 
 class TestFadeIn:
-    """New layers must not shock those that are trained."""
+    """New layers must not shock layers that are trained already."""
 
     @pytest.mark.parametrize("newest", [1, 2])
     def test_g_jumps_when_layers_are_added(self, newest: int) -> None:
@@ -73,7 +73,7 @@ class TestFadeIn:
         torch.testing.assert_close(between, 0.75 * ends[0] + 0.25 * ends[1])
 
     def test_real_images_are_sharper_than_fakes_can_be(self) -> None:
-        """D would tell them apart by detail that G's fading layers cannot yet make."""
+        """D would recognise real images by details that G's fading layers cannot make yet."""
         gan = make()
         x = torch.rand(8, 1, 28, 28)
 
@@ -125,7 +125,10 @@ class TestSchedule:
         assert make(DataSpec(2, 1, (27, 27)), grow=False).level == 0
 
     def test_layers_not_in_use_are_trained(self) -> None:
-        """By Adam's momentum or the average, or their first step has a memory of none."""
+        """Adam must not change layers that are not in use.
+
+        Adam must not keep moments for these layers either, which would distort their first step.
+        """
         gan = make(stage_kimg=1.0, beta1=0.5)
         new = [*gan.G.stages[1].parameters(), *gan.D.images[1].parameters()]
         before = [p.detach().clone() for p in new]
@@ -148,7 +151,7 @@ class TestSchedule:
         assert not any(optimizer.state for optimizer in gan.optimizers.values())
         gan.step(torch.rand(8, 1, 28, 28), NOBODY)
         gan.on_images(950)
-        gan.on_images(1050)  # no new layers: the second size is alone
+        gan.on_images(1050)  # no new layers: the second size is fully faded in
         assert gan.updates == 1
         assert all(optimizer.state for optimizer in gan.optimizers.values())
 
@@ -180,7 +183,11 @@ class TestSchedule:
 
 class TestEqualisedRate:
     def test_gains_are_not_the_authors(self) -> None:
-        """He's, but 1 for G's images and D's last value, and a quarter for z."""
+        """The gain must be He's for most layers.
+
+        It must be 1 for G's layers to images and for D's last layer, and a quarter of He's for the
+        layer after z.
+        """
         gan = make(f=64, z_dim=64)
         dense, convolution, critic = gan.G.stages[0][1], gan.G.stages[0][5], gan.D.stages[0][-1]
         image = gan.D.images[2][0]
@@ -198,7 +205,10 @@ class TestEqualisedRate:
 class TestMinibatchStddev:
     @pytest.mark.parametrize("on", [True, False])
     def test_switch_does_nothing(self, on: bool) -> None:
-        """With it D's value of an image depends on the others of its batch, and only then."""
+        """D's value for an image must depend on the rest of its batch if the switch is on.
+
+        If the switch is off, the value must not depend on the rest.
+        """
         gan = make(minibatch_stddev=on)
         x = torch.randn(4, 1, 28, 28)
         crowd = torch.cat([x[:1], x[:1] + 1e-3 * x[1:]])
@@ -212,7 +222,7 @@ class TestMinibatchStddev:
         config.parse({"batch": 6, "minibatch_stddev": False})
 
     def test_real_and_generated_images_share_a_group(self) -> None:
-        """D sees both in one pass: equal fakes in a group of diverse images would pass."""
+        """D sees both kinds in one pass. Equal fakes must not hide among diverse real images."""
         gan = make()
         gan.level = 2.0
         batch = Batch(torch.rand(8, 1, 28, 28), NOBODY, NOBODY, torch.zeros(8, 1, 28, 28))
@@ -225,7 +235,7 @@ class TestMinibatchStddev:
 
 class TestLosses:
     def test_penalty_of_a_linear_critic_is_not_that_of_its_slope(self) -> None:
-        """D(x) = w.x has the gradient w everywhere: (||w|| - 1)^2."""
+        """D(x) = w.x has the gradient w everywhere, so the penalty must be (||w|| - 1)^2."""
         w = torch.randn(1, 6, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
         real, fake = torch.randn(2, 5, 1, 6, 6)
         penalty = losses.gradient_penalty(lambda x: (x * w).flatten(1).sum(1), real, fake)
@@ -234,7 +244,7 @@ class TestLosses:
         torch.testing.assert_close(grad, 2 * (w.norm() - 1) * w / w.norm())
 
     def test_penalty_is_not_between_real_and_fake(self) -> None:
-        """At images of one value each, D(x) = x^2 / 2 has the gradient x."""
+        """The critic is half the sum of x^2, whose gradient is x. Each image has a single value."""
         torch.manual_seed(0)
         at: list[Tensor] = []
 

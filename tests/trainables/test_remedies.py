@@ -1,4 +1,8 @@
-"""ACGAN's remedies, each by its formula. Where these fail, a rung of the ladder is another one."""
+"""ACGAN's remedies, each compared with its formula.
+
+Where these fail, a rung of the ladder in search_spaces/acgan_kmnist_remedies.py is another remedy
+than it says.
+"""
 
 from __future__ import annotations
 
@@ -72,8 +76,10 @@ class TestClassLosses:
         torch.testing.assert_close(made.class_logits(out).softmax(1), p)
 
     def test_d2d_ce_by_hand(self) -> None:
-        """Two images of class 0 and one of class 1 on the circle; the first two are no negatives
-        of each other."""
+        """Two images of class 0 and one of class 1 are on the unit circle.
+
+        The first two are not negatives of each other.
+        """
         angles = torch.tensor([0.0, 0.4, 1.0])
         features = torch.stack([angles.cos(), angles.sin()], dim=1)
         y = torch.tensor([0, 0, 1])
@@ -93,7 +99,7 @@ class TestClassLosses:
         )
 
     def test_d2d_ce_of_a_batch_of_one_class(self) -> None:
-        """There is nothing to compare with: a loss of 0, not NaN."""
+        """There is nothing to compare with, so the loss must be 0, not NaN."""
         features = F.normalize(outputs(4, 5))
         assert float(d2d_ce(features, features, torch.zeros(4), 0.5, 0.98)) == 0.0
 
@@ -138,7 +144,7 @@ class TestWeights:
         assert found == [0.0, 0.0, 1.0]
 
     def test_weights_of_a_continued_run_differ(self) -> None:
-        """They are a function of the images seen, and of nothing that a kill could lose."""
+        """Weights must depend on the images seen alone, not on anything that a kill could lose."""
         x, y = torch.randint(0, 256, (40, 1, 28, 28), dtype=torch.uint8), torch.arange(40) % K
         config = {"class_warmup_kimg": 0.1, "class_fake_from_kimg": 0.05}
         through = Loop(gan("acgan", **config), x, y, 0)
@@ -168,7 +174,7 @@ class TestNetworks:
         assert not torch.equal(*moved)
 
     def test_joint_batch_norm_sees_one_kind_at_a_time(self) -> None:
-        """Real and fake images are normalised by the same statistics."""
+        """Real and fake images must be normalised by the same statistics."""
         made = gan("acgan", d_norm="bn_joint")
         b = batch(made)
         real, fake = made.both(b.x, b, b.fake.detach())
@@ -192,7 +198,7 @@ class TestNetworks:
         torch.testing.assert_close(norm(x, torch.zeros(16, K)), norm.norm(x))
 
     def test_shuffled_labels_still_tell_something(self) -> None:
-        """The control would be no control."""
+        """A control whose labels still tell something would be no control."""
         made = gan("cgan", shuffled=True)
         x, y = torch.rand(200, 1, 28, 28), torch.arange(200) % K
         seen = []

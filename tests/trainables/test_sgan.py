@@ -1,7 +1,7 @@
-"""K+1 classes from K logits, which images keep their label, and the network without the rest.
+"""SGAN: K+1 classes from K logits, which images keep their label, and the supervised control.
 
-If one of these is wrong, D learns from labels that it should not know, or the CNN that SGAN is
-compared with is another one.
+If one of these is wrong, D learns from labels that it should not know, or SGAN is compared with
+another CNN than the study says.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ def make(seed: int = 0, images: int = 40, **values: Any) -> Loop:
 
 
 def logits(gan: Any, x: Tensor) -> Tensor:
-    """Of K+1 classes, the last of them fakes."""
+    """D's logits [N, K+1] of K+1 classes. The last class is that of fakes."""
     out: Tensor = gan.D(x)
     return torch.cat([out, torch.zeros(len(out), 1)], dim=1)
 
@@ -47,7 +47,7 @@ class TestLosses:
         torch.testing.assert_close(
             gan.losses_g(b)["adversarial"], -(1 - p[:, 3]).log().mean(), msg="not the paper's"
         )
-        # Of a labelled image: its class among the real ones.
+        # For a labelled image: the probability of its class, given that the image is real.
         p = logits(gan, b.labelled_x).softmax(1)
         own = p[torch.arange(8), b.labelled_y] / (1 - p[:, 3])
         torch.testing.assert_close(terms["class_real"], -own.log().mean())
@@ -58,7 +58,7 @@ class TestLosses:
         assert F.softplus(realness(out)).isfinite().all()
 
     def test_weight_of_the_unlabelled_does_nothing(self) -> None:
-        """With none D's gradient is that of the labelled images alone."""
+        """With a weight of 0, D's gradient must be that of the labelled images alone."""
         steps = []
         for values in ({"unlabelled": 0.0}, {"supervised_only": True}, {}):
             gan: Any = make(**values).gan
@@ -110,7 +110,7 @@ class TestLabelledImages:
         assert torch.equal(choose_labelled(self.Y, 100, 3), choose_labelled(self.Y, 100, 3))
         both = torch.cat([choose_labelled(self.Y, 100, seed) for seed in (3, 4)])
         assert len(both.unique()) > 150
-        # The odd images out are not always of the same classes.
+        # With 5 labels for 10 classes, the classes that get one depend on the seed.
         extra = [self.Y[choose_labelled(self.Y, 5, seed)].sort().values for seed in range(8)]
         assert len(torch.stack(extra).unique(dim=0)) > 4
 
@@ -124,7 +124,7 @@ class TestLabelledImages:
         for rest, labelled in ((0, 0), (1, 0), (0, 1)):
             loop = make()
             gan: Any = loop.gan
-            loop.y = (loop.y + rest) % 3  # what the loop's batches bring along
+            loop.y = (loop.y + rest) % 3  # labels of the loop's batches
             gan.labelled_y = (gan.labelled_y + labelled) % 3
             reports.append(loop.run(48))
         assert reports[0] == reports[1]
@@ -170,7 +170,7 @@ class TestSupervisedOnly:
             loop = make(supervised_only=True)
             before = [p.clone() for p in loop.gan.G.parameters()]
             if black:
-                loop.x.zero_()  # what the loop's batches bring along
+                loop.x.zero_()  # images of the loop's batches
             assert list(loop.run(48)) == ["loss/d/class_real"]
             assert all(map(torch.equal, before, loop.gan.G.parameters()))
             trained.append(loop.gan.state_dict())
@@ -184,7 +184,7 @@ class TestSupervisedOnly:
         assert gan.gradient_norms(torch.rand(8, 1, 8, 8), y, rng) == {}
 
     def test_it_does_not_learn(self) -> None:
-        """Three classes of brightness; the labelled images alone tell them apart."""
+        """The classes are three levels of brightness. Only the labelled images show them."""
         loop = make(supervised_only=True, lr=1e-2)
         gan: Any = loop.gan
         gan.labelled_x = (gan.labelled_y * 100 + 20).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)

@@ -1,7 +1,7 @@
-"""Which directions are tangents, how much D changes along them, and who learns them when.
+"""Tangents: which directions they are, how much D changes along them, and when they are learned.
 
 If one of these is wrong, D is kept from changing along other directions than the study says, or
-its controls are no controls.
+the study's controls are no controls.
 """
 
 import copy
@@ -36,12 +36,12 @@ def images(n: int = 8, size: int = 8) -> Tensor:
 
 
 def same_span(a: Tensor, b: Tensor) -> None:
-    """Orthonormal rows [N, k, P] whose projections are one."""
+    """Make sure that orthonormal rows a and b, both [N, k, P], span the same space."""
     torch.testing.assert_close(a.mT @ a, b.mT @ b, atol=1e-4, rtol=0)
 
 
 class TestLinear:
-    """Networks whose Jacobian is their weights."""
+    """Networks whose Jacobian is known from their weights."""
 
     def test_tangents_are_not_the_columns_of_a_decoder(self) -> None:
         gan: Any = make(directions="decoder", latents=4).gan
@@ -53,7 +53,7 @@ class TestLinear:
         same_span(found, torch.linalg.qr(columns.mT)[0].mT)
 
     def test_tangents_are_an_encoders_directions_in_z(self) -> None:
-        """The right singular vectors are images, and the largest singular values count."""
+        """Tangents are the right singular vectors of the largest singular values: images, not z."""
         gan: Any = make(directions="encoder", k=3).gan
         directions = torch.linalg.qr(torch.randn(64, 6))[0].T  # rows
         scales = torch.tensor([0.1, 5.0, 0.3, 4.0, 3.0, 0.2])
@@ -73,7 +73,10 @@ class TestLinear:
         torch.testing.assert_close(change(classifier, images(), v), exact)
 
     def test_change_has_no_gradient(self) -> None:
-        """By the weights of a network with kinks: as by finite differences of steps."""
+        """The gradient for the weights must be that of finite differences.
+
+        The network has kinks.
+        """
         classifier = nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.LeakyReLU(0.2, inplace=True))
         classifier.append(nn.Linear(9, 3)).double()
         x, v, step = images().double(), torch.randn(8, 1, 8, 8).double(), 1e-7
@@ -86,13 +89,13 @@ class TestLinear:
             torch.autograd.grad(apart.square().sum(), weights, allow_unused=True),
             strict=True,
         ):
-            if ours is not None:  # biases move nothing
+            if ours is not None:  # biases do not affect the change
                 torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
                 assert weight.ndim == 1 or bool(ours.any())
 
     @pytest.mark.parametrize("directions", ["encoder", "decoder", "random", "affine"])
     def test_penalty_is_not_the_sum_over_tangents(self, directions: str) -> None:
-        """And the other one not the squared Frobenius norm."""
+        """The other penalty, `jacobian`, must be the squared Frobenius norm."""
         gan: Any = make(directions=directions, jacobian=1.0).gan
         gan.D = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
         weight = gan.D[1].weight
@@ -135,12 +138,12 @@ class TestDirections:
         make(directions="random", k=7)
 
     def test_control_without_tangents_has_them(self) -> None:
-        """Trained on the labels alone, D is not to change along tangents at other images."""
+        """The penalty needs unlabelled images. A D that is trained on labels alone gets none."""
         with pytest.raises(ValueError, match="supervised_only=True"):
             make(supervised_only=True)
 
     def test_jacobian_of_an_image_is_that_of_the_batch(self) -> None:
-        """BN mixes them."""
+        """BN mixes the images of a batch."""
         with pytest.raises(ValueError, match="d_norm='bn'"):
             make(d_norm="bn")
 
@@ -153,8 +156,11 @@ class TestDirections:
 
 
 def blob(size: tuple[int, int], centre: tuple[float, float], turn: float = 0.0) -> Tensor:
-    """A smooth ellipse [1, 1, H, W], turned clockwise by so many radians about the image's centre;
-    before, its own `centre` is to the right and down of that."""
+    """A smooth ellipse [1, 1, H, W].
+
+    Its `centre` is so many pixels to the right of the image's centre, and so many below it. After
+    that the ellipse is turned clockwise by `turn` radians about the image's centre.
+    """
     h, w = size
     y, x = torch.meshgrid(
         torch.arange(h) - (h - 1) / 2, torch.arange(w) - (w - 1) / 2, indexing="ij"
@@ -167,7 +173,7 @@ def blob(size: tuple[int, int], centre: tuple[float, float], turn: float = 0.0) 
 
 @pytest.mark.parametrize("size", [(28, 28), (24, 36)])
 class TestAffine:
-    """Against images that were drawn elsewhere, on the pixel grid."""
+    """Tangents compared with images drawn shifted or turned, and with gradients of pixels."""
 
     def close(self, tangent: Tensor, difference: Tensor) -> None:
         a, b = tangent.flatten(), difference.flatten()
@@ -180,14 +186,14 @@ class TestAffine:
         self.close(down, (blob(size, (2, 2)) - blob(size, (2, 0))) / 2)
 
     def test_turn_is_not_one(self, size: tuple[int, int]) -> None:
-        """Images that are not square would be sheared."""
+        """Images that are not square could be sheared instead of turned."""
         turned = affine_tangents(blob(size, (2, 1)))[0, 2]
         self.close(turned, (blob(size, (2, 1), 0.02) - blob(size, (2, 1), -0.02)) / 0.04)
 
     def test_growth_stretch_or_shear_is_not_what_a_gradient_says(
         self, size: tuple[int, int]
     ) -> None:
-        """d x / d t = -(A p) . grad x at p, off the border."""
+        """Off the border, d x / d t = -(A p) . grad x at a pixel p, where A is the generator."""
         image = blob(size, (2, 1))
         gy, gx = torch.gradient(image[0, 0])
         h, w = size
@@ -199,7 +205,7 @@ class TestAffine:
             torch.testing.assert_close(ours[0, 1:-1, 1:-1], other[1:-1, 1:-1], atol=0.02, rtol=0)
 
     def test_border_moves_on_plain_ground(self, size: tuple[int, int]) -> None:
-        """Beyond it lies no grey frame that a shift would bring in."""
+        """Beyond the border lies no grey frame that a shift would bring into the image."""
         plain = torch.full((2, 1, *size), -1.0)
         assert affine_tangents(plain).abs().max() < 1e-4
         assert orthonormal(affine_tangents(plain).flatten(2)).isfinite().all()
@@ -261,7 +267,7 @@ class TestInference:
 
     @pytest.mark.parametrize("values", [{"d_norm": "sn"}, {"d_dropout": 0.5, "d_noise": 0.3}])
     def test_d_of_another_kind_has_no_derivative(self, values: dict[str, Any]) -> None:
-        """Or its forward pass, which moves SN's vectors, cannot be followed by another."""
+        """Each forward pass changes SN's vectors. A second one must be possible all the same."""
         report = make(jacobian=0.1, **values).run(24)
         assert report["loss/d/tangent"] > 0
         assert report["loss/d/jacobian"] > 0

@@ -1,4 +1,4 @@
-"""Contract of every variant in the folder: a new file is tested by being there."""
+"""The contract of every variant in trainables/. A new file in this folder is tested, too."""
 
 import copy
 from typing import Any
@@ -42,7 +42,10 @@ def make(
 
 
 def labels(images: DataSpec, n: int) -> torch.Tensor:
-    """y for n images, every class among them; one, two... labels where there are several."""
+    """Labels y for n images, with every class among them.
+
+    If images may have several labels, they have one, two, ... labels in turn.
+    """
     first = torch.arange(n) % images.classes
     if images.labels == 1:
         return first
@@ -164,7 +167,7 @@ class TestSeveralLabels:
 
     @pytest.mark.parametrize("name", ["acgan", "cgan"])
     def test_g_ignores_a_label(self, name: str) -> None:
-        """Each label alone, and each pair, must lead to other images for the same z."""
+        """For the same z, each label and each pair of adjacent labels must give another image."""
         gan = make(name, SEVERAL).gan
         sets = torch.eye(5, dtype=torch.uint8)
         sets = torch.cat([sets, sets | sets.roll(1, 0)])
@@ -214,14 +217,14 @@ class TestSeveralLabels:
         ],
     )
     def test_a_remedy_takes_one_label_only(self, name: str, values: dict[str, Any]) -> None:
-        """Sets that differ in one label must lead to other images, and losses stay finite."""
+        """Sets that differ in one label must lead to other images, and losses must stay finite."""
         torch.manual_seed(0)
         variant = trainables.load(name)
         gan = variant(
             variant.config_type.parse({"f": 4, "batch": 8, **values}), SEVERAL, torch.device("cpu")
         )
         y = labels(SEVERAL, 8)
-        for _ in range(3):  # conditional gains start at the same for every label
+        for _ in range(3):  # conditional gains are equal for all labels at first
             report = gan.step(torch.rand(8, 3, 32, 32) * 2 - 1, y)
         assert all(value.isfinite() for value in report.values())
         sets = torch.eye(5, dtype=torch.uint8)
@@ -231,7 +234,7 @@ class TestSeveralLabels:
         assert len(images.flatten(1).unique(dim=0)) == 10
 
     def test_dropout_in_d_is_off(self) -> None:
-        """The same images twice: with dropout D's outputs differ, without they do not."""
+        """D gets the same images twice. Its outputs must differ with dropout, and only then."""
         for rate, differs in ((0.0, False), (0.5, True)):
             torch.manual_seed(0)
             variant = trainables.load("acgan")

@@ -1,4 +1,4 @@
-"""A condition's search, lived through cell by cell without training any."""
+"""Helpers that go through a condition's search cell by cell, without training anything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRIALS = 16  # TPE suggests at random until it has ten results
 
 @pytest.fixture(name="plan")
 def longer_plan() -> Plan:
-    """A search long enough that TPE has its say."""
+    """A plan whose searches are so long that TPE suggests cells by their results."""
     return tiny.plan(budget_=tiny.budget(trials=TRIALS))
 
 
@@ -31,12 +31,15 @@ def outcome_of(number: int) -> str:
 
 
 def give(records: Records, cell: Cell) -> None:
-    """As the schedule does: on record before it runs."""
+    """Put a cell on record before it runs, as the schedule does."""
     write_json(records.cell_folder(cell.id) / "cell.json", cell.as_json())
 
 
 def live(search: ConditionSearch, records: Records, cell: Cell, scale: float = 1.0) -> None:
-    """One cell from its first tick to its end, as Ray tells of it: of the last tick not at all."""
+    """Tell the search of a cell's ticks and end as Ray would, and put the cell on record.
+
+    Ray tells nothing of the last tick.
+    """
     outcome = outcome_of(cell.number or 0)
     ticks = tiny.rows(*(scale * (objective(cell) + 3 - k) for k in range(4)))
     if outcome != "complete":

@@ -1,4 +1,4 @@
-"""One cell: killed and continued it equals one that ran through."""
+"""A cell that is killed and continued equals a cell that ran through."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TestContinuing:
         self, shared: Shared, judges: Judges, plan: Plan, ticks: int
     ) -> None:
         """Results would depend on how often the machine failed."""
-        # Pretraining, noisy targets and uniform fake labels: all that draws random numbers.
+        # Pretraining, noisy targets and uniform fake labels: everything that draws random numbers.
         cell = cell_of(plan, pretrain_kimg=0.1, fake_labels="uniform")
         through = to_end(begin(cell, elsewhere(shared, "through"), judges))
         killed = begin(cell, shared, judges)
@@ -53,7 +53,7 @@ class TestContinuing:
     def test_killed_between_ticks(
         self, shared: Shared, judges: Judges, plan: Plan, through: list[Row]
     ) -> None:
-        """What was trained since the last tick is done again, not counted twice."""
+        """What was trained since the last tick must be trained again, and not be counted twice."""
         cell = cell_of(plan)
         killed = begin(cell, shared, judges)
         killed.advance()
@@ -90,7 +90,7 @@ class TestContinuing:
     def test_killed_while_measuring_what_is_slow(
         self, slow: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """FID takes minutes on a CPU: the training before it must not be done again."""
+        """FID takes minutes on a CPU. A kill meanwhile must not cost the training before it."""
         cell = cell_of(plan)
         expected = to_end(begin(cell, elsewhere(slow, "through"), judges))
         run = begin(cell, slow, judges)
@@ -111,7 +111,10 @@ class TestContinuing:
     def test_two_processes_write_one_cell(
         self, shared: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A worker that outlives its driver a little, and the one that takes its place."""
+        """A worker may outlive its driver a little.
+
+        The worker that takes its place must not run the cell until the old one has ended.
+        """
         cell = cell_of(plan)
         orphan = begin(cell, shared, judges)
         monkeypatch.setattr("study.engine.cell.ORPHAN_SECONDS", 0.1)
@@ -140,7 +143,10 @@ class TestContinuing:
         monkeypatch: pytest.MonkeyPatch,
         through: list[Row],
     ) -> None:
-        """After the checkpoint, before the rows: rows and checkpoint must not part."""
+        """The process is killed after it has written the checkpoint and before it writes the rows.
+
+        Rows and checkpoint must agree after the restart.
+        """
         cell = cell_of(plan)
         run = begin(cell, shared, judges)
         run.advance()
@@ -161,7 +167,7 @@ class TestContinuing:
     def test_damaged_checkpoint_ends_the_cell(
         self, shared: Shared, judges: Judges, plan: Plan, damage: str, through: list[Row]
     ) -> None:
-        """The one before it is taken, and the rows fall back with it."""
+        """The checkpoint before the damaged one must be taken, and the rows fall back with it."""
         cell = cell_of(plan)
         run = begin(cell, shared, judges)
         for _ in range(3):
@@ -186,11 +192,14 @@ class TestContinuing:
         again = begin(cell, shared, judges)
         assert again.rows == []
         assert Records(shared.folder).rows(cell.id) == []
-        again.advance()  # what is written from now on counts, though it is earlier
+        again.advance()  # new checkpoints must count, though they are of earlier ticks
         assert len(begin(cell, shared, judges).rows) == 1
 
     def test_finished_cell_trains_on(self, shared: Shared, judges: Judges, plan: Plan) -> None:
-        """Killed after its last tick, before it was accepted: only the acceptance is missing."""
+        """The cell was killed after its last tick, before it was accepted.
+
+        Only the acceptance is missing, so nothing must be trained.
+        """
         cell = cell_of(plan)
         rows = to_end(begin(cell, shared, judges))
         again = begin(cell, shared, judges)

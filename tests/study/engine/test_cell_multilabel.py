@@ -1,4 +1,4 @@
-"""A cell on images of several labels, and what is refused of them before anything starts."""
+"""A cell on images of several labels, and what is refused for such images before the start."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def plan(**changes: Any) -> Plan:
 
 @pytest.fixture(scope="module")
 def judges(tmp_path_factory: pytest.TempPathFactory) -> Judges:
-    with pytest.MonkeyPatch.context() as patch:  # a small network in its place
+    with pytest.MonkeyPatch.context() as patch:  # instead of the large scene network
         small = networks.label_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES, 1)
         patch.setattr(networks, "SceneNetwork", lambda channels, classes: small)
         recipe = Recipe(label_images=640, feature_images=640)
@@ -114,7 +114,7 @@ def test_unfit_variant_or_metric_starts(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_balanced_draws_start() -> None:
-    """A class's share means nothing where images are of several."""
+    """The share of a class means nothing if an image may be of several classes."""
     rows = {"balanced": {"variant": "acgan", "balanced": True}}
     with pytest.raises(BadInputError, match="balanced=True: bars has several labels per image"):
         check(plan(conditions=rows))

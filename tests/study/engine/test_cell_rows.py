@@ -1,4 +1,4 @@
-"""One cell: the same seed leaves the same rows; what is on record; NaN is noticed."""
+"""One cell's rows: the same seed gives the same rows, what is on record, and NaN is noticed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TestSameSeed:
     def test_slow_metrics_disturb_training(
         self, slow: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """CAS trains a network in the middle of another's training: here at each tick."""
+        """CAS trains a network in the middle of the GAN's training, in this test at each tick."""
         monkeypatch.setattr(cas, "WHEN", "tick")
         cell = cell_of(plan, d_norm="sn")
         often = begin(cell, slow, judges)
@@ -73,7 +73,7 @@ class TestSameSeed:
 
 class TestRecorded:
     def test_columns(self, shared: Shared, judges: Judges, plan: Plan) -> None:
-        """Claims, figures and MLflow read these."""
+        """Claims, figures and MLflow read these columns."""
         rows = to_end(begin(cell_of(plan), shared, judges))
         assert [row["kimg"] for row in rows] == [0, 1, 2, 3]
         measured = {"fcd", "fcd_floor", "label_accuracy", "variance_ratio", "class_loss/real",
@@ -93,7 +93,10 @@ class TestRecorded:
     def test_slow_metric_is_measured_at_each_tick(
         self, slow: Shared, judges: Judges, plan: Plan
     ) -> None:
-        """It takes longer than training between two ticks, and searches do not need it."""
+        """A slow metric takes longer than the training between two ticks.
+
+        It must be measured at the end of confirm cells only: searches do not need it.
+        """
         columns = {"cas", "cas_real", "cas_relative"}
         rows = to_end(begin(cell_of(plan), slow, judges))
         assert [columns & row.keys() for row in rows] == [set(), set(), set(), columns]
@@ -106,7 +109,10 @@ class TestRecorded:
     def test_fid_gets_no_network(
         self, shared: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is loaded when FID is due, and never before: it takes 130 MB and seconds."""
+        """Inception must be there when FID is due.
+
+        It is not loaded before, because it takes 130 MB and seconds.
+        """
         monkeypatch.setattr(Inception, "from_state", lambda state, device: state["network"])
         monkeypatch.setattr(fid, "measure", lambda view: {"fid": view.inception})
         given = {name: {"network": 7.0} for name in plan.conditions}
@@ -123,7 +129,10 @@ class TestRecorded:
 
     @pytest.mark.parametrize("condition", ["classes=2", "classes=3"])
     def test_grid(self, shared: Shared, judges: Judges, plan: Plan, condition: str) -> None:
-        """One column per class, eight rows, a border of one pixel: the report cuts it up so."""
+        """A grid has one column per class, eight rows, and a border of one pixel.
+
+        The report relies on this when it cuts grids up.
+        """
         run = begin(cell_of(plan, condition), shared, judges)
         run.advance()
         image = Image.open(io.BytesIO((run.folder / "samples" / "000000.png").read_bytes()))
@@ -145,7 +154,7 @@ class TestRecorded:
     def test_generator_cannot_be_used_again(
         self, shared: Shared, judges: Judges, plan: Plan
     ) -> None:
-        """The cell's product: the averaged generator's weights."""
+        """The product of a cell is generator.pt, the weights of the averaged generator."""
         run = begin(cell_of(plan), shared, judges)
         to_end(run)
         weights = load_tensors(run.folder / "generator.pt")
@@ -158,7 +167,7 @@ class TestDivergence:
     def test_nan_goes_unnoticed(
         self, shared: Shared, judges: Judges, plan: Plan, network: str
     ) -> None:
-        """NaN would reach Optuna, the means and the claims; the earlier rows are kept."""
+        """NaN would reach Optuna, the means and the claims. The rows before it must be kept."""
         cell = cell_of(plan)
         run = begin(cell, shared, judges)
         run.advance()
@@ -179,7 +188,7 @@ class TestDivergence:
     def test_broken_average_goes_unnoticed(
         self, shared: Shared, judges: Judges, plan: Plan
     ) -> None:
-        """Only the evaluated generator is broken: no loss shows it."""
+        """Only the averaged generator, which is evaluated, is broken. No loss shows that."""
         run = begin(cell_of(plan), shared, judges)
         run.advance()
         with torch.no_grad():

@@ -1,5 +1,8 @@
-"""What a cluster's nodes say before anything starts. Where these fail, cells are lost on a node
-that does not share the storage, or numbers of two versions stand in one table."""
+"""What a cluster's nodes answer before anything starts.
+
+If these tests fail, cells are lost on a node that does not share the storage, or numbers of two
+versions stand in one table.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ def test_node_of_another_version_is_taken(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_trials_are_not_packed_by_node() -> None:
-    """Half a GPU each: two a GPU, as long as the node has processors."""
+    """Trials of half a GPU each fit twice on a GPU, as long as their node has enough CPUs."""
     nodes = [Node(8, 2.0), Node(1, 4.0), Node(16, 0.0)]
     assert fit(nodes, 1, 0.5, None).concurrent == 4 + 1
     assert fit(nodes, 2, 0.0, None).concurrent == 4 + 0 + 8
@@ -55,7 +58,10 @@ def test_trials_are_not_packed_by_node() -> None:
 def test_trial_computes_elsewhere(
     gpus: float, here: bool, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A GPU that a trial has no share of says nothing of it: bfloat16 and times would be wrong."""
+    """A trial that has no share of a GPU computes on the CPU, even where there is a GPU.
+
+    Otherwise the choice of bfloat16 and the estimated times would be wrong.
+    """
     monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
     assert device_of(Resources(1, gpus, 1)).type == kind
 
@@ -63,7 +69,10 @@ def test_trial_computes_elsewhere(
 def test_node_that_dies_while_asked_refuses_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ray takes a dead node to be alive for some seconds: a job that goes on must not end then."""
+    """For some seconds Ray takes a dead node to be alive.
+
+    A job that continues a study in this time must not be refused.
+    """
     a, b = "a" * 56, "b" * 56
     state = {a: True, b: True}
 

@@ -1,6 +1,6 @@
-"""What holds on the CPU holds on a real GPU: run where there is one, by `pytest -m gpu`.
+"""What holds on the CPU must hold on a real GPU. `pytest -m gpu` runs these tests.
 
-Where these fail, trials on a GPU fall over, outgrow their share, or give other numbers each time.
+If these tests fail, trials on a GPU crash, outgrow their share, or give other numbers each time.
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def nondeterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As a process begins: only `prepare_process` asks for deterministic algorithms."""
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # to be restored, whoever sets it
+    """Set torch as in a new process, without deterministic algorithms.
+
+    Only `prepare_process` may ask for them.
+    """
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is restored at the end
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     yield
     torch.use_deterministic_algorithms(False)
@@ -56,7 +59,7 @@ def gpu() -> torch.device:
 def test_a_variant_falls_over_or_forgets_its_seed(
     name: str, images: DataSpec, gpu: torch.device
 ) -> None:
-    """Finite losses, the same ones with the same seed, and after a checkpoint."""
+    """Losses must be finite, and the same with the same seed and after a checkpoint."""
     loop = make(name, images, device=gpu, bf16=True)
     first = loop.run(48)
     assert all(abs(value) < 1e3 for value in first.values())
@@ -70,7 +73,7 @@ def test_a_variant_falls_over_or_forgets_its_seed(
 
 
 def note_memory() -> None:
-    """In each worker: what its trials hold of which GPU, and since when."""
+    """Make each worker note its trials' share of a GPU, when they hold it, and if CUDA is used."""
     prepare, step = trial.prepare_process, trial.StudyTrial.step
     held: dict[str, Any] = {}
 
@@ -122,13 +125,17 @@ def test_a_trial_without_a_share_touches_a_gpu(
 def test_a_trial_outgrows_its_share(
     noted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its outcome is out_of_memory, and those beside it and after it are well."""
+    """The outcome of such a trial must be out_of_memory.
+
+    The trials beside it and after it must complete.
+    """
     conditions = {"wide": {"f": 1024}, "narrow": {"f": 2}}
     plan = tiny.plan(
         tiny.study(conditions=conditions, claims=(), space=None),
         tiny.budget(trials=0, seeds=2, kimg=1, scale_overrides={"batch": 100}),
     )
-    share = round(1.4e9 / torch.cuda.get_device_properties(0).total_memory, 4)  # of 2.1e9 needed
+    # 1.4e9 bytes; the wide condition needs 2.1e9.
+    share = round(1.4e9 / torch.cuda.get_device_properties(0).total_memory, 4)
     records, _ = run(plan, tmp_path, monkeypatch, Resources(cpus=1, gpus=share, concurrent=2))
     cells = records.cells().groupby("condition")["outcome"].agg(set)
     assert dict(cells) == {"wide": {"out_of_memory"}, "narrow": {"complete"}}

@@ -1,4 +1,4 @@
-"""The engine on a real Ray: cells that end badly stay single cells."""
+"""The engine on a real Ray: a cell that ends badly does not end the study."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     resources: Resources = TWO_AT_ONCE,
 ) -> tuple[Records, list[Any]]:
-    """Run a plan to its end; its records, and what the observer heard of accepted cells."""
+    """Run a plan to its end.
+
+    Returns: the records, and (id, outcome) of each accepted cell as the observer heard of it.
+    """
     recipe = Recipe(label_images=960, feature_images=960)
     train = judge.train_judges
     monkeypatch.setattr(shared_state, "train_judges", lambda *a, **k: train(*a, **k, recipe=recipe))
@@ -61,7 +64,10 @@ def plan(**changes: Any) -> Plan:
 
 
 def test_failing_condition_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crash in a variant is retried, then recorded with its traceback; other cells go on."""
+    """A cell that crashes must be tried again, and then be recorded with its traceback.
+
+    The other cells must go on.
+    """
     crashing = plan(overrides={"batch": 500})  # classes=2 has 400 images
     records, heard = run(crashing, tmp_path, monkeypatch)
     cells = records.cells()
@@ -78,7 +84,7 @@ def test_failing_condition_ends_the_study(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_diverging_cell_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NaN is an outcome: no retry, and the rows before it are kept."""
+    """Divergence is an outcome: such a cell must not be tried again, and must keep its rows."""
     records, _ = run(plan(overrides={"lr": 1e30}), tmp_path, monkeypatch)
     cells = records.cells()
     assert set(cells["outcome"]) == {"diverged"}

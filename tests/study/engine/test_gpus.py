@@ -1,6 +1,6 @@
-"""Trials that share GPUs, on GPUs that only Ray believes in: what it lets run at once, and where.
+"""Trials that share GPUs, which exist only for Ray: how many run at once, and on which GPU.
 
-Where these fail, a GPU gets more trials than it has room for, or a second one stands idle.
+If these tests fail, a GPU gets more trials than it has room for, or a second GPU stands idle.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 def note_gpu() -> None:
-    """In each worker: its trials compute on the CPU, and note since when they hold which GPU."""
+    """Make each worker's trials compute on the CPU, and note which GPU they hold and when."""
     prepare, step = trial.prepare_process, trial.StudyTrial.step
     held: dict[str, Any] = {}
 
@@ -43,7 +43,7 @@ def note_gpu() -> None:
 
 
 def at_once(holders: list[dict[str, Any]]) -> int:
-    """The most that ever held it at the same moment."""
+    """The largest number of trials that held a GPU at the same moment."""
     return max(
         sum(other["began"] <= one["began"] < other["ended"] for other in holders) for one in holders
     )

@@ -1,4 +1,4 @@
-"""Which cell comes next. Ray's part is played by hand."""
+"""Which cell the searcher hands out next. The tests play Ray's part by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def ray(plan: Plan, records: Records) -> Ray:
 
 class TestOrder:
     def test_whole_study(self, ray: Ray) -> None:
-        """Searches in turn, then confirmations; each cell once; then the end."""
+        """The searches take turns, then confirm cells follow.
+
+        Each cell comes once, and then the searcher says that it has finished.
+        """
         cells = []
         while (cell := ray.ask()) is not None:
             cells.append(cell)
@@ -42,7 +45,10 @@ class TestOrder:
         assert ray.observed == [(cell.id, None)]
 
     def test_end_is_announced_while_cells_run(self, plan: Plan, records: Records) -> None:
-        """FINISHED too early: the best would never be confirmed, a failed cell never retried."""
+        """If FINISHED came too early, the best would never be confirmed.
+
+        Nor would a failed cell be tried again.
+        """
         ray = one(plan, records, trials=1, seeds=1)
         search, confirm = ray.must(), ray.must()
         assert confirm.phase == "confirm"
@@ -53,7 +59,10 @@ class TestOrder:
         assert ray.searcher.suggest("end") == Searcher.FINISHED  # the best is the reference
 
     def test_reference_idles_the_machine(self, plan: Plan, records: Records) -> None:
-        """While the last searches run, the reference's seeds fill the machine; the best waits."""
+        """While the last search cells run, confirm cells of the reference must fill the machine.
+
+        Confirm cells of the best must wait.
+        """
         ray = one(plan, records, trials=2, seeds=2)
         searches = [ray.must(), ray.must()]
         reference = [ray.must(), ray.must()]
@@ -68,7 +77,7 @@ class TestOrder:
         assert [c.seed for c in best] == [0, 1]
 
     def test_one_slow_condition_holds_up_the_other(self, plan: Plan, records: Records) -> None:
-        """classes=2 is confirmed while classes=3 still searches."""
+        """classes=2 must be confirmed while classes=3 still searches."""
         ray = Ray(dataclasses.replace(plan, budget=tiny.budget(search_parallelism=4)), records)
         cells = [ray.must() for _ in range(8)]
         for cell in cells:
@@ -89,7 +98,7 @@ class TestOrder:
 
 class TestContinuing:
     def test_unfinished_cells_come_last(self, plan: Plan, records: Records) -> None:
-        """They come first: their checkpoints hold work that is paid for."""
+        """Unfinished cells must come first: their checkpoints hold work that was paid for."""
         ray = one(plan, records, trials=4, seeds=1, search_parallelism=3)
         given = [ray.must() for _ in range(3)]
         ray.finish(given[0])
@@ -98,7 +107,7 @@ class TestContinuing:
         assert again.must().number == 3
 
     def test_accepted_cell_is_touched(self, ray: Ray) -> None:
-        """What is accepted is never written again."""
+        """What is accepted must never be written again."""
         cells = [ray.must() for _ in range(3)]
         for cell in cells:
             ray.finish(cell)
@@ -112,7 +121,7 @@ class TestContinuing:
         assert all(path.stat().st_mtime_ns == before[path] for path in before)
 
     def test_other_order_of_ends_gives_other_cells(self, plan: Plan, records: Records) -> None:
-        """The study's first search cells do not depend on which worker was faster."""
+        """Which search cell comes next must not depend on which worker was faster."""
         ray = one(plan, records, trials=4, seeds=1)
         cells = [ray.must(), ray.must()]
         ray.finish(cells[1], 2.0)
@@ -137,7 +146,7 @@ class TestContinuing:
         assert {c.condition_name for c in given} == {"classes=2"}
 
     def test_ray_saves_our_state(self, ray: Ray, tmp_path: Path) -> None:
-        """The driver's display and threads cannot be pickled; Ray pickles its searcher."""
+        """Ray pickles its searcher, but the driver's display and threads cannot be pickled."""
         import pickle
 
         pickle.dumps(ray.searcher)

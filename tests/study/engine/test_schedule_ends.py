@@ -1,4 +1,4 @@
-"""What the end of a cell means. Ray's part is played by hand."""
+"""What the searcher does when a cell ends. The tests play Ray's part by hand."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ class TestEnds:
         ray.searcher.on_trial_complete(ray.trial(cell), None, error=True)
 
     def test_preempted_cell_fails(self, plan: Plan, records: Records) -> None:
-        """A worker that is killed from outside is nobody's bug, however often."""
+        """A worker that is killed from outside is not the cell's fault, however often it happens.
+
+        The cell makes a tick now and then, so it must never be given up.
+        """
         ray = one(plan, records, trials=0, seeds=1)
         objectives: list[float] = []
         for death in range(3 * MAX_DEATHS):
@@ -79,7 +82,10 @@ class TestEnds:
     def test_dying_cell_is_tried_for_ever(
         self, plan: Plan, records: Records, memory: bool, outcome: str
     ) -> None:
-        """A segfault comes at the same place each time; so does Ray's killing for memory."""
+        """A segmentation fault comes at the same place each time.
+
+        The same holds if Ray kills the worker because memory is short.
+        """
         ray = one(plan, records, trials=0, seeds=1)
         for _ in range(MAX_DEATHS):
             cell = ray.must()
@@ -92,7 +98,10 @@ class TestEnds:
     def test_full_disk_fails_cells(
         self, plan: Plan, records: Records, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Nothing may be held against a cell that could not write; the study stops and says so."""
+        """A cell that could not write is not to blame, so it must get no outcome.
+
+        The study must stop and say why.
+        """
         ray = one(plan, records, trials=0, seeds=3)
         first, second = ray.must(), ray.must()
         ray.searcher.on_trial_complete(ray.trial(first), {"done": True, "storage": "disk full"})
@@ -122,7 +131,10 @@ class TestEnds:
         assert ray.searcher.suggest("end") == Searcher.FINISHED
 
     def test_failed_search_cell_costs_another_trial(self, plan: Plan, records: Records) -> None:
-        """A retry is the same cell; a given-up one counts, and Optuna hears of it once."""
+        """A retry is the same cell, so it must not cost another trial.
+
+        A cell that is given up counts as one trial, and Optuna hears of it once.
+        """
         ray = one(plan, records, trials=2, seeds=1)
         first = ray.must()
         for _ in range(MAX_ATTEMPTS - 1):
@@ -157,7 +169,7 @@ class TestEnds:
         assert result["seconds"] == 0.0
 
     def test_interrupted_cell_is_accepted(self, plan: Plan, records: Records) -> None:
-        """A half-trained cell would count as a result, and never go on."""
+        """A half-trained cell would count as a result, and would never be trained further."""
         ray = one(plan, records, trials=1, seeds=1)
         cell = ray.must()
         ray.tick(cell, 9.0, 8.0)
@@ -191,7 +203,10 @@ class TestEnds:
         return bad
 
     def test_stopped_cell_is_lost(self, plan: Plan, records: Records) -> None:
-        """Ray's result of a trial that the scheduler stopped names no outcome."""
+        """If the scheduler stopped a trial, Ray's result of it names no outcome.
+
+        The outcome of the cell must be "pruned".
+        """
         ray = one(plan, records, trials=5, seeds=1)
         bad = self.stopped(ray)
         ray.end(bad, None)
@@ -210,7 +225,7 @@ class TestEnds:
         assert not ray.tick(bad, 900.0, 900.0, 900.0)
 
     def test_checkpoints_pile_up(self, ray: Ray) -> None:
-        """Tens of megabytes per cell would stay for ever; the generator is kept."""
+        """Tens of megabytes per cell would stay for ever. Only generator.pt must be kept."""
         cell = ray.must()
         folder = ray.records.cell_folder(cell.id)
         (folder / "checkpoints").mkdir()

@@ -1,6 +1,6 @@
-"""Optuna within a condition: rebuilt from records at any moment, and silent.
+"""Optuna's search within a condition. It is rebuilt from the records at any moment.
 
-Where these fail, a study that was stopped and continued is not the study that ran through.
+If these tests fail, a study that was stopped and continued is not the study that ran through.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.study.engine.searched import (
     TRIALS,
     give,
     live,
-    longer_plan,  # noqa: F401  `plan` of the tests here
+    longer_plan,  # noqa: F401  the fixture `plan` of these tests
     run,
 )
 
@@ -48,7 +48,7 @@ class TestRebuilding:
         assert len(set(found[0])) == 12
 
     def test_results_do_not_matter(self, plan: Plan, tmp_path: Path) -> None:
-        """A search that suggests the same whatever it was told is no search."""
+        """A search that ignores the results that it is told is not a search."""
         found = []
         for scale in (1, -1):
             records = tiny.begin(Records(tmp_path / str(scale)), plan)
@@ -62,7 +62,7 @@ class TestRebuilding:
 
     @pytest.mark.parametrize("first", [0, 1])
     def test_order_of_ends_changes_the_search(self, plan: Plan, tmp_path: Path, first: int) -> None:
-        """Two workers race: a study would depend on which was faster, and on every kill."""
+        """A study would depend on which of two workers was faster, and on every kill."""
         records = tiny.begin(Records(tmp_path / "raced"), plan)
         search = ConditionSearch(plan, NAME, records)
         racing = [cell for cell in (search.ask(), search.ask()) if cell]
@@ -80,14 +80,14 @@ class TestRebuilding:
         cells = [search.ask(), search.ask()]
         assert search.ask() is None
         assert cells[1] is not None
-        live(search, records, cells[1])  # not the one that cell 2 must know of
+        live(search, records, cells[1])  # cell 2 must know cell 0, which still runs
         assert search.ask() is None
         assert cells[0] is not None
         live(search, records, cells[0])
         assert search.ask() is not None
 
     def test_unfinished_cell_is_lost_or_doubled(self, plan: Plan, records: Records) -> None:
-        """It goes on with its recorded parameters, and the budget counts it once."""
+        """A cell must go on with its recorded parameters, and count once in the budget."""
         lived = ConditionSearch(plan, NAME, records)
         done = run(lived, records, 12)
         waiting = []
@@ -112,14 +112,17 @@ class TestRebuilding:
         assert set(records.ids()) == ids
 
     def test_lost_folder_ends_the_search(self, plan: Plan, records: Records) -> None:
-        """A cell whose folder is gone, or torn, is asked for again, the same as before."""
+        """A cell whose folder is gone, or torn, must be suggested again, the same as before."""
         cells = run(ConditionSearch(plan, NAME, records), records, 6)
         shutil.rmtree(records.cell_folder(cells[3].id))
         search = ConditionSearch(plan, NAME, Records(records.folder))
         assert search.ask() == cells[3]
 
     def test_lost_folder_below_an_unfinished_one(self, plan: Plan, records: Records) -> None:
-        """What goes on is judged beside all cells before it: the lost one comes first."""
+        """A cell that goes on is judged beside all cells before it.
+
+        The lost cell with the lower number must therefore come first.
+        """
         lived = ConditionSearch(plan, NAME, records)
         run(lived, records, 3)
         for _ in range(2):
@@ -167,7 +170,7 @@ class TestRebuilding:
                 assert trial.value == before.value
 
     def test_zombies_are_left(self, plan: Plan, records: Records) -> None:
-        """A trial that Optuna believes to run for ever keeps the search away from its place."""
+        """If Optuna believes that a trial still runs, the search avoids the trial's parameters."""
         search = ConditionSearch(plan, NAME, records)
         run(search, records, 12)
         assert search.running == {}
@@ -187,7 +190,7 @@ class TestRebuilding:
 
 
 def test_optuna_talks(plan: Plan, records: Records, capfd: pytest.CaptureFixture[str]) -> None:
-    """Its log lines and warnings would tear the progress display."""
+    """Optuna's log lines and warnings would tear the progress display."""
     optuna.logging.set_verbosity(optuna.logging.INFO)
     with warnings.catch_warnings():
         warnings.simplefilter("default")

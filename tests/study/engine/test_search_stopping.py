@@ -1,6 +1,6 @@
-"""Early stopping within a search: bad cells end, by a rule that kills and restarts do not change.
+"""Early stopping within a search, by a rule that kills and restarts do not change.
 
-Where these fail, the search wastes its time on bad cells, or throws good ones away.
+If these tests fail, the search wastes its time on bad cells, or throws good ones away.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.study.engine.searched import (
     NAME,
     TRIALS,
     give,
-    longer_plan,  # noqa: F401  `plan` of the tests here
+    longer_plan,  # noqa: F401  the fixture `plan` of these tests
 )
 
 
@@ -43,14 +43,17 @@ class TestEarlyStopping:
         assert not self.bad_one(plan, records, 1.0)
 
     def test_stopped_in_the_warm_up(self, tmp_path: Path) -> None:
-        """Two thirds of the search's length are everyone's."""
+        """No cell may be stopped in the first two thirds of the search's length."""
         plan = tiny.plan(budget_=tiny.budget(search_kimg=9, trials=TRIALS))
         for kimg, stop in ((5, False), (6, True)):
             records = tiny.begin(Records(tmp_path / str(kimg)), plan)
             assert self.bad_one(plan, records, 100.0, kimg=kimg) == stop
 
     def test_stopped_by_too_few(self, plan: Plan, records: Records) -> None:
-        """Three must have ended, of those that the cell may know: cell 3 knows 0 and 1."""
+        """A cell may be stopped only if three of the cells whose results it may know have ended.
+
+        Cell 3 may know only the results of cells 0 and 1.
+        """
         search = ConditionSearch(plan, NAME, records)
         for _ in range(3):
             cell = search.ask()
@@ -61,7 +64,10 @@ class TestEarlyStopping:
         assert not search.should_stop(cell, tiny.rows(100.0, 100.0, 100.0))
 
     def test_continued_cell_is_judged_otherwise(self, plan: Plan, records: Records) -> None:
-        """Killed between its tick and the answer, it would go on where it would have stopped."""
+        """A cell may be killed between its tick and the answer.
+
+        It would then go on, though it should have stopped.
+        """
         assert self.bad_one(plan, records, 100.0)
         *before, bad_one = ConditionSearch(plan, NAME, records).cells.values()
         for cell in before:

@@ -1,6 +1,6 @@
 """What a search suggests: the reference first, each condition for itself, and what --set fixes.
 
-Where these fail, the reference has no place in the comparison, conditions mislead each other, or
+If these tests fail, the reference has no place in the comparison, conditions mislead each other, or
 what is run is not what was asked for.
 """
 
@@ -19,14 +19,14 @@ from tests.study import tiny
 from tests.study.engine.searched import (
     NAME,
     TRIALS,
-    longer_plan,  # noqa: F401  `plan` of the tests here
+    longer_plan,  # noqa: F401  the fixture `plan` of these tests
     run,
 )
 
 
 class TestConditions:
     def test_one_condition_learns_from_another(self, plan: Plan, tmp_path: Path) -> None:
-        """49 classes are harder than 5: their results would mislead the search."""
+        """49 classes are harder than 5: the results of one condition would mislead the other."""
         found = []
         for name in ("alone", "beside"):
             records = tiny.begin(Records(tmp_path / name), plan)

@@ -1,6 +1,7 @@
-"""What the driver makes once for all cells: judges and references; what is refused.
+"""What the driver makes once for all cells, judges and references; and what is refused.
 
-Where this fails, an old study cannot go on, or cells fail one by one for what was known before.
+If these tests fail, an old study cannot go on, or cells fail one by one for a reason that was known
+before they started.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ def study(*metrics: str, **changes: Any) -> Study:
 
 
 def test_real_images_are_measured_in_each_run(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The classifier on real images takes seconds per condition, and is kept with the judges."""
+    """The classifier on real images takes seconds per condition.
+
+    Its result must be kept with the judges.
+    """
     plan = tiny.plan(study("fcd", "kcd", "cas"))
     first = make(plan)
     for reference in first.references.values():
@@ -67,7 +71,10 @@ def test_real_images_are_measured_in_each_run(make: Make, monkeypatch: pytest.Mo
 def test_fid_is_not_measured_where_its_weights_are(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or is, where they are not: each confirm cell would fail at its end."""
+    """With its weights, FID must be measured; without them, it must be left out.
+
+    If FID were measured without its weights, each confirm cell would fail at its end.
+    """
     plan = tiny.plan(tiny.study(metrics=("fcd", "labels")))
     monkeypatch.setattr(inception, "find_weights", lambda path: None)
     assert make(plan).metrics == ("fcd", "labels")
@@ -88,7 +95,10 @@ def test_objective_without_enough_fakes_fails_each_cell(make: Make) -> None:
 
 
 def test_slow_metric_is_an_objective_or_no_claim() -> None:
-    """A search cell never measures it, a confirm cell does at its end."""
+    """A search cell never measures a slow metric, so it cannot be an objective.
+
+    A confirm cell measures it at its end, so a claim may use it.
+    """
     given = {"data": "kana", "stand_in": "kana"}
     with pytest.raises(ValueError, match=r"objective 'cas': choose from fcd, fcd_floor, samples$"):
         check_study(study("fcd", "cas", objective="cas", claims=(), **given))
@@ -97,7 +107,7 @@ def test_slow_metric_is_an_objective_or_no_claim() -> None:
 
 
 def test_condition_that_joins_later_is_measured_anew_each_time(make: Make, tmp_path: Path) -> None:
-    """On another machine it would be measured otherwise, and the study be refused."""
+    """On another machine its reference would differ, and the study would be refused."""
     make(tiny.plan(study("fcd"), only="classes=2"))
     make(tiny.plan(study("fcd")))
     kept = load_tensors(tmp_path / "tiny" / "judges.pt")

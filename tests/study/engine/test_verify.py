@@ -1,4 +1,7 @@
-"""An accepted cell run again: equal, or its first difference. Where these fail, `--verify` lies."""
+"""`--verify`: an accepted cell is run again and is equal, or its first difference is named.
+
+If these tests fail, `--verify` gives a wrong answer.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def records(shared: Shared, plan: Plan) -> Records:
 def accepted(
     records: Records, shared: Shared, judges: Judges, cell: Cell, ticks: int = 4
 ) -> list[dict[str, Any]]:
-    """The cell run to that tick, or until it diverges, and accepted."""
+    """Run the cell for so many ticks or until it diverges, and accept it. Returns its rows."""
     prepare_process(RESOURCES.cpus, RESOURCES.gpus)
     write_json(records.cell_folder(cell.id) / "cell.json", cell.as_json())
     run, outcome, error = begin(cell, shared, judges), "complete", None
@@ -58,7 +61,7 @@ def alter(records: Records, cell: Cell, tick: int, column: str, value: float) ->
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    """Of all files but locks, in which a number grows while they are held."""
+    """The content of all files except locks, in which a number grows while they are held."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
     return {path: path.read_bytes() for path in files}
 
@@ -86,7 +89,7 @@ def test_cell_that_was_stopped_early_is_called_different(
 def test_gpu_that_is_not_here_is_asked_for(
     records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with --address: the nodes have GPUs, the machine that verifies has none."""
+    """With --address, the nodes may have GPUs while the machine that verifies has none."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     on_gpu, display = Resources(1, 0.25, 1), Display(plan, records)
     with pytest.raises(BadInputError, match="this machine has none"):
@@ -96,7 +99,7 @@ def test_gpu_that_is_not_here_is_asked_for(
 def test_difference_goes_unnoticed(
     records: Records, shared: Shared, judges: Judges, plan: Plan
 ) -> None:
-    """The last digit of one column in one row."""
+    """The difference is in the last digits of one column in one row."""
     cell = cell_of(plan)
     rows = accepted(records, shared, judges, cell)
     value = rows[2]["fcd"] * (1 + 1e-15)
@@ -138,7 +141,7 @@ def test_cell_that_cannot_be_verified_ends_in_a_traceback(
 
 
 def test_change_of_code_goes_unnoticed(tmp_path: Path) -> None:
-    """In a submitted job there is no .git: a file's content or name alone tells."""
+    """A submitted job has no .git, so only the content and the names of files show a change."""
     root = Path(environment.__file__).parents[2]
     for name in ("search_spaces", "study", "trainables"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

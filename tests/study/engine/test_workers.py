@@ -1,6 +1,6 @@
 """A worker that is slow to start gets cells all the same.
 
-Where this fails, cells that end sooner than an actor starts leave half a cluster idle.
+If this test fails, cells that end sooner than an actor starts leave half a cluster idle.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 def slow_second() -> None:
-    """In each worker: the second to set up its trial takes eight seconds; cells take one."""
+    """Make the second worker take eight seconds to set up its trial. A cell takes one second."""
     notes = Path(os.environ["NOTES"])
     prepare, step = trial.prepare_process, trial.StudyTrial.step
 
@@ -42,7 +42,10 @@ def slow_second() -> None:
 
 
 def test_slow_worker_gets_no_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tune's own FIFO gives its cell to each free worker, and it begins to start another actor."""
+    """Tune's own FIFO scheduler gives the slow worker's cell to the free worker, again and again.
+
+    Each time another actor would begin to start.
+    """
     plan = tiny.plan(tiny.study(), tiny.budget(trials=0, seeds=12, kimg=1, tick_kimg=1))
     with hooked_ray(slow_second, notes := tmp_path / "notes", num_cpus=2):
         run(plan, tmp_path, monkeypatch, Resources(cpus=1, gpus=0.0, concurrent=2))

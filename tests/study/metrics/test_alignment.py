@@ -1,4 +1,4 @@
-"""What `alignment` says of tangents that are known: the affine ones, others, and none."""
+"""What `alignment` says about known tangents: the affine ones, others, and a GAN without any."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainables.core.affine import affine_tangents
 
 
 class Spanning(FakeGan):
-    """Tangents by name."""
+    """A GAN whose tangents are known. `kind` names them."""
 
     def __init__(self, kind: str) -> None:
         super().__init__([0, 1, 2, 3])
@@ -29,7 +29,7 @@ class Spanning(FakeGan):
         affine = affine_tangents(x).flatten(2)
         random = torch.randn(affine.shape, generator=rng)
         rows = {
-            "affine": affine.flip(1),  # in any order
+            "affine": affine.flip(1),  # the order must not matter
             "random": random,
             "constant": F.avg_pool2d(random[:1].unflatten(2, x.shape[-2:]), 5, 1, 2)
             .flatten(2)
@@ -62,14 +62,20 @@ def test_random_directions_are_not_at_chance() -> None:
 
 
 def test_smooth_directions_gain_whatever_the_image() -> None:
-    """Blurred noise, the same at every image: nearer than white noise, but it knows nothing."""
+    """The directions are blurred noise, the same at every image.
+
+    They are nearer to the affine tangents than white noise is, but depend on no image.
+    """
     row = measured("constant")
     assert row["alignment"] > row["alignment_random"] + 0.03
     assert row["alignment_gain"] == pytest.approx(0, abs=0.01)
 
 
 def test_cosines_are_not_of_principal_angles() -> None:
-    """Of a plane and one turned by 60 degrees about one of its axes: 1 and .5."""
+    """One plane is the other, turned by 60 degrees about an axis that both share.
+
+    The cosines are 1 and 0.5, so their mean is 0.75.
+    """
     a = torch.tensor([[[1.0, 0, 0, 0], [0, 1, 0, 0]]])
     b = torch.tensor([[[0, 0.5, 0.75**0.5, 0], [1, 0, 0, 0]]])
     assert principal_cosines(a, b) == pytest.approx(0.75)

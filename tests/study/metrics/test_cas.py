@@ -1,6 +1,6 @@
 """The classification accuracy score: what a CNN learns from fakes whose fault is known.
 
-Where this fails, labels that are wrong or images that are all alike would teach as much as real.
+If these tests fail, wrong labels or images that are all alike seem to teach as much as real ones.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def reference(judges: Judges) -> Reference:
 
 
 class Copier(nn.Module):
-    """Gives real images of the label that `read` makes of the one asked for."""
+    """A generator that returns real images of the label `read[y]` where label y is asked for."""
 
     conditional: ClassVar[bool] = True
     device = torch.device("cpu")
@@ -58,7 +58,10 @@ class Copier(nn.Module):
 
 
 class Noise(Copier):
-    """From which nothing can be learnt: scores are chance, and differ."""
+    """A generator of noise, from which nothing can be learnt.
+
+    Scores are at chance, and differ from seed to seed.
+    """
 
     def sample(self, y: Tensor, n: int, rng: torch.Generator) -> Tensor:
         return torch.randint(256, (n, *self.pools[0].shape[1:]), generator=rng, dtype=torch.uint8)
@@ -89,7 +92,7 @@ def test_a_class_that_is_never_drawn_is_learnt(reference: Reference, judges: Jud
 
 
 def test_same_seed_gives_another_score(reference: Reference, judges: Judges) -> None:
-    """And the trial's own RNG, on which training goes on, must stay where it was."""
+    """The global RNG, with which the cell's training goes on, must not move either."""
     hard = Noise([0, 1, 2])
     before = torch.get_rng_state()
     a, b, c = (measure(hard, reference, judges, seed) for seed in (1, 1, 2))
@@ -100,7 +103,7 @@ def test_same_seed_gives_another_score(reference: Reference, judges: Judges) -> 
 def test_the_classifier_is_judged_by_what_it_was_trained_on(
     reference: Reference, judges: Judges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It must read the held-out images, all of them."""
+    """The classifier must be tested on the held-out images, all of them."""
     read: list[Tensor] = []
     apply = cas.batched
     monkeypatch.setattr(cas, "batched", lambda n, x: read.append(x) or apply(n, x))
@@ -111,12 +114,12 @@ def test_the_classifier_is_judged_by_what_it_was_trained_on(
 
 
 def test_baseline_is_trained_where_nobody_asked(judges: Judges) -> None:
-    """It takes seconds for each condition."""
+    """Training the baseline takes seconds for each condition."""
     assert build_reference(judges, tiny.dataset(), 60, seed=0, wanted=["fcd"]).on_real == {}
 
 
 def test_real_images_are_used_twice_before_all_were(judges: Judges) -> None:
-    """Fewer different images than the fakes have: real ones would teach too little."""
+    """Real images would be fewer different ones than the fakes, and would teach too little."""
     seen: list[View] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalog, "on_real", lambda view, names: seen.append(view) or {})

@@ -1,6 +1,6 @@
-"""What the columns say about encoders whose quality is known.
+"""What `encoder` says about encoders whose quality is known.
 
-Where this fails, an E that inverts nothing would pass for one that does.
+If these tests fail, an E that inverts nothing passes for one that inverts G.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ class BarJudges:
     def logits(self, x: Tensor) -> np.ndarray:
         rows = x.float().mean((1, 3)).numpy()
         thirds = np.stack([rows[:, 5 * k : 5 * k + 5].mean(1) for k in range(3)], axis=1)
-        return np.concatenate([thirds, np.full((len(x), 1), 999.0)], axis=1)  # of no class here
+        return np.concatenate([thirds, np.full((len(x), 1), 999.0)], axis=1)  # no image's class
 
     def features(self, x: Tensor) -> np.ndarray:
         return x.double().mean((1, 3)).numpy()
 
 
 class Coder(nn.Module):
-    """z is the image itself, shrunk by a weight; G makes of z what `broken` leaves of it."""
+    """A GAN whose code z is the image itself times a weight, and whose G draws z again.
+
+    `broken` names how G fails: it shifts the images, or draws one image for all codes.
+    """
 
     conditional: ClassVar[bool] = False
     broken: ClassVar[str] = ""
@@ -50,7 +53,7 @@ class Coder(nn.Module):
     def __init__(self, config: Any, images: DataSpec, device: torch.device, bf16: bool) -> None:
         super().__init__()
         self.config, self.data_spec, self.device, self.bf16 = config, images, device, bf16
-        self.weight = nn.Parameter(torch.rand(()) * 0)  # an untrained one: codes are all alike
+        self.weight = nn.Parameter(torch.rand(()) * 0)  # untrained E: all codes are equal
 
     def encode(self, x: Tensor) -> Tensor:
         return x.flatten(1) * self.weight.detach()
@@ -114,7 +117,10 @@ def test_wrong_digits_pass_for_reconstructions() -> None:
 
 
 def test_control_is_trained() -> None:
-    """An untrained one codes all images alike here; the trained one must not stand in for it."""
+    """The control is an untrained encoder, which here gives all images the same code.
+
+    The trained encoder must not stand in for it.
+    """
     row = measured()
     assert row["encoder/knn_random"] < 0.5
     assert row["encoder/linear_random"] < 0.5
@@ -124,7 +130,7 @@ def test_control_is_trained() -> None:
 
 
 def test_control_is_one_draw_or_moves_the_global_rng(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One random encoder may be a lucky one, and drawing it must not change what is trained."""
+    """One random encoder may be lucky, and drawing it must not change what is trained."""
     seeds: list[float] = []
     plain = Coder.__init__
 
@@ -141,7 +147,10 @@ def test_control_is_one_draw_or_moves_the_global_rng(monkeypatch: pytest.MonkeyP
 
 
 def test_random_encoder_of_a_variant_is_another_architecture() -> None:
-    """Of each variant that encodes, on images: it scores between chance and the best."""
+    """The random encoder of each variant must score between chance and the best on images.
+
+    The trained encoder must score differently, and measuring must not change the GAN.
+    """
     for name in ("augmented_bigan", "bigan", "bigbigan", "latent_regressor"):
         torch.manual_seed(0)
         variant = trainables.load(name)
@@ -156,7 +165,7 @@ def test_random_encoder_of_a_variant_is_another_architecture() -> None:
 
 
 def test_images_kept_for_another_metric_are_shown_too() -> None:
-    """Distances of ten thousand images to one another would take minutes."""
+    """The distances between ten thousand images would take minutes."""
     seen = view()
     x, y = (
         part.repeat(40, *[1] * (part.ndim - 1)) for part in (seen.reference.x, seen.reference.y)

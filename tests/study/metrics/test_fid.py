@@ -1,4 +1,4 @@
-"""FID's network is pytorch-fid's, its weights are found or refused, its statistics kept."""
+"""FID: the network is pytorch-fid's, its weights are found or refused, statistics are kept."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_fid_is_not_measured(built: Inception) -> None:
     row = fid.measure(as_view(dark, built))
     assert row.keys() == fid.COLUMNS.keys()
     assert row["fid_floor"] > 0
-    assert row["fid"] > 2 * row["fid_floor"]  # black images are no noise
+    assert row["fid"] > 2 * row["fid_floor"]  # the real images are noise, and these are black
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_a_gpu_has_other_features(built: Inception, monkeypatch: pytest.MonkeyPa
     x = images(4, 5)
     here = inception_features(built.network, x)
     there = inception_features(Inception.from_state(built.state(), "cuda").network, x)
-    assert np.abs(there - here).max() < 0.01 * np.abs(here).max()  # it multiplies in TF32
+    assert np.abs(there - here).max() < 0.01 * np.abs(here).max()  # the GPU multiplies in TF32
 
 
 @pytest.mark.slow
@@ -170,7 +170,7 @@ def test_cached_weights_are_downloaded_again(
 
 @pytest.mark.slow
 def test_no_network_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without weights FID is left out: the study goes on."""
+    """Without weights FID is left out, and the study goes on."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(inception, "URL", "http://127.0.0.1:9/nothing")
     assert find_weights(None) is None

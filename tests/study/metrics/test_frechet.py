@@ -39,7 +39,7 @@ def test_equal_sets_are_apart_or_negative() -> None:
 
 
 def test_collapsed_fakes_have_no_distance() -> None:
-    """A generator that draws one image has covariance 0: that is a distance, not an error."""
+    """A generator that draws one image has covariance 0. The distance must still be computed."""
     real = moments(features(200, 8, 1))
     collapsed = moments(np.zeros((50, 8)))
     expected = real.mean @ real.mean + np.trace(real.cov)

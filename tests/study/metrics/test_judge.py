@@ -55,7 +55,7 @@ def test_judges_cannot_read_an_easy_set(judges: Judges) -> None:
 
 
 def test_judges_are_the_same_network(judges: Judges) -> None:
-    """One architecture or one seed twice: what fools one would fool the other."""
+    """With one architecture or one seed for both, what fools one judge would fool the other."""
     shapes = [[p.shape for p in n.parameters()] for n in (judges.label, judges.feature)]
     assert shapes[0] != shapes[1]
 
@@ -154,7 +154,7 @@ def test_judges_take_one_size_only(channels: int, size: int, tmp_path: Path) -> 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_default_recipe_cannot_read_49_kana(tmp_path: Path) -> None:
-    """Below .92 label accuracies of fakes would say more of the judge than of the generator."""
+    """Below .92, label accuracies of fakes would say more about the judge than about G."""
     judges = train_judges(load("kana", cache=tmp_path), tmp_path)
     assert judges.accuracy["label"] >= 0.92
     assert judges.accuracy["feature"] >= 0.92
@@ -193,7 +193,10 @@ def test_reference_depends_on_more_than_its_seed(judges: Judges) -> None:
 
 
 def test_small_data_have_no_floor(judges: Judges) -> None:
-    """More samples asked than half of the training images: the floor is still one of 1,000."""
+    """The 1,000 samples are more than half of the training images.
+
+    The floor must nevertheless be that of 1,000 images.
+    """
     reference = build_reference(judges, dataset(), samples=1_000, seed=0)
     assert 0 < reference.fcd_floor < 10
     assert reference.samples == 1_000
@@ -202,7 +205,10 @@ def test_small_data_have_no_floor(judges: Judges) -> None:
 def test_real_images_are_compared_with_themselves(
     judges: Judges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then the floors, and the distance of copies of the training images, would be too good."""
+    """The floors would be too good.
+
+    So would the distance of fakes that copy training images.
+    """
     seen: list[View] = []
     monkeypatch.setattr(catalog, "on_real", lambda view, names: seen.append(view) or {})
     data = dataset()

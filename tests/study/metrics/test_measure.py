@@ -1,4 +1,4 @@
-"""What the columns say about fakes whose quality is known, and what is refused."""
+"""What metrics say about fakes whose quality is known, and which metrics are refused."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ class FakeGan(nn.Module):
         return x.to(torch.uint8)
 
     def classify(self, x: Tensor) -> Tensor:
-        """D's head: sure of the label asked for on this G's code, unsure on real images."""
+        """D's head reads the code of this G: on fakes it finds the label that was asked for.
+
+        On real images it is right only if `read` is the identity.
+        """
         self.batches.append(x)
         self.average += 1  # as BatchNorm in training mode does
         label = ((x[:, 0, 0, 0] + 1) * 127.5).round().long()
@@ -111,7 +114,7 @@ def test_a_good_generator_scores_badly() -> None:
 
 
 def test_permuted_labels_look_like_garbage() -> None:
-    """The original ACGAN's failure: D and G agree on a code that no judge reads."""
+    """The original ACGAN fails like this: D and G agree on a code that no judge reads."""
     row = catalog.measure(view(FakeGan([1, 2, 3, 0])), EVERY)
     assert row["label_accuracy"] == 0
     assert row["label_accuracy_matched"] == 1
@@ -137,8 +140,10 @@ def test_half_of_the_classes_work_counts_wrong() -> None:
 
 
 def test_measuring_changes_the_gan() -> None:
-    """A forward pass of D in training mode moves its averages: measuring twice as often must
-    not train another GAN."""
+    """A forward pass of D in training mode moves the averages of its BatchNorm.
+
+    Measuring twice as often must not train another GAN.
+    """
     gan = FakeGan([0, 1, 2, 3])
     catalog.measure(view(gan), EVERY)
     assert gan.batches
@@ -146,7 +151,7 @@ def test_measuring_changes_the_gan() -> None:
 
 
 def test_d_sees_mixed_or_odd_batches() -> None:
-    """D's BatchNorm must see batches as in training: of its size, all real or all fake."""
+    """D's BatchNorm must see batches as in training: of the same size, and all real or all fake."""
     gan = FakeGan([0, 1, 2, 3])
     seen = view(gan)
     catalog.measure(seen, ["class_loss"])
@@ -211,7 +216,10 @@ def test_undeclared_column_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_real_images_are_measured_at_every_tick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once per condition is enough: the columns come with those of the fakes, or not at all."""
+    """Measuring real images once per condition is enough.
+
+    A metric's columns of real images are recorded with its columns of fakes, or not at all.
+    """
     labels = catalog.load("labels")
     monkeypatch.setattr(labels, "REAL", {"label_accuracy": "label_accuracy_real"}, raising=False)
     perfect = view(FakeGan([0, 1, 2, 3]))

@@ -1,6 +1,7 @@
-"""Modes covered and share of high quality, on fakes whose modes are known; points in the system.
+"""Modes covered and share of high quality, on fakes whose modes are known.
 
-If these fail, collapse onto a few modes would pass for a good generator.
+Other tests check how judges, refusals and pictures deal with points in the plane. If these tests
+fail, collapse onto a few modes may pass for a good generator.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ NAMES = ["ring8", "grid25"]
 
 
 class Points:
-    """Judges of the one kind that this metric does without."""
+    """A stand-in for the judges, which this metric does not need. Features are the points."""
 
     classes = 25
     device = torch.device("cpu")
@@ -61,7 +62,7 @@ def measured(name: str, fakes: Tensor) -> dict[str, float]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_real_points_are_bad_or_lose_a_mode(name: str) -> None:
-    """Within three standard deviations of a Gaussian in the plane lie 1 - exp(-9/2)."""
+    """A share 1 - exp(-9/2) of a Gaussian in the plane lies within three standard deviations."""
     row = measured(name, torch.from_numpy(draw(CENTRES[name], 5000, 7).x))
     assert row["modes_covered"] == len(CENTRES[name])
     assert row["modes_lost"] == 0
@@ -81,7 +82,10 @@ def test_lost_modes_are_not_seen(name: str) -> None:
 
 
 def test_points_between_modes_cover_them() -> None:
-    """A smear over the plane has few points of high quality, and one beside a mode covers none."""
+    """Points scattered over the plane must cover no mode: too few of them lie in any mode.
+
+    A single point 2.5 standard deviations beside a mode covers it; one at 4 does not.
+    """
     middle = torch.full((100, 1, 1, 2), 127, dtype=torch.uint8)
     row = measured("ring8", middle)
     assert (row["modes_covered"], row["high_quality"]) == (0, 0)
@@ -111,7 +115,7 @@ def test_judges_cannot_read_points(name: str, tmp_path: Path) -> None:
 
 
 def test_points_reach_convolutions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Refused in one line, before anything is written."""
+    """The study must be refused in one line, before anything is written."""
     given = ["acgan_mnist", "--data", "ring8", "--scale", "smoke"]
     storage = tmp_path / "runs"
     with pytest.raises(SystemExit) as caught:
@@ -135,8 +139,11 @@ def test_picture_of_points_hides_the_fakes() -> None:
 
 
 def test_more_real_points_than_are_kept_are_needed() -> None:
-    """Means of modes are as good as the held-out points are many: within a fifth of a standard
-    deviation."""
+    """The centres of the modes are means of held-out real points.
+
+    The `HELD_OUT` points must be enough to find the centres to about a fifth of a standard
+    deviation.
+    """
     real = reference("grid25")
     assert len(real.y) == HELD_OUT
     points = real.x.flatten(1).double()

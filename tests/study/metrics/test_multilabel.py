@@ -1,6 +1,6 @@
-"""Images of several labels: what judges and metrics say of fakes whose quality is known.
+"""Images of several labels: what judges and metrics say about fakes whose quality is known.
 
-Where these fail, a generator is praised for objects that nobody sees, or blamed for the judge.
+If these tests fail, a generator is praised for objects that nobody sees, or blamed for the judge.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
-    """A small network in its place, which takes seconds for 20 steps on a busy core."""
+    """Put a small network in the place of `SceneNetwork`.
+
+    `SceneNetwork` takes seconds for 20 steps on a busy core.
+    """
     with pytest.MonkeyPatch.context() as patch:
         network = networks.label_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES, 1)
         patch.setattr(networks, "SceneNetwork", lambda channels, classes: copy.deepcopy(network))
@@ -92,7 +95,7 @@ def row(judges: Judges, reference: Reference, gan: Any, names: list[str]) -> dic
 
 class TestAccuracy:
     def test_hits_are_not_pooled_over_labels(self) -> None:
-        """An image of three labels counts three times one of a single label."""
+        """An image of three labels counts three times as much as an image of one label."""
         y = np.array([[1, 0, 0, 0], [1, 1, 1, 0]], dtype=np.uint8)
         logits = np.array([[1.0, 2, 0, 0], [4, 3, 0, 1]])  # 0 of 1, 2 of 3
         assert accuracy(logits, y) == 2 / 4
@@ -113,7 +116,7 @@ class TestJudges:
     def test_label_judge_mixes_up_places(
         self, channels: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What one place shows is in the image, however many places show nothing."""
+        """An object at one place is in the image, however many other places show nothing."""
         monkeypatch.setattr(networks, "SceneNetwork", SCENE_NETWORK)
         network = networks.label_network((channels, 64, 64), 24, 3).eval()
         assert isinstance(network, SCENE_NETWORK)
@@ -129,7 +132,7 @@ class TestJudges:
     def test_default_recipe_cannot_read_shapes(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Below .95 accuracies of fakes would say more of the judge than of the generator."""
+        """Below .95, accuracies of fakes would say more about the judge than about G."""
         monkeypatch.setattr(networks, "SceneNetwork", SCENE_NETWORK)
         judges = train_judges(load("shapes", cache=tmp_path), tmp_path)
         assert judges.accuracy["label"] >= 0.95
@@ -147,7 +150,7 @@ class TestReference:
     def test_fakes_are_asked_for_other_sets_than_the_images_have(
         self, reference: Reference
     ) -> None:
-        """FCD would measure the difference of what is asked for."""
+        """FCD would measure the difference between the label sets of fakes and real images."""
         assert reference.asked is not None
         assert reference.asked.shape == (240, tiny.SQUARES)
         assert torch.equal(reference.asked[::2], reference.asked[1::2]), "no set is there twice"
@@ -259,7 +262,7 @@ class TestRefusals:
             catalog.check(["multilabel"], trainables.load("dcgan"), SEVERAL)
 
     def test_metric_by_class_starts_on_several(self) -> None:
-        """None of these has a meaning where an image is of no single class."""
+        """None of these metrics has a meaning if an image has more than one label."""
         acgan = trainables.load("acgan")
         by_class = ["cas", "intra_fcd", "kcd", "ms_ssim", "truncation"]
         assert catalog.suited([*EVERY, *by_class], acgan, SEVERAL) == EVERY
@@ -269,7 +272,7 @@ class TestRefusals:
                 catalog.check([name], acgan, SEVERAL)
 
     def test_real_images_are_drawn_by_class(self, judges: Judges) -> None:
-        """The rows of no class would be what the memory held before."""
+        """Images that belong to no single class would be drawn from uninitialised row numbers."""
         data = tiny.several_labels()
         with pytest.raises(ValueError, match="'cas' needs one label per image, and squares"):
             build_reference(judges, data, samples=240, seed=0, wanted=["cas"])

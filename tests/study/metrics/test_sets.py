@@ -1,6 +1,6 @@
 """Metrics of whole sets of fakes, on fakes whose fault is known: what each is blind to.
 
-Where these fail, a collapse, permuted labels or foreign images would pass for a good generator.
+If these tests fail, a collapse, permuted labels or foreign images pass for a good generator.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def test_a_perfect_generator_looks_bad(good: dict[str, float]) -> None:
 
 
 def test_permuted_labels_pass_for_good(reference: Reference, good: dict[str, float]) -> None:
-    """The pooled metrics cannot see them: those within a class must."""
+    """The pooled metrics cannot see permuted labels. The metrics within a class must see them."""
     row = measure(reference, lambda y, rng: images((y + 1) % CLASSES, rng))
     for column in ("fcd", "precision", "recall", "density", "coverage", "ms_ssim_within"):
         assert row[column] == pytest.approx(good[column], rel=0.1, abs=0.05), column
@@ -148,7 +148,10 @@ def test_a_lost_class_passes_for_good(reference: Reference, good: dict[str, floa
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_kernel_distance_of_real_images_is_biased(labelled: bool) -> None:
-    """Then few fakes would look worse, or, as the classes' counts are fixed, all too good."""
+    """With a bias, small sets of fakes would look worse than large ones.
+
+    Without a correction for the fixed number of fakes per class, fakes would look too good.
+    """
     rng = np.random.default_rng(3)
     values = []
     for _ in range(40):
@@ -165,7 +168,7 @@ def test_kernel_distance_of_real_images_is_biased(labelled: bool) -> None:
 
 @pytest.mark.parametrize("rows", [2, 1_000])
 def test_kernel_distance_is_another(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the definition, pair by pair."""
+    """The expected distances are computed by the definition, pair by pair."""
     monkeypatch.setattr(kcd, "ROWS", rows)
     rng = np.random.default_rng(0)
     x, z = rng.normal(size=(7, 64)), rng.normal(size=(5, 64))
@@ -200,15 +203,18 @@ def as_view(features: np.ndarray, reference: Any, **rest: Any) -> View:
 
 @pytest.mark.parametrize("rows", [2, 1_000])
 def test_neighbours_are_counted_wrong(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By hand. Third neighbours of the real points 0 to 5 lie at 3 2 2 2 2 3, fifth at 5 4 3 3 4 5;
-    third neighbours of the fakes at 5 3 2 2 2 3. The first fake is within 3 of the real point 5."""
+    """The expected values are computed by hand.
+
+    Real points 0 to 5 have their third neighbours at 3 2 2 2 2 3, their fifth at 5 4 3 3 4 5. The
+    fakes have their third neighbours at 5 3 2 2 2 3. The first fake is within 3 of real point 5.
+    """
     monkeypatch.setattr(prdc, "ROWS", rows)
     real = torch.arange(6, dtype=torch.float64)[:, None]
     fakes = torch.tensor([7.0, 10, 11, 12, 13, 14], dtype=torch.float64)[:, None]
     assert prdc.prdc(real, fakes) == {
         "precision": pytest.approx(1 / 6),
         "recall": pytest.approx(4 / 6),  # 2 to 5 are within 5 of the first fake
-        "density": pytest.approx(3 / (5 * 6)),  # the first in the balls of 4 and 5, 10 in 5's
+        "density": pytest.approx(3 / (5 * 6)),  # fake 7 in balls 4 and 5, fake 10 in ball 5
         "coverage": pytest.approx(2 / 6),
     }
 
@@ -221,8 +227,8 @@ def test_equal_sets_are_not_equal() -> None:
 
 
 def test_class_distance_is_another() -> None:
-    """By hand: means shifted by (3, 0), deviations 2 and 1 beside 1 and 1."""
-    column = np.tile([-1.0, 1.0], 10) * math.sqrt(19 / 20)  # of unit deviation, n - 1
+    """By hand: means differ by (3, 0); deviations are 2 and 1 of fakes, 1 and 1 of real images."""
+    column = np.tile([-1.0, 1.0], 10) * math.sqrt(19 / 20)  # sample deviation 1 (divisor n - 1)
     features = np.stack([3 + 2 * column, np.roll(column, 1)], axis=1)
     reference = SimpleNamespace(
         class_means=torch.zeros(2, 2, dtype=torch.float64),
@@ -265,7 +271,7 @@ class TestMsSsim:
 
 
 class TestFewSamples:
-    """Thirty fakes of three classes are ten each; twenty are too few to say anything of a class."""
+    """Thirty fakes of three classes are ten of each. Twenty are too few to judge single classes."""
 
     def test_few_fakes_are_not_measured(self) -> None:
         few = build_reference(JUDGES, DATASET, 30, seed=0, wanted=EVERY)

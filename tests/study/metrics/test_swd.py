@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance of patches: what it sees at which level, and the mathematics."""
+"""Sliced Wasserstein distance of patches: what it sees at which level, and its mathematics."""
 
 from __future__ import annotations
 
@@ -63,20 +63,26 @@ def test_one_image_passes_for_all() -> None:
 
 
 def test_a_constant_image_is_not_finite() -> None:
-    """An untrained G may make nothing else."""
+    """An untrained G may draw constant images only."""
     row = measure(REAL, torch.full_like(REAL, 7))
     assert all(value > 100 for value in row.values())
 
 
 def test_another_metric_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some keep ten times as many real images, and the distance falls with their number."""
+    """Some metrics make the reference keep ten times as many real images.
+
+    The distance falls with the number of images, so swd must use no more than `SHOWN` of them.
+    """
     monkeypatch.setattr(swd, "SHOWN", 100)
     fakes = strokes(400, 1)
     assert measure(REAL, fakes) == measure(REAL[:100], fakes)
 
 
 def test_fakes_outnumber_the_real_images() -> None:
-    """Or the other way round: sorted projections must be as many."""
+    """Either set of images may be the larger one.
+
+    Sorted projections are compared one by one, so both sets must have the same number of images.
+    """
     few = measure(REAL[:100], strokes(100, 1))
     assert measure(REAL[:100], strokes(400, 1)[:200]).keys() == few.keys()
     fakes = strokes(400, 1)
@@ -93,7 +99,7 @@ def test_pyramid_loses_part_of_the_image(size: tuple[int, int]) -> None:
 
 
 def test_pyramid_of_a_ramp_has_edges() -> None:
-    """All that is smooth belongs to the smallest image."""
+    """Whatever is smooth belongs to the smallest image of the pyramid."""
     x = torch.linspace(0, 1, 64)[None, None, :, None].expand(1, 1, 64, 64)
     finest = swd.pyramid(x)[0]
     assert finest[:, :, 4:-4].abs().max() < 1e-6
@@ -129,7 +135,7 @@ def test_distance_is_not_wassersteins() -> None:
     shuffled = a[torch.randperm(1000, generator=generator(1))]
     assert swd.sliced_wasserstein(a, shuffled, generator()) == 0
     assert swd.sliced_wasserstein(a, shuffled + 3, generator()) == pytest.approx(3, rel=1e-5)
-    # In the plane a shift by (3, 4) is one by 5 |cos| along a direction: 2 / pi of it on average.
+    # A shift of length 5 shifts a projection by 5 |cos|. The mean of |cos| is 2 / pi in the plane.
     b = torch.randn(1000, 2, generator=generator())
     found = swd.sliced_wasserstein(b, b + torch.tensor([3.0, 4.0]), generator())
     assert found == pytest.approx(5 * 2 / torch.pi, rel=0.15)

@@ -1,4 +1,7 @@
-"""D's errors on real images: on which of them, and of a G that takes no labels, too."""
+"""The metric `test_error`: D's errors on real images, and on which real images.
+
+The metric needs no fakes, so the GAN of these tests takes no labels.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ class Unconditional(FakeGan):
 
 
 def measured(read: list[int], x: Tensor | None = None) -> dict[str, float]:
-    """Columns for a D that takes every label for another one, or for other images."""
+    """The metric's columns.
+
+    D takes images of label `read[k]` for label k. `x`, if given, replaces the real images.
+    """
     seen = view(Unconditional(read))
     known = seen.reference if x is None else dataclasses.replace(reference(), x=x)
     return catalog.measure(dataclasses.replace(seen, reference=known), ["test_error"])
@@ -42,7 +48,7 @@ def test_errors_are_not_those_of_d() -> None:
 
 
 def test_search_chooses_on_the_images_of_the_test() -> None:
-    """A configuration chosen for its luck on them would be flattered by them."""
+    """A configuration chosen for its luck on the test images would look better than it is."""
     for half, column in ((slice(25), "validation_error"), (slice(25, 50), "test_error")):
         x = reference().x.clone()
         x[half, 0, 0, 0] = (x[half, 0, 0, 0] + 1) % 4
@@ -73,7 +79,10 @@ class AllJudges(PixelJudges):
 
 @pytest.mark.parametrize(("wanted", "n"), [(("fcd", "test_error"), 1_500), (("fcd",), 1_024)])
 def test_few_of_the_real_images_are_kept(wanted: tuple[str, ...], n: int) -> None:
-    """Errors of some percent on a thousand images are hardly known to half of one."""
+    """On a thousand images, an error of some percent is hardly known to half a percent.
+
+    `test_error` therefore makes the reference keep more than 1,024 held-out images.
+    """
     y = np.arange(1_500) % 4
     x = np.random.default_rng(0).integers(0, 256, (1_500, 1, 1, 4)).astype(np.uint8)
     x[:, 0, 0, 0] = y

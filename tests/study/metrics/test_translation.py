@@ -1,6 +1,6 @@
-"""What the columns say of translators whose quality is known, and who is asked for them.
+"""What `translation` says about translators whose quality is known, and who is asked for it.
 
-If a direction is swapped here, copying passes for translating.
+If these tests fail, a direction may be swapped, and then copying passes for translating.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ P = 60
 
 
 class PixelJudges:
-    """The class is the first pixel by 20; the domain, whether the second is light."""
+    """Reads the class as the first pixel / 20, and the domain as whether the second is light."""
 
     def logits(self, x: Tensor) -> Any:
         first, second = x[:, 0, 0, 0].int(), x[:, 0, 0, 1].int()
@@ -35,7 +35,10 @@ class PixelJudges:
 
 
 class Translator(nn.Module):
-    """The right answer is 255 - the second and third pixel: `does` may do something else."""
+    """The right translation replaces the second and the third pixel p by 255 - p.
+
+    `does` names what this translator does: the right thing, or a certain mistake.
+    """
 
     conditional: ClassVar[bool] = True
 
@@ -53,7 +56,7 @@ class Translator(nn.Module):
             out[:, 0, 0, 0] = (x[:, 0, 0, 0] + 20) % 60
         if self.does == "forth only" and domain == 0:
             return x
-        if self.does == "hide":  # the lowest bit of a grey third pixel tells what it was
+        if self.does == "hide":  # the lowest bit of a grey third pixel keeps what it was
             out[..., 2] = 128 + x[..., 2] // 255 if domain else x[..., 2] % 2 * 255
         return out
 
@@ -113,7 +116,7 @@ def test_copying_passes_for_translating() -> None:
 
 
 def test_permuted_classes_are_not_seen() -> None:
-    """What the adversarial loss alone allows: right pictures of another class."""
+    """The adversarial loss alone allows good pictures of another class."""
     row = measured("permute")
     assert row["label_consistency"] == row["translation_accuracy"] == 0
     assert row["domain_accuracy"] == 1
@@ -129,7 +132,10 @@ def test_directions_are_swapped() -> None:
 
 
 def test_hidden_code_is_not_seen() -> None:
-    """An honest translator passes noise on; one that hides its source multiplies it."""
+    """A translator that hides the source in its output multiplies noise.
+
+    An honest translator only passes the noise on.
+    """
     honest, hides = measured("right"), measured("hide")
     assert honest["cycle_l1"] == 0
     assert honest["cycle_l1_noisy"] < 0.03
@@ -137,7 +143,10 @@ def test_hidden_code_is_not_seen() -> None:
 
 
 def test_pairs_are_not_the_datas(judges: Judges) -> None:
-    """Held-out rows 2i and 2i + 1, by the real path from a data set to its reference."""
+    """The held-out rows 2i and 2i + 1 are a pair.
+
+    The test takes the same path from a data set to its reference as a study.
+    """
     rng = np.random.default_rng(0)
 
     def split(n: int, low: int) -> Split:

@@ -1,4 +1,7 @@
-"""Truncation's curve on generators of known answer: is z cut where it says, do the signs hold?"""
+"""Truncation's curve on generators for which the right answer is known.
+
+The tests check that z is cut at the thresholds, and that gains and losses have the right sign.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ class PixelJudges:
 
 
 class FakeGan(nn.Module):
-    """Pixels are 100 + spread * (z - z_mean): the centre of what is real lies at z's mean."""
+    """Pixels are 100 + spread * (z - z_mean) / z_std: z's mean gives the real images' centre."""
 
     conditional: ClassVar[bool] = True
 
@@ -77,7 +80,10 @@ def view(gan: Any, seed: int = 0) -> View:
 
 
 def test_wide_generator_gains_nothing_or_loses_nothing() -> None:
-    """Twice as spread as the real images: cutting z brings the fakes in, and leaves some out."""
+    """The fakes are spread twice as wide as the real images.
+
+    A cut of z moves the fakes in among the real images, and leaves some real images out.
+    """
     row = catalog.measure(view(FakeGan(40)), ["truncation", "fcd", "labels", "prdc"])
     assert row["truncation/precision/inf"] < 0.9
     assert row["truncation/precision/0.25"] == 1
@@ -110,7 +116,7 @@ def test_z_is_not_truncated_normal(threshold: float) -> None:
 
 
 def test_thresholds_see_other_labels_or_other_noise() -> None:
-    """Else the curve's points differ by chance as well."""
+    """The points of the curve would then differ by chance as well."""
     gan = FakeGan(20, z_mean=0.5, z_std=2.0)
     seen = view(gan)
     catalog.measure(seen, ["truncation"])

@@ -1,6 +1,6 @@
-"""What defines a study, and so may not change while its folder lives.
+"""What defines a study, and therefore may not change as long as the study's folder is used.
 
-Where these fail, cells of two protocols stand in one mean, or a study cannot grow.
+If these tests fail, cells of two protocols stand in one mean, or a study cannot grow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.study import tiny
 
 class TestDefinition:
     def test_trials_and_seeds_are_in_it(self, plan: Plan) -> None:
-        """A study could not grow."""
+        """More trials or seeds would be another definition, so a study could not grow."""
         more = dataclasses.replace(plan, budget=tiny.budget(trials=50, seeds=20))
         assert more.definition() == plan.definition()
 
@@ -50,7 +50,7 @@ class TestDefinition:
         assert difference(new, new) == []
 
     def test_conditional_parameter_is_not_described(self, plan: Plan) -> None:
-        """A search could not be rebuilt from records that hold it."""
+        """A search could not be rebuilt from records that hold such a parameter."""
         space = plan.definition()["space"]
         assert list(space) == ["adversarial", "label_noise", "lr"]
         assert space["lr"]["attributes"] == {"low": 1e-5, "high": 1e-2, "log": True, "step": None}

@@ -1,4 +1,4 @@
-"""How long a study takes, before it starts."""
+"""The estimate of a study's time that is made before the study starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainables.pggan import Pggan
 
 
 def test_growing_networks_pass_for_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Timed in their first steps alone, they would seem several times as fast as they are."""
+    """Timed in their first steps only, they would seem several times as fast as they are."""
     levels: list[float] = []
     step = Pggan.step
     monkeypatch.setattr(
@@ -38,4 +38,4 @@ def test_pretraining_takes_no_time() -> None:
         one = Resources(cpus=1, gpus=0, concurrent=1)
         return estimate(tiny.plan(study, tiny.budget(trials=0)), one)
 
-    assert seconds(3_000) > 10 * seconds(0)  # before 3 kimg of training
+    assert seconds(3_000) > 10 * seconds(0)  # besides 3 kimg of training

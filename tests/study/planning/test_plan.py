@@ -1,6 +1,6 @@
 """The cells of a plan: their ids and hyperparameters, and which of them are to run.
 
-Where these fail, cells are run again, never, or with other values than what was asked for.
+If these tests fail, cells are run again, never run, or run with other values than asked for.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class TestId:
         ],
     )
     def test_two_cells_share_an_id(self, plan: Plan, change: dict[str, Any]) -> None:
-        """One of them would never run."""
+        """One of the two cells would never run."""
         cell = search(plan, "classes=2", 1)
         assert dataclasses.replace(cell, **change).id != cell.id
 
@@ -123,7 +123,10 @@ class TestConditions:
         assert plan.count() == (4, 4)
 
     def test_class_is_trained_on_without_its_pair(self) -> None:
-        """In data of two domains the last of an odd number of classes has none in the other."""
+        """In data of two domains, classes 2k and 2k + 1 are a pair, one of each domain.
+
+        With an odd number of classes, the last class would have no counterpart.
+        """
         plan = tiny.plan(classes=4, paired=True)
         assert plan.left_out == {"classes=3": "classes of bars come in pairs"}
 
@@ -157,7 +160,10 @@ class TestConfirmations:
                 tiny.write_cell(records, cell, tiny.rows(9, 3 if n == 2 else 5 + n))
 
     def test_best_is_confirmed_too_early(self, records: Records, plan: Plan) -> None:
-        """What is best of two need not be best of four: its seeds would be wasted."""
+        """The best of the first three cells need not be the best of all four.
+
+        The confirm cells of that first best would then be wasted.
+        """
         for n in range(3):
             tiny.write_cell(records, search(plan, "classes=2", n), tiny.rows(9, 5))
         assert not is_searched(plan, records, "classes=2")
@@ -189,7 +195,7 @@ class TestConfirmations:
         assert len(confirmations(plan, records)) == 4
 
     def test_failed_search_blocks_the_end(self, records: Records, plan: Plan) -> None:
-        """Where every search cell failed there is no best, and the study still comes to an end."""
+        """If every search cell failed there is no best cell, but the study must still end."""
         for name in plan.conditions:
             for n in range(4):
                 tiny.write_cell(records, search(plan, name, n), [], "failed")
@@ -201,7 +207,7 @@ class TestConfirmations:
         assert is_finished(plan, records)
 
     def test_growing_runs_known_cells_again(self, records: Records, plan: Plan) -> None:
-        """--seeds and --trials extend a study: what is on record must keep its ids."""
+        """--seeds and --trials extend a study, so the cells on record must keep their ids."""
         self.finish_search(records, plan, VALUES)
         known = {cell.id for cell in confirmations(plan, records)}
         more = dataclasses.replace(plan, budget=tiny.budget(seeds=5))
@@ -213,7 +219,7 @@ class TestConfirmations:
 
 class TestSearched:
     def test_suggested_classes_are_taken_for_a_hyperparameter(self) -> None:
-        """The variant would refuse it; or the cell would be trained on all classes."""
+        """The variant would refuse `classes`, or the cell would be trained on all classes."""
 
         def space(trial: Any) -> dict[str, Any]:
             classes = trial.suggest_categorical("classes", [2, 3])
@@ -241,7 +247,7 @@ class TestSearched:
         ],
     )
     def test_classes_that_no_reference_is_made_for(self, space: Any, line: str) -> None:
-        """Every such cell would fail, or the command end in a traceback."""
+        """Every such cell would fail, or the command would end in a traceback."""
         study = tiny.study(
             conditions={"all": {}},
             space=space,
@@ -254,7 +260,10 @@ class TestSearched:
             check(tiny.plan(study, tiny.budget(seeds=0)))
 
     def test_lengths_of_another_scale(self) -> None:
-        """20 kimg are a third of a quick run and nothing of a full one."""
+        """20 kimg of pretraining are a third of a quick run, but next to nothing in a full run.
+
+        Lengths in the reference recipe must therefore grow with the scale; those of --set must not.
+        """
         study = tiny.study(reference={"pretrain_kimg": 20.0, "lr": 1e-3})
         found = tiny.plan(study, tiny.budget(schedule_scale=50)).hyperparameters("classes=2")
         assert (found["pretrain_kimg"], found["lr"]) == (1000.0, 1e-3)

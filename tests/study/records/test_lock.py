@@ -1,4 +1,7 @@
-"""One command per study folder: a living owner is respected, a dead one is not in the way."""
+"""A study's folder belongs to one command at a time.
+
+A living owner keeps the folder. A dead owner does not keep others out.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ def test_many_at_once(tmp_path: Path) -> None:
 
 
 def one_of_many(folder: Path) -> None:
-    """Exactly one may win, whatever the timing."""
+    """Let eight threads take the lock at once. Exactly one may get it, whatever the timing."""
     won: list[Lock] = []
     barrier = threading.Barrier(8)
 
@@ -85,7 +88,11 @@ def one_of_many(folder: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 class TestOtherHost:
-    """On a file system that keeps its locks to itself, only the heartbeat tells."""
+    """The owner named in the lock file is on another host.
+
+    If the file system does not share its locks between hosts, only the owner's heartbeat tells
+    whether the owner is alive.
+    """
 
     def elsewhere(self, folder: Path, beat: int) -> None:
         folder.mkdir(exist_ok=True)
@@ -127,7 +134,7 @@ class TestOtherHost:
 
 @pytest.mark.usefixtures("quick")
 def test_clock_moved_back_kills_the_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A heartbeat that is a time of day would stand still for an hour in autumn."""
+    """A heartbeat that is a time of day would stand still when clocks go back an hour in autumn."""
     held = take(tmp_path)
     first = owner(tmp_path)
     monkeypatch.setattr(time, "time", lambda: 0.0)
@@ -137,7 +144,7 @@ def test_clock_moved_back_kills_the_owner(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 class TestStore:
-    """In an object store, which makes an object once and knows no locks."""
+    """The lock in an object store, which has no locks but can refuse to make an object twice."""
 
     @pytest.fixture(autouse=True)
     def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +196,10 @@ class TestStore:
         second.release()
 
     def test_late_owner_is_robbed(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It beats while another is just taking what it had not touched for long."""
+        """The owner has not beaten for long, so another process begins to take the folder.
+
+        If the owner beats again just then, the other process must give up.
+        """
         late = take(folder)
         late._released.set()
         late._thread.join()
@@ -213,7 +223,7 @@ class TestStore:
 def owner_or_none(folder: Path) -> dict[str, Any] | None:
     try:
         return owner(folder)
-    except ValueError:  # just being written
+    except ValueError:  # the file is just being written
         return None
 
 

@@ -1,4 +1,4 @@
-"""The study's folder: written whole or not at all, each cell accepted once."""
+"""The records: each file is written whole or not at all, and each cell is accepted once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TestWriting:
     def test_failed_write_destroys_the_old_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
     ) -> None:
-        """A full disk would cost what was on record before."""
+        """A full disk would destroy what was on record before."""
         path = tmp_path / "a.json"
         write_json(path, {"a": 1})
 
@@ -41,13 +41,13 @@ class TestWriting:
 
     @pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": [float("inf")]}, {"a": object()}])
     def test_unreadable_json_is_written(self, tmp_path: Path, value: Any) -> None:
-        """NaN is no JSON: other readers, and the report, would stumble over it."""
+        """NaN is not valid JSON: other readers, and the report, would fail on it."""
         with pytest.raises((ValueError, TypeError)):
             write_json(tmp_path / "a.json", value)
         assert not list(tmp_path.iterdir())
 
     def test_reader_sees_half_a_file(self, tmp_path: Path) -> None:
-        """While a file is replaced the old one stays open and whole."""
+        """While a file is replaced, a reader that has it open must still see the whole old file."""
         path = tmp_path / "deep" / "a.bin"
         write_atomically(path, b"old")
         with path.open("rb") as reader:
@@ -82,9 +82,12 @@ def test_cell_is_accepted_twice(records: Records, plan: Plan) -> None:
 
 class TestBest:
     def test_another_cell_is_taken_for_the_best(self, records: Records, plan: Plan) -> None:
-        """Lowest at the last tick, among complete search cells of the same condition only."""
+        """The best cell has the lowest objective at its last tick.
+
+        Only complete search cells of the same condition are compared.
+        """
         given = [
-            (0, "complete", (9, 2, 5)),  # was best, and collapsed
+            (0, "complete", (9, 2, 5)),  # was the best for a while, and collapsed
             (1, "complete", (9, 6, 4)),  # the best
             (2, "pruned", (9, 1)),
             (3, "diverged", (9, 0.5)),
@@ -179,7 +182,10 @@ class TestMending:
     def test_torn_record_is_trusted_or_ends_the_study(
         self, records: Records, plan: Plan, name: str, size: int
     ) -> None:
-        """It is set aside and its cell is unfinished again; the others are untouched."""
+        """A torn record must be set aside, and its cell is then unfinished again.
+
+        The other cells must stay as they are.
+        """
         cells = [search(plan, number) for number in range(2)]
         for cell in cells:
             tiny.write_cell(records, cell, tiny.rows(3.0, 2.0))
@@ -200,7 +206,10 @@ class TestMending:
     def test_leftovers_of_a_killed_command_stay_for_ever(
         self, records: Records, plan: Plan
     ) -> None:
-        """Checkpoints of an accepted cell, and files that were being written."""
+        """The leftovers are checkpoints of an accepted cell, and files that were being written.
+
+        They would take up disk space for nothing. The checkpoint of an unfinished cell must stay.
+        """
         for number, outcome in enumerate(("complete", None)):
             cell = search(plan, number)
             tiny.write_cell(records, cell, tiny.rows(3.0), outcome)
@@ -222,7 +231,7 @@ class TestMending:
 def test_records_are_read_again_and_again(
     records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a thousand cells every suggestion would read three thousand files."""
+    """With a thousand cells, every suggestion of a search would read three thousand files."""
     for number in range(3):
         tiny.write_cell(records, search(plan, number), tiny.rows(3.0, 2.0))
     records.best()

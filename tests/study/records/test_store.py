@@ -1,7 +1,7 @@
-"""What an object store answers, and what it does not: a failure must not pass for a missing file.
+"""Failures of an object store: a failure must not pass for a missing file.
 
-Where these fail, a cell whose record could not be listed for a moment is run again over its rows.
-On a real store: tests/chaos/test_store.py.
+If these tests fail, a cell whose record could not be listed for a moment is run again, over its
+existing rows. tests/chaos/test_store.py tests a real store.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def test_cell_that_cannot_be_listed_is_not_there(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     async def list_folder(_: S3FileSystem, path: str, *__: Any, **options: Any) -> Any:
-        if options.get("delimiter") == "" or path == f"{ROOT}/b":  # "": all below
+        if options.get("delimiter") == "" or path == f"{ROOT}/b":  # "": list recursively
             raise error
         if path == ROOT:
             return [{"name": f"{ROOT}/{n}", "type": "directory", "size": 0} for n in "abc"]
@@ -46,7 +46,7 @@ def test_cell_that_cannot_be_listed_is_not_there(
     folder = store.folder("s3://bucket/runs/study")
     with pytest.raises(OSError, match=SAID) as raised:
         list(folder.glob("cells/*/cell.json"))
-    assert raised.value.errno == errno.EIO  # the storage's fault: study/engine/trial.py
+    assert raised.value.errno == errno.EIO  # study/engine/trial.py blames the storage for it
     with pytest.raises(OSError, match=SAID):
         Records(folder).ids()
 

@@ -1,4 +1,7 @@
-"""Claims on which search parameter matters most. Where these fail, a study names the wrong one."""
+"""Claims on which search parameter matters most.
+
+If these tests fail, a study names the wrong parameter.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ SPACE = {name: {"name": "FloatDistribution", "attributes": UNIT} for name in "ab
 
 
 def judged(folder: Path, cells: int, slope: float) -> dict[str, Finding]:
-    """Search cells with fcd = slope * a + noise, and the claims that a, or b, matters most."""
+    """The findings, by claim, on whether a matters most and whether b does.
+
+    They are judged from search cells with fcd = 5 + slope * a + noise.
+    """
     group = "classes=5 reference last"
     claims = [
         synthetic.claim(name, group, None, metric=f"importance/{name}", region=[0.0, None])
@@ -76,7 +82,7 @@ def test_few_cells_are_judged(tmp_path: Path) -> None:
 
 
 def test_parameter_that_set_fixes_is_judged(tmp_path: Path) -> None:
-    """Nothing was varied: that is no result."""
+    """b was not varied, so its importance is not a result."""
     judged(tmp_path, 30, 20.0)
     for path in tmp_path.glob("cells/*/cell.json"):
         cell = read_json(path)

@@ -1,6 +1,8 @@
-"""If these fail, a reader of the report is told something that the records do not say, or nothing:
-a figure or table that is missing without a word, a page that needs the network,
-or a traceback where a study is young or odd.
+"""The page and the tables of a study's report.
+
+If these tests fail, a reader is told something that the records do not say, or nothing: a figure or
+table is missing without a word, a page needs the network, or a young or odd study ends in a
+traceback.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-import matplotlib.figure  # noqa: F401  imported here, lest the first page run out of time
+import matplotlib.figure  # noqa: F401  a slow import that would time out the first test
 import numpy as np
 import optuna.importance  # noqa: F401
 import pandas as pd
@@ -34,13 +36,13 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def html(made_up: Records) -> str:
-    """The page of `made_up`, and its CSVs beside it."""
+    """The page of `made_up`. Its CSVs are written beside it."""
     return page(made_up)
 
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages without curves, which take longest, where a test looks at words."""
+    """Leave out the curves, which take longest, in tests that look only at words."""
     monkeypatch.setattr(curves, "curves", lambda *_, **__: None)
     monkeypatch.setattr(curves, "class_losses", lambda *_: None)
 
@@ -126,7 +128,11 @@ class TestMissing:
     def test_a_variant_without_class_head_no_claims_no_space_no_provenance(
         self, tmp_path: Path
     ) -> None:
-        """Of cgan: a plain factorial, one seed, a metric that some ticks lack, no sample grids."""
+        """The study is like one of cgan.
+
+        It is a plain factorial of one seed, some ticks lack a metric, and there are no sample
+        grids.
+        """
         study = synthetic.study_json()
         for key in ("claims", "environment", "command", "left_out"):
             del study[key]

@@ -1,4 +1,4 @@
-"""Intervals cover what they say."""
+"""Intervals hold the true effect as often as they should."""
 
 import math
 
@@ -35,7 +35,7 @@ def test_intervals_of_few_seeds_are_too_narrow(
 
 
 def test_intervals_are_too_wide_to_decide() -> None:
-    """Five seeds a side, two standard deviations apart: that must show."""
+    """Five seeds a side, whose means are far apart for their spread, must give a verdict."""
     found = effect([1.0, 1.2, 0.9, 1.1, 1.0], [0.1, 0.2, 0.0, 0.15, 0.1])
     assert verdict(found, (0.3, math.inf)) == "supported"
     assert found.value == pytest.approx(0.93)
@@ -58,7 +58,7 @@ def test_same_seed_gives_other_numbers() -> None:
 
 
 def test_three_seeds_get_another_interval_than_students_or_welchs() -> None:
-    """The bounds are by hand: Student's quantile at Welch's degrees of freedom."""
+    """The bounds were computed by hand: Student's quantile at Welch's degrees of freedom."""
     a, b = [1.0, 2.0, 4.0], [0.0, 0.5, 0.1]
     both, one = effect(a, b), effect(a)
     assert (both.low, both.high) == pytest.approx((-1.5163794503575172, 5.783046117024184))
@@ -82,7 +82,7 @@ def test_one_seed_decides() -> None:
 
 
 def test_equal_values_have_no_interval() -> None:
-    """All seeds at chance to the last digit: no spread, and still a verdict."""
+    """If all seeds are at chance to the last digit there is no spread, but still a verdict."""
     found = effect([1.0, 1.0, 1.0], [0.0, 0.0, 0.0])
     assert (found.low, found.high) == (1.0, 1.0)
     assert verdict(found, (0.5, math.inf)) == "supported"
@@ -107,7 +107,7 @@ def test_bad_values_give_an_effect(
 
 
 def test_pairs_are_taken_as_two_groups() -> None:
-    """The spread between seeds would hide a change that each of them shows."""
+    """The spread between seeds would hide a change that every seed shows."""
     before, after = [1.0, 5.0, 9.0], [2.0, 6.1, 9.9]
     paired, apart = effect(after, before, paired=True), effect(after, before)
     assert paired.n == (3,)

@@ -1,6 +1,6 @@
-"""Verdicts, collapse points and importances of records that are made up.
+"""Verdicts, collapse points and importances of made-up records.
 
-Where these fail, a report calls a claim what the records do not.
+If these tests fail, a report's verdict on a claim is not the one that the records give.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna.importance  # noqa: F401  imported here, lest the first test run out of time
+import optuna.importance  # noqa: F401  a slow import that would time out the first test
 import pandas as pd
 import pytest
 
@@ -27,7 +27,7 @@ EQUAL = "equal values give an interval without width, however few they are"
 
 
 def claims(records: Records, *values: dict[str, Any]) -> pd.DataFrame:
-    """The verdicts on other claims than the study's own; its study.json is left as it was."""
+    """The verdicts on other claims than the study's own. study.json is left as it was."""
     own = records.study()
     write_json(records.folder / "study.json", own | {"claims": list(values)})
     try:
@@ -128,7 +128,10 @@ class TestClaims:
         assert reason in found["reason"]
 
     def test_a_column_of_the_last_tick_alone_is_lost(self, tmp_path: Path) -> None:
-        """As of slow metrics: other ticks lack it, and no claim, table or figure may mind."""
+        """Slow metrics have such a column, which all other ticks lack.
+
+        No claim, table or figure may fail because of that.
+        """
         rows = synthetic.rows(5, 0)
         rows[-1] |= {"cas": 0.8, "cas_real": 0.9}
         records = synthetic.small(tmp_path, rows, seeds=3)

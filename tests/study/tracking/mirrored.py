@@ -1,4 +1,4 @@
-"""A study's records and what MLflow has of them, for tests that hold one against the other."""
+"""Helpers that compare a study's records with what MLflow has of them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tests.study import tiny
 
 @pytest.fixture(autouse=True)
 def impatient() -> Iterator[None]:
-    """Where MLflow fails for good, nobody waits ten seconds to be sure."""
-    with pytest.MonkeyPatch.context() as patch:  # tests undo their own
+    """Shorten the ten seconds for which a mirror tries a failing MLflow again, to 0.2 seconds."""
+    with pytest.MonkeyPatch.context() as patch:  # not the fixture `monkeypatch`, which tests undo
         patch.setattr(mlflow_mirror, "PATIENCE", 0.2)
         yield
 
 
 @pytest.fixture(name="records")
 def mirrored_records(tmp_path: Path, store: Path, plan: Plan) -> Records:
-    """A study without cells, beside an empty store of MLflow's."""
+    """A study without cells, beside an empty store of MLflow."""
     shutil.copy(store, tmp_path / "mlflow.db")
     return tiny.begin(Records(tmp_path / "tiny"), plan)
 
@@ -42,7 +42,7 @@ def search_cell(plan: Plan, number: int) -> Cell:
 
 
 def write(records: Records, cell: Cell, outcome: str | None, ticks: int = 3) -> None:
-    """A cell on record as the engine leaves it, sample grids and the end's time included."""
+    """Put a cell on record as the engine leaves it, with sample grids and the time of its end."""
     rows = tiny.rows(*(10.0 - k for k in range(ticks)), label_accuracy=0.5)
     for row in rows:
         path = records.cell_folder(cell.id) / "samples" / f"{row['kimg']:06d}.png"
@@ -55,7 +55,10 @@ def write(records: Records, cell: Cell, outcome: str | None, ticks: int = 3) -> 
 
 
 def mirror(records: Records, finished: bool = True, **changes: Any) -> Mirror:
-    """Mirror all there is, to the end."""
+    """Mirror all that is on record, and close the mirror.
+
+    `changes` may hold the `uri` of the store and the `report`. The rest are verdicts by claim id.
+    """
     storage = records.folder.parent
     made = Mirror(changes.pop("uri", default_uri(storage)), storage, records)
     made.close(changes.pop("report", None), changes, finished)
@@ -67,7 +70,7 @@ def client(records: Records) -> MlflowClient:
 
 
 def runs(records: Records) -> dict[str, Run]:
-    """All runs of the study, the parent's under "parent"."""
+    """All runs of the study by cell id. The parent run is under "parent"."""
     mlflow = client(records)
     experiment = mlflow.get_experiment_by_name("tiny")
     assert experiment is not None
@@ -87,5 +90,5 @@ def points(records: Records, run: Run) -> Counter[tuple[str, int]]:
 
 
 def once(records: Records, cell: Cell) -> Counter[tuple[str, int]]:
-    """Every metric of every row, one time."""
+    """Every metric of every row of a cell, once each."""
     return Counter((key, row["kimg"]) for row in records.rows(cell.id) for key in row)

@@ -1,4 +1,4 @@
-"""A study whose cells are run by the engine's own code, and MLflow's registry beside it."""
+"""A study whose cells are run by the engine's own code, and MLflow's model registry for it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Lab:
         return MlflowClient(default_uri(self.records.folder.parent))
 
     def run(self, cell: Cell, fcd: float) -> CellRun:
-        """A cell run by the engine's own code and accepted, with `fcd` for its last figure."""
+        """Run a cell by the engine's own code and accept it, with `fcd` in its last row."""
         run = begin(cell, self.shared, self.judges)
         rows = to_end(run)
         folder = self.records.cell_folder(cell.id)
@@ -73,7 +73,7 @@ class Lab:
 def empty_lab(
     shared: Shared, judges: Judges, plan: Plan, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Lab]:
-    """A study with its judges and no cell, beside an empty store that MLflow is told of."""
+    """A study with its judges and without cells, beside an empty store of MLflow."""
     shutil.copy(store, shared.folder.parent / "mlflow.db")
     records = tiny.begin(Records(shared.folder), plan)
     study = records.study()
@@ -81,6 +81,6 @@ def empty_lab(
     write_json(records.folder / "study.json", study)
     kept = {"judges": shared.judges, "references": shared.references}
     save_tensors(records.folder / "judges.pt", kept)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # undoes what `register` sets
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that monkeypatch undoes what `register` sets
     yield Lab(records, shared, judges)
     mlflow.set_tracking_uri(None)

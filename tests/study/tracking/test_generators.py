@@ -1,7 +1,7 @@
-"""Published generators: what is loaded draws what the cell's own G draws, and runs nothing stored.
+"""Published generators: a loaded one draws what the cell's own G draws, and runs no stored code.
 
-Where these fail, a published generator is another one than the study measured, or whoever can write
-to the registry runs code on the machines of those who load from it.
+If these tests fail, a published generator is not the one that the study measured, or whoever can
+write to the registry runs code on the machines of those who load from it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from trainables.data.base import DataSpec
 pytestmark = pytest.mark.slow
 
 POINTS = DataSpec(8, 1, (1, 2))
-# Another size is another argument of the same code: one will do.
+# Image sizes differ only by an argument of the same code, so one size is enough.
 EVERY = [case for case in CASES if case.values[1] is not SHAPES[1]] + [
     pytest.param(name, POINTS, id=f"{name}-points")
     for name in trainables.names()
@@ -38,14 +38,14 @@ SEED = 5
 
 
 def trained(name: str, images: DataSpec) -> Gan:
-    """After a few steps, a G that grows half-way to its next size."""
+    """A GAN after a few steps of training. A G that grows is half-way to its next size."""
     loop = make(name, images, **({"stage_kimg": 0.05} if name == "pggan" else {}))
     loop.run(STEPS * BATCH)
     return loop.gan
 
 
 def publish(gan: Gan, name: str, folder: Path, **changes: Any) -> None:
-    """The two files, of the weights as a cell leaves them."""
+    """Write the two files of a published generator, from weights as a cell leaves them."""
     save_tensors(folder / "generator.pt", gan.G_ema.state_dict())
     kept = load_tensors(folder / "generator.pt")
     assert kept is not None
@@ -70,7 +70,7 @@ def publish(gan: Gan, name: str, folder: Path, **changes: Any) -> None:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Callable[..., Generator]:
-    """Makes, publishes and reads a generator."""
+    """A function that makes, publishes and reads a generator."""
 
     def of(name: str, images: DataSpec) -> Generator:
         torch.manual_seed(0)
@@ -83,7 +83,7 @@ def made(tmp_path: Path) -> Callable[..., Generator]:
 
 @pytest.mark.parametrize(("name", "images"), EVERY)
 def test_loaded_generator_draws_other_images(name: str, images: DataSpec, tmp_path: Path) -> None:
-    """Bit for bit; of every variant, a new file included."""
+    """Images must be equal bit for bit, for every variant, including new ones."""
     gan = trained(name, images)
     publish(gan, name, tmp_path)
     torch.manual_seed(7)

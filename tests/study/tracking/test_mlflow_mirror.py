@@ -1,6 +1,6 @@
-"""The MLflow mirror: equal to the records, however often and by whichever command it is written.
+"""The MLflow mirror equals the records, however often and by whichever command it is written.
 
-Where these fail, charts and tables in MLflow show something else than what was run.
+If these tests fail, charts and tables in MLflow show something else than what was run.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from study.records.records import Records, write_json
 from study.tracking.mlflow_mirror import milliseconds
 from tests.study.tracking.mirrored import (
     client,
-    impatient,  # noqa: F401  active in each test here
+    impatient,  # noqa: F401  a fixture, active in each test here
     mirror,
-    mirrored_records,  # noqa: F401  `records` of the tests here
+    mirrored_records,  # noqa: F401  the fixture `records` of these tests
     once,
     points,
     runs,
@@ -76,7 +76,7 @@ def test_run_does_not_say_what_its_cell_was(records: Records, plan: Plan) -> Non
 
 
 def test_parent_run_does_not_lead_to_the_best_cells(records: Records, plan: Plan) -> None:
-    """Who has MLflow alone, without the records, would have to pick them by hand."""
+    """A user who has MLflow but not the records would have to find the best cells by hand."""
     cells = plan.confirm_cells("classes=3", plan.hyperparameters("classes=3"))[:2]
     write(records, cells[0], "complete")
     write(records, cells[1], "diverged")
@@ -102,7 +102,10 @@ def test_second_mirror_writes_rows_again(records: Records, plan: Plan) -> None:
 
 
 def test_runs_of_others_are_deleted_or_taken_for_ours(records: Records, plan: Plan) -> None:
-    """A user's own run in the experiment; the same study, run in another folder."""
+    """Runs of others are a user's own run in the same experiment, and runs of another folder.
+
+    The other folder holds the same study.
+    """
     cell = search_cell(plan, 0)
     write(records, cell, "complete")
     mirror(records)
@@ -126,7 +129,10 @@ def test_runs_of_others_are_deleted_or_taken_for_ours(records: Records, plan: Pl
 
 
 def test_row_written_twice_is_two_rows(records: Records, plan: Plan) -> None:
-    """MLflow takes a row for the same only with the same time: it must come from the records."""
+    """MLflow takes two rows for one only if their times are equal.
+
+    The time of a row must therefore come from the records.
+    """
     cell = search_cell(plan, 0)
     write(records, cell, "complete")
     started = "2026-01-02T03:00:00+00:00"
@@ -176,7 +182,10 @@ def test_finished_study_asks_for_every_cell(
 
 
 def test_cell_that_runs_again_gets_a_second_run(records: Records, plan: Plan) -> None:
-    """Its record was damaged: the same run is opened, and ended again."""
+    """The cell runs again because its record was damaged.
+
+    The cell's run in MLflow must be opened again, and ended again.
+    """
     cell = search_cell(plan, 0)
     write(records, cell, "complete")
     mirror(records)

@@ -1,6 +1,6 @@
-"""The MLflow mirror where MLflow is down, slow or hangs, or the mirror itself is killed.
+"""The MLflow mirror when MLflow is down, slow or hangs, or when the mirror itself is killed.
 
-Where these fail, a study waits for MLflow, or rows are missing from it or stand in it twice.
+If these tests fail, a study waits for MLflow, or rows are missing in MLflow or are there twice.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from study.records.records import Records
 from study.tracking.mlflow_mirror import Mirror
 from tests.study.tracking.mirrored import (
     client,
-    impatient,  # noqa: F401  active in each test here
+    impatient,  # noqa: F401  a fixture, active in each test here
     mirror,
-    mirrored_records,  # noqa: F401  `records` of the tests here
+    mirrored_records,  # noqa: F401  the fixture `records` of these tests
     once,
     points,
     runs,
@@ -36,7 +36,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # MLflow on SQLite is 
 def test_killed_mirror_leaves_holes_or_doubles(
     records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch, calls: int
 ) -> None:
-    """It is killed at its n-th batch: parameters first, then rows; the next one completes it."""
+    """The mirror is killed at its n-th batch. Parameters come first, then rows.
+
+    The next mirror must complete the runs.
+    """
     cells = [search_cell(plan, number) for number in range(2)]
     for cell in cells:
         write(records, cell, "complete", ticks=2)
@@ -78,7 +81,7 @@ def test_outage_stops_or_loses_something(records: Records, plan: Plan) -> None:
 def test_mirror_gives_up_after_a_short_outage(
     records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same mirror goes on where MLflow answers again: a study of days has one."""
+    """A study of days has one mirror, which must go on when MLflow answers again."""
     cell = search_cell(plan, 0)
     write(records, cell, "complete")
     connect, failures = Mirror._connect, Counter[str]()
@@ -114,7 +117,10 @@ def test_request_that_failed_here_but_not_there_is_doubled(
     number: int,
     patience: int,
 ) -> None:
-    """The answer of a slow server comes too late: what it did must not be done twice."""
+    """The answer of a slow server comes too late.
+
+    What the server has done must not be done twice.
+    """
     cells = [search_cell(plan, number) for number in range(2)]
     for cell in cells:
         write(records, cell, "complete")
@@ -145,7 +151,7 @@ def test_request_that_failed_here_but_not_there_is_doubled(
 def test_interrupted_command_waits_for_mlflow(
     records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stop is a matter of seconds, whatever the server does."""
+    """A stop must take only seconds, whatever the server does."""
     write(records, search_cell(plan, 0), None)
     monkeypatch.setattr(Mirror, "_connect", lambda self: time.sleep(30))
     start = time.monotonic()

@@ -1,6 +1,7 @@
 """`python -m study.report NAME --register`: each condition's best generator in MLflow's registry.
 
-Where these fail, another generator than the best is published, twice or half, or as what it is not.
+If these tests fail, a generator that is not the best is published, or the best is published twice,
+in part, or as something that it is not.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from study.tracking import register
 from tests.study.cells import cell_of
 from tests.study.tracking.registered import (
     Lab,
-    empty_lab,  # noqa: F401  `lab` of the tests here
+    empty_lab,  # noqa: F401  the fixture `lab` of these tests
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]  # MLflow on SQLite is slow
@@ -94,7 +95,7 @@ def test_cell_is_published_twice_or_a_better_one_never(lab: Lab, plan: Plan) -> 
 def test_interrupted_publishing_leaves_halves_or_doubles(
     lab: Lab, plan: Plan, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """MLflow answers, but the connection breaks before or after any of these."""
+    """MLflow answers, but the connection breaks before or after one of these steps."""
     lab.run(cell_of(plan, "classes=2"), 3.0)
     lab.mirror()
     done = getattr(MlflowClient, step)
@@ -119,7 +120,7 @@ def test_interrupted_publishing_leaves_halves_or_doubles(
 
 
 def test_generator_that_grows_is_published_at_another_size(lab: Lab, plan: Plan) -> None:
-    """PGGAN's G is in the middle of fading a size in, which its weights do not tell."""
+    """PGGAN's G is in the middle of fading a size in, which its weights do not show."""
     values = {"f": 2, "batch": 100, "stage_kimg": 1.7, "minibatch_stddev": True}
     cell = cell_of(plan, "classes=2")
     cell = dataclasses.replace(cell, variant="pggan", hyperparameters=values)
@@ -150,7 +151,7 @@ def test_generator_that_nobody_trained_is_published(lab: Lab, plan: Plan) -> Non
 
 
 def test_condition_has_no_name_of_its_own_in_the_registry() -> None:
-    """Or one that MLflow, or a URI, does not take."""
+    """Each condition needs a name of its own, which MLflow and a models:/ URI must accept."""
     for study in search_spaces.names():
         names = set()
         for condition in (conditions := search_spaces.load(study).conditions):

@@ -1,6 +1,6 @@
-"""`python -m study.report NAME --register` where there is nothing to register, or nowhere.
+"""`python -m study.report NAME --register` with nothing to register, or no store to register in.
 
-Where these fail, a user reads a traceback, or a torn generator is published.
+If these tests fail, a user reads a traceback, or a torn generator is published.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from study.report.__main__ import main
 from tests.study.cells import cell_of
 from tests.study.tracking.registered import (
     Lab,
-    empty_lab,  # noqa: F401  `lab` of the tests here
+    empty_lab,  # noqa: F401  the fixture `lab` of these tests
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]  # MLflow on SQLite is slow
 
 
 class TestBadInput:
-    """One line, exit code 2, and nothing is registered."""
+    """Bad input ends with one line and exit code 2, and nothing is registered."""
 
     def refused(self, lab: Lab, capsys: pytest.CaptureFixture[str], *more: str) -> str:
         storage = str(lab.records.folder.parent)
@@ -29,7 +29,7 @@ class TestBadInput:
         out, err = capsys.readouterr()
         assert out == ""
         assert err.count("\n") == 1
-        if (lab.records.folder.parent / "mlflow.db").exists():  # else asking would make it
+        if (lab.records.folder.parent / "mlflow.db").exists():  # otherwise asking would make it
             assert not lab.versions()
         assert not (lab.records.folder / "report.html").exists()
         return err
