@@ -23,7 +23,7 @@ from tests.chaos import kills
 from tests.chaos.conftest import Killed
 from tests.chaos.kills import KIMG, NAME, command, family, results
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 def run(storage: Path, *arguments: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.study.refusals import NAME
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def by_hand(*arguments: str) -> subprocess.CompletedProcess[str]:

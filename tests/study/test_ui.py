@@ -152,7 +152,6 @@ def test_an_interrupt_ends_the_server_and_its_children(
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_mlflow_itself_serves_the_store_and_finds_the_runs(made_up: Records, port: int) -> None:
     from mlflow import MlflowClient

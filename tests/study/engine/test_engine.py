@@ -21,7 +21,7 @@ from study.planning.resources import Resources
 from study.records.records import Records
 from tests.study import tiny
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 TWO_AT_ONCE = Resources(cpus=1, gpus=0.0, concurrent=2)
 
