@@ -20,7 +20,7 @@ from tests.study import tiny
 from tests.study.engine.test_engine import run
 from tests.study.hooked_ray import hooked_ray
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 def note_gpu() -> None:
