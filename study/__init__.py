@@ -1,7 +1,6 @@
 """Studies of GANs: run them, read their records, load their generators.
 
-The names below are what users of this project import. Each name's module is loaded when the name is
-first used, so that importing this package loads nothing heavy.
+What whoever uses this project imports is named here; nothing heavy is loaded before it is used.
 
 ```
 from study import Records, load_generator
@@ -17,24 +16,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from study.errors import BadInputError
-    from study.records.lock import LockedError
     from study.records.records import Records
-    from study.tracking.generators import Generator, load_generator
+    from study.tracking.generators import load_generator
 
-__all__ = ["BadInputError", "Generator", "LockedError", "Records", "load_generator"]
+__all__ = ["Records", "load_generator"]
 
 _MODULES = {
-    "BadInputError": "study.errors",
-    "Generator": "study.tracking.generators",
-    "LockedError": "study.records.lock",
     "Records": "study.records.records",
     "load_generator": "study.tracking.generators",
 }
 
 
 def __getattr__(name: str) -> object:
-    """A public name, imported from its module when it is first asked for."""
+    """Import a public name from its module when it is first used."""
     if name not in _MODULES:
         raise AttributeError(f"module 'study' has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULES[name]), name)

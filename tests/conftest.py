@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-SMOKE_SHARE = 0.1  # share of the judges' full training, as at scale smoke
-
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
@@ -18,7 +16,8 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
 
     The cache has the rendered images and the judges that scale smoke would make first.
     """
-    from study.metrics.core.judge import train_judges  # imports torch, which few tests need
+    from study.engine.shared_state import SMOKE_SHARE  # imports torch, which few tests need
+    from study.metrics.core.judge import train_judges
     from trainables import data
 
     cache = tmp_path_factory.mktemp("warm") / "cache"

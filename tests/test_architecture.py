@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,40 +222,41 @@ def test_house_imports_something_undeclared() -> None:
     assert used - own <= names
 
 
+def fresh(code: str) -> list[Any]:
+    """Run code in a new interpreter; the JSON list that it prints last."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    found: list[Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def test_public_names_load_something_heavy() -> None:
     """`import study` would take seconds, or a name in its `__all__` would be missing."""
-    code = (
+    loaded, places, offered = fresh(
         "import json, sys, study\n"
         f"loaded = [name for name in {HEAVY} if name in sys.modules]\n"
         "print(json.dumps([loaded, study._MODULES, study.__all__]))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    loaded, places, offered = json.loads(done.stdout)
     assert loaded == []
     assert sorted(places) == sorted(offered)
     for name, module in places.items():
         tree = ast.parse(modules()[module].read_text())
-        assert name in {getattr(node, "name", None) for node in tree.body}, (
-            f"{module} has no {name}"
-        )
+        defined = {getattr(node, "name", None) for node in tree.body}
+        assert name in defined, f"{module} has no {name}"
 
 
 def test_list_is_slow() -> None:
     """`--list` would load torch or the like, or take 0.7 s of processor time or more."""
-    code = (
-        "import json, resource, sys, time, study.run\n"
-        "code = study.run.main(['--list'])\n"
+    code, loaded, seconds, said = fresh(
+        "import contextlib, io, json, resource, sys, study.run\n"
+        "with contextlib.redirect_stdout(io.StringIO()) as said:\n"
+        "    code = study.run.main(['--list'])\n"
         "use = resource.getrusage(resource.RUSAGE_SELF)\n"
         f"loaded = [name for name in {HEAVY} if name in sys.modules]\n"
-        "print(json.dumps([code, loaded, use.ru_utime + use.ru_stime]), file=sys.stderr)\n"
+        "print(json.dumps([code, loaded, use.ru_utime + use.ru_stime, said.getvalue()]))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    code_, loaded, seconds = json.loads(done.stderr)
-    assert code_ == 0
+    assert code == 0
     assert loaded == []
-    assert "acgan_kmnist_classes" in done.stdout
+    assert "acgan_kmnist_classes" in said
     assert seconds < 0.7

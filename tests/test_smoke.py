@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import search_spaces
 from search_spaces.core import IMPORTANCE
 from study.engine.cell import CellRun
-from study.engine.schedule import StudySearcher
+from study.engine.schedule import Observer, StudySearcher
+from study.engine.shared_state import Shared
 from study.engine.trial import prepare_process
 from study.metrics.core.judge import Judges
 from study.planning.plan import Cell, Plan, is_finished
+from study.planning.resources import Resources
 from study.records.records import Records
 from study.report.write import claims_frame
 from study.run import main
@@ -30,7 +31,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def run_in_turn(
-    plan: Plan, records: Records, shared: Any, resources: Any, observer: Any, report: Any
+    plan: Plan,
+    records: Records,
+    shared: Shared,
+    resources: Resources,
+    observer: Observer,
+    report: Callable[[str], None],
 ) -> bool:
     """Do what `engine.run_cells` does, without Ray. A cell that fails ends the test."""
     searcher = StudySearcher(plan, records, observer)

@@ -21,6 +21,8 @@ from study.records.records import Records, write_json
 from study.records.tensors import load_tensors, save_tensors
 from trainables.data import Dataset
 
+SMOKE_SHARE = 0.1  # of the images that judges are trained on; verdicts at scale smoke say nothing
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -73,7 +75,7 @@ def make_shared(
     kept = load_tensors(own) if own.exists() else None
     report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")
     judges = Judges.from_state(kept["judges"], device) if kept else None
-    share = 0.1 if smoke else 1.0
+    share = SMOKE_SHARE if smoke else 1.0
     judges = judges or train_judges(dataset, cache, device=device, share=share)
     kind = "labels" if judges.labels == 1 else "top-k labels"
     report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} ({kind})")

@@ -9,7 +9,6 @@ Whenever the driver has ended, the same command is started again.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -125,18 +124,12 @@ def family(running: subprocess.Popen[str]) -> list[psutil.Process]:
     return [own, *own.children(recursive=True)]
 
 
-def ticks(storage: Path) -> int:
-    """How many ticks are on record, of all cells."""
-    found = storage.glob(f"{NAME}/cells/*/ticks.json")
-    return sum(len(json.loads(path.read_bytes())) for path in found)
-
-
 def interrupt(storage: Path, kimg: int, how: str) -> Interrupted:
-    """Go on with the study until there is another tick, then interrupt the command."""
-    log, before, known = storage / "chaos.log", results(storage), ticks(storage)
+    """Go on with the study until another cell is accepted, then interrupt the command."""
+    log, before = storage / "chaos.log", results(storage)
     log.touch()
     begin, running = log.stat().st_size, start(storage, kimg)
-    while ticks(storage) <= known:
+    while len(results(storage)) == len(before):
         assert running.poll() is None, log.read_text()[-3000:]
         time.sleep(0.05)
     ours = family(running)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from study.run import main
 from trainables.data import kana
 
-EXAMPLES, REFUSED = 60, 15  # inputs per hunt, new ones in every run; how many must be refused
+EXAMPLES, REFUSED = 60, 32  # inputs per hunt, new ones in every run; how many must be refused
 
 WORDS = st.text(max_size=12).filter(lambda word: not word.startswith("/")) | st.sampled_from(
     [
