@@ -112,6 +112,10 @@ class Box:
         return own | self.service.get("environment", {})
 
     @property
+    def lives(self) -> bool:
+        return self.outer is not None and self.outer.poll() is None
+
+    @property
     def init(self) -> psutil.Process:
         """The box's first process."""
         assert self.outer is not None

@@ -25,12 +25,12 @@ import pytest
 from study.records.environment import code_digest
 from study.records.records import Records
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[1]
 RAY = str(Path(sys.executable).with_name("ray"))
 NAME = "acgan_kmnist_classes"
-STUDY = f"{NAME} --scale smoke --data kana --only classes=5 --trials 2 --seeds 8"
+STUDY = f"{NAME} --scale smoke --data kana --only classes=5 --trials 2 --seeds 6"
 WAIT = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "60"}}
 
 
@@ -159,6 +159,9 @@ def test_job_loses_or_repeats_cells(
     wait_for(tmp_path, 4)
     assert cluster.job("stop", "first").returncode == 0
     assert "'first' was stopped" in cluster.job("status", "first").stdout
+    said = cluster.job("logs", "first").stdout
+    assert "interrupted; give the same command again to go on" in said
+    assert "Traceback" not in said
     before = results(tmp_path)
 
     out = cluster.submit("second", stays)
@@ -168,6 +171,6 @@ def test_job_loses_or_repeats_cells(
     cells = Records(tmp_path / NAME).cells()
     assert set(cells["outcome"]) <= {"complete", "pruned"}
     assert cells["id"].is_unique
-    assert len(cells) == len(after) >= 10  # 2 search cells and 8 seeds of the reference
+    assert len(cells) == len(after) >= 8  # 2 search cells and 6 seeds of the reference
     (run,) = {(run["git_commit"], run["code"]) for run in Records(tmp_path / NAME).study()["runs"]}
     assert run == ("none", code_digest(ROOT)), "nobody can tell which code a job ran"

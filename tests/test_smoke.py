@@ -1,8 +1,9 @@
 """Runs every study at scale smoke, on data that need no network.
 
-Everything is as in a user's command, except Ray. Cells run one after the other in this process,
-which saves the start of two workers for each study. Studies on Ray are tested in tests/chaos and in
-tests/test_cluster.py.
+Everything is as in a user's command, with two exceptions. Cells run one after the other in this
+process and not on Ray, which saves the start of two workers for each study. Studies on Ray are
+tested in tests/chaos and in tests/test_cluster.py. And the classifiers of the metrics cas and
+encoder learn from a tenth of the images, as smoke's judges do.
 
 Where this fails, a study that is listed does not run, or ends without verdicts on its claims.
 """
@@ -18,8 +19,9 @@ import search_spaces
 from search_spaces.core import IMPORTANCE
 from study.engine.cell import CellRun
 from study.engine.schedule import Observer, StudySearcher
-from study.engine.shared_state import Shared
+from study.engine.shared_state import SMOKE_SHARE, Shared
 from study.engine.trial import prepare_process
+from study.metrics import cas, encoder
 from study.metrics.core.judge import Judges
 from study.planning.plan import Cell, Plan, is_finished
 from study.planning.resources import Resources
@@ -69,6 +71,8 @@ def test_study_does_not_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("study.engine.engine.run_cells", run_in_turn)
+    for module, constant in ((cas, "IMAGES"), (cas, "DRAWS"), (encoder, "PROBED")):
+        monkeypatch.setattr(module, constant, int(getattr(module, constant) * SMOKE_SHARE))
     study = search_spaces.load(name)
     command = [name, "--scale", "smoke", "--data", study.stand_in, "--storage", str(storage)]
     # One seed and two search cells; claims on importances need all cells of their search.
@@ -87,3 +91,25 @@ def test_study_does_not_run(
     claims = claims_frame(records)
     assert list(claims["id"]) == [claim.id for claim in study.claims]
     assert claims["verdict"].notna().all()
+
+
+def test_larger_number_of_seeds_repeats_cells(
+    tmp_path: Path, warm: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a finished study is enlarged, its results must stay as they are."""
+    monkeypatch.setattr("study.engine.engine.run_cells", run_in_turn)
+    name, storage = "acgan_kmnist_classes", warm(tmp_path)
+    command = [name, "--scale=smoke", "--data=kana", "--only=classes=5", "--trials=2"]
+
+    def results() -> dict[str, bytes]:
+        found = storage.glob(f"{name}/cells/*/result.json")
+        return {path.parent.name: path.read_bytes() for path in found}
+
+    assert main([*command, f"--storage={storage}", "--seeds=1"]) == 0
+    before = results()
+    assert main([*command, f"--storage={storage}", "--seeds=3"]) == 0
+    assert before.items() <= results().items()
+    cells = Records(storage / name).cells()
+    grown = cells[~cells["id"].isin(before)]
+    assert set(grown["phase"]) == {"confirm"}
+    assert set(grown["seed"]) == {1, 2}

@@ -47,7 +47,7 @@ runpy.run_module("study.run", run_name="__main__")
 """
 KIMG = 10  # kimg of a cell in a study that tests start
 KINDS = ("worker", "driver", "raylet")
-INTERRUPTIONS = ("SIGINT", "SIGTERM", "SIGTERM to the group")
+INTERRUPTIONS = ("SIGINT to the group", "SIGINT twice")
 GAP = (0.5, 16.0)  # seconds from one kill to the next
 RESTARTED = "Ray died: it is started again, and the cells go on"
 CLOCKED = {
@@ -113,6 +113,7 @@ class Interrupted:
 
     code: int
     said: str
+    seconds: float  # from the signal to the command's end
     alive: list[psutil.Process]  # processes that it left behind
     before: dict[str, bytes]  # results when it started
     kept: dict[str, bytes]  # results when it had ended
@@ -132,15 +133,21 @@ def interrupt(storage: Path, kimg: int, how: str) -> Interrupted:
     while len(results(storage)) == len(before):
         assert running.poll() is None, log.read_text()[-3000:]
         time.sleep(0.05)
-    ours = family(running)
-    if how == "SIGTERM to the group":
-        os.killpg(running.pid, signal.SIGTERM)
+    ours, began = family(running), time.monotonic()
+    if how == "SIGINT twice":
+        for process in ours[1:]:  # suspended workers do not answer: the first signal has to wait
+            if process.name().startswith("ray::"):
+                process.suspend()
+        running.send_signal(signal.SIGINT)
+        time.sleep(1)
+        assert running.poll() is None, "the first signal did not wait for the cells"
+        running.send_signal(signal.SIGINT)
     else:
-        running.send_signal(signal.Signals[how])
-    code = running.wait(45)
+        os.killpg(running.pid, signal.SIGINT)
+    code, seconds = running.wait(45), time.monotonic() - began
     _, alive = psutil.wait_procs(ours, timeout=10)
     said = log.read_bytes()[begin:].decode()
-    return Interrupted(code, said, alive, before, results(storage))
+    return Interrupted(code, said, seconds, alive, before, results(storage))
 
 
 def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[str]:

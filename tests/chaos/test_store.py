@@ -27,6 +27,8 @@ from study.records.lock import LockedError, take
 from study.records.records import Records
 from tests.chaos.kills import table
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 NAME = "egan_ring"
 STUDY = (
     f"{NAME} --scale smoke --only egan --seeds 5 --set kimg=10 --set tick_kimg=2 --max-concurrent 1"
@@ -44,9 +46,12 @@ IDENTITIES = {
 
 
 def free_ports(count: int) -> list[int]:
-    """Find free ports. SeaweedFS also takes the port 10,000 above each of them, for gRPC."""
+    """Find free ports. SeaweedFS also takes the port 10,000 above each of them, for gRPC.
+
+    Ray's workers take ports between 10,002 and 19,999, and Linux gives out those from 32,768.
+    """
     ports: list[int] = []
-    for port in random.sample(range(10_000, 20_000), 1_000):
+    for port in random.sample(range(20_000, 22_700), 1_000):
         with contextlib.suppress(OSError), contextlib.ExitStack() as probes:
             for one in (port, port + 10_000):
                 probes.enter_context(socket.create_server(("127.0.0.1", one)))
@@ -124,8 +129,8 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
 def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
     made = Weed(tmp_path_factory.mktemp("weed"))
     with pytest.MonkeyPatch.context() as patch:
-        for key, value in made.env.items():
-            patch.setenv(key, value)
+        for key, value in {**made.env, "HOME": str(made.folder)}.items():
+            patch.setenv(key, value)  # judges are kept in ~/.cache where records are in a store
         try:
             made.start()
             yield made
@@ -145,9 +150,6 @@ def results(storage: str) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in found}
 
 
-@pytest.mark.slow
-@pytest.mark.alone
-@pytest.mark.timeout(600)
 def test_records_in_a_store_differ(weed: Weed, tmp_path: Path) -> None:
     """First the driver is killed, then the store. The same command must go on each time."""
     disk, bucket, log = str(tmp_path / "disk"), "s3://studies/runs", tmp_path / "log"
@@ -181,9 +183,6 @@ def test_records_in_a_store_differ(weed: Weed, tmp_path: Path) -> None:
     assert SECRET not in log.read_text() + said + study
 
 
-@pytest.mark.slow
-@pytest.mark.alone
-@pytest.mark.timeout(120)
 def test_store_has_no_locks(weed: Weed) -> None:
     """If two processes make the same object, the store must refuse one of them.
 
@@ -199,9 +198,6 @@ def test_store_has_no_locks(weed: Weed) -> None:
     take(place).release()
 
 
-@pytest.mark.slow
-@pytest.mark.alone
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
