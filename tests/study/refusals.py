@@ -12,7 +12,11 @@ NAME = "acgan_kmnist_classes"
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Return the one line of a refusal. Checks that it is one line and that nothing was written."""
+    """Return the one line of a refusal. Checks that it is one line and that nothing was written.
+
+    The working directory has to be the test's own (see the fixture `storage`).
+    """
+    assert not (Path.cwd() / "pyproject.toml").exists(), "other tests write files here"
     before = sorted(Path.cwd().rglob("*"))
     with pytest.raises(SystemExit) as end:
         main(list(arguments))

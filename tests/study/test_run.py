@@ -170,6 +170,7 @@ def test_storage_is_no_folder(
         ("s3://", "name a prefix in the bucket, too"),
     ],
 )
+@pytest.mark.usefixtures("storage")
 def test_store_of_another_kind_is_tried(
     capsys: pytest.CaptureFixture[str], place: str, why: str
 ) -> None:
@@ -178,6 +179,7 @@ def test_store_of_another_kind_is_tried(
     assert why in line
 
 
+@pytest.mark.usefixtures("storage")
 def test_mlflow_in_a_store_is_tried(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
