@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.core import Budget, Claim, Group, Study, crossed
+from search_spaces.core import Budget, Claim, Failure, Group, Study, crossed
 
 if TYPE_CHECKING:
     import optuna
@@ -52,7 +52,9 @@ def space(trial: optuna.Trial) -> dict[str, Any]:
     return values
 
 
-ACCURACY, RATIO = "label_accuracy", "class_loss_ratio"
+ACCURACY = "label_accuracy"
+# D's class losses as it minimises them, which is what the write-up plots.
+REAL, FAKE = "loss/d/class_real", "loss/d/class_fake"
 
 STUDY = Study(
     title="ACGAN on Kuzushiji characters: 5, 10 and 49 classes",
@@ -64,9 +66,11 @@ STUDY = Study(
     space=space,
     reference_params={"noise_width": 1.0},
     metrics=("fcd", "labels", "variance", "class_loss", "gradients"),
+    failure=Failure("label_accuracy_relative", (-inf, 0.25)),
     claims=(
         Claim(
             id="A1",
+            primary=True,
             text="49 classes fail where 5 work: label accuracy falls by at least .30",
             metric=ACCURACY,
             of=Group("classes=5"),
@@ -75,14 +79,17 @@ STUDY = Study(
         ),
         Claim(
             id="A3",
+            primary=True,
             text="at 49 classes D's class loss on real images stays far (3x) above that on fakes",
-            metric=RATIO,
+            metric=REAL,
+            over=FAKE,
             of=Group("classes=49"),
             region=(3.0, inf),
             log=True,
         ),
         Claim(
             id="A4a",
+            primary=True,
             text="with 5 classes ACGAN works: label accuracy at least .90",
             metric=ACCURACY,
             of=Group("classes=5"),
@@ -91,13 +98,15 @@ STUDY = Study(
         Claim(
             id="A4b",
             text="with 5 classes the two class losses meet: their ratio ends within 2",
-            metric=RATIO,
+            metric=REAL,
+            over=FAKE,
             of=Group("classes=5"),
             region=(0.5, 2.0),
             log=True,
         ),
         Claim(
             id="A5",
+            primary=True,
             text="with 10 classes a little over half of the characters work",
             metric="classes_working",
             of=Group("classes=10"),
@@ -106,7 +115,8 @@ STUDY = Study(
         Claim(
             id="A6a",
             text="at the very first iteration real and fake class loss are equal",
-            metric=RATIO,
+            metric=REAL,
+            over=FAKE,
             of=Group("classes=49", at="start"),
             region=(0.9, 1.1),
             log=True,
@@ -114,7 +124,7 @@ STUDY = Study(
         Claim(
             id="A6b",
             text="the fake class loss falls sharply (to less than half) in the first iterations",
-            metric="class_loss/fake",
+            metric=FAKE,
             of=Group("classes=49", at="early"),
             against=Group("classes=49", at="start"),
             region=(0.0, 0.5),

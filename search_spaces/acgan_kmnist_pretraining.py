@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import inf
 
 from search_spaces.acgan_kmnist_classes import RECIPE_A
-from search_spaces.core import Budget, Claim, Group, Study
+from search_spaces.core import Budget, Claim, Failure, Group, Study
 
 RECIPE = {k: v for k, v in RECIPE_A.items() if k != "pretrain_kimg"}
 REPAIRED = {"adversarial": "non_saturating", "class_fake": 0.0, "d_norm": "sn"}
@@ -33,11 +33,12 @@ STUDY = Study(
     reference=RECIPE,
     space=None,
     metrics=("fcd", "labels", "variance", "class_loss"),
+    failure=Failure("label_accuracy_relative", (-inf, 0.25)),
     claims=(
         Claim(
             id="A7a",
             text="pretraining the class head lowers D's class loss on real images",
-            metric="class_loss/real",
+            metric="loss/d/class_real",
             of=Group(PRETRAINED),
             against=Group(PLAIN),
             region=(0.0, 1.0),
@@ -45,6 +46,7 @@ STUDY = Study(
         ),
         Claim(
             id="A7b",
+            primary=True,
             text=f"but does not help: label accuracy within {MARGIN} of that without",
             metric="label_accuracy",
             of=Group(PRETRAINED),
@@ -54,13 +56,15 @@ STUDY = Study(
         Claim(
             id="A7c",
             text="the ratio of the class losses stays around 4 (2 to 8)",
-            metric="class_loss_ratio",
+            metric="loss/d/class_real",
+            over="loss/d/class_fake",
             of=Group(PRETRAINED),
             region=(2.0, 8.0),
             log=True,
         ),
         Claim(
             id="A8",
+            primary=True,
             text="real images alone in the first epochs make no difference in label accuracy",
             metric="label_accuracy",
             of=Group(LATE),

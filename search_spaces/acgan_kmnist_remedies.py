@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.acgan_kmnist_classes import RECIPE_A
-from search_spaces.core import Budget, Claim, Condition, Group, Study
+from search_spaces.core import Budget, Claim, Condition, Failure, Group, Study
 
 if TYPE_CHECKING:
     import optuna
@@ -99,9 +99,11 @@ STUDY = Study(
     space=space,
     searched=(REPAIRED,),
     metrics=("fcd", "labels", "variance", "prdc", "class_loss", "gradients"),
+    failure=Failure("label_accuracy_relative", (-inf, 0.25)),
     claims=(
         Claim(
             id="works",
+            primary=True,
             text="it works: label accuracy at least .90 of the judge's own on real images",
             metric=RELATIVE,
             of=Group(REPAIRED),
@@ -123,6 +125,7 @@ STUDY = Study(
         ),
         Claim(
             id="gain",
+            primary=True,
             text="label accuracy rises by at least .30 from recipe A to the last rung",
             metric=ACCURACY,
             of=Group(REPAIRED),
@@ -142,7 +145,8 @@ STUDY = Study(
         Claim(
             id="symptom",
             text="the class-loss ratio is no cause: labels are right at 3 or more, real over fake",
-            metric="class_loss_ratio",
+            metric="loss/d/class_real",
+            over="loss/d/class_fake",
             of=Group(SPECTRAL),
             region=(3.0, inf),
             log=True,

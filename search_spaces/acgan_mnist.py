@@ -40,6 +40,7 @@ STUDY = Study(
     claims=(
         Claim(
             id="C1a",
+            primary=True,
             text="ACGAN's pictures are about as good as cGAN's: FCD within a factor of 1.5",
             metric="fcd",
             of=Group("acgan"),
@@ -57,6 +58,7 @@ STUDY = Study(
         ),
         Claim(
             id="C1c",
+            primary=True,
             text="its D also classifies: at least .95 of held-out real images",
             metric="class_accuracy/real",
             of=Group("acgan"),
@@ -64,6 +66,7 @@ STUDY = Study(
         ),
         Claim(
             id="C2",
+            primary=True,
             text="pretraining D's classifier makes training easier: FCD lower by a tenth early on",
             metric="fcd",
             of=Group("pretrained", at="early"),
@@ -90,9 +93,10 @@ STUDY = Study(
         Claim(
             id="C-softmax-floor",
             text="double softmax: D's class loss ends within .05 of its floor of 1.461",
-            metric="class_loss/fake",
+            metric="loss/d/class_fake",
             of=Group("double_softmax"),
-            region=(-inf, FLOOR + 0.05),
+            region=(0.0, FLOOR + 0.05),
+            log=True,
         ),
         Claim(
             id="C-softmax-slower",

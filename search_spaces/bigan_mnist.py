@@ -32,6 +32,7 @@ STUDY = Study(
     claims=(
         Claim(
             id="E5",
+            primary=True,
             text="E inverts G: images are 1.25 times nearer to G(E(x)) than to other images'",
             metric="reconstruction/pixels",
             of=Group("bigan"),
@@ -46,6 +47,7 @@ STUDY = Study(
         ),
         Claim(
             id="E5-labels",
+            primary=True,
             text="the judge reads at least .60 of the reconstructions as what the image shows",
             metric="reconstruction/labels",
             of=Group("bigan"),
@@ -53,6 +55,7 @@ STUDY = Study(
         ),
         Claim(
             id="E5-knn",
+            primary=True,
             text="the nearest neighbours of E(x) tell the digit: at least .90 are right",
             metric="encoder/knn",
             of=Group("bigan"),

@@ -31,6 +31,7 @@ STUDY = Study(
     claims=(
         Claim(
             id="E7-unary-fcd",
+            primary=True,
             text="both unary scores help G: FCD at least a tenth lower than with none",
             metric="fcd",
             of=Group("both"),
@@ -48,6 +49,7 @@ STUDY = Study(
         ),
         Claim(
             id="E7-without-x",
+            primary=True,
             text="dropping S_x hurts: FCD at least a tenth higher",
             metric="fcd",
             of=Group("S_z alone"),
@@ -57,6 +59,7 @@ STUDY = Study(
         ),
         Claim(
             id="E7-without-z",
+            primary=True,
             text="dropping S_z hardly matters: FCD within a factor of 1.25",
             metric="fcd",
             of=Group("S_x alone"),

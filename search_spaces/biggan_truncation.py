@@ -33,7 +33,12 @@ SMALL = {"embedding": 32}  # a shorter embedding of labels, for ten classes
 def cut(id: str, text: str, column: str, low: float) -> Claim:
     """A claim about truncation, on the condition that has all changes."""
     return Claim(
-        id=f"E6-{id}", text=text, metric=f"truncation/{column}", of=Group(ALL), region=(low, inf)
+        id=f"E6-{id}",
+        primary=id in ("precision", "recall"),
+        text=text,
+        metric=f"truncation/{column}",
+        of=Group(ALL),
+        region=(low, inf),
     )
 
 

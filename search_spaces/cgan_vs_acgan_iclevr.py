@@ -42,6 +42,7 @@ STUDY = Study(
     claims=(
         Claim(
             id="B1a",
+            primary=True,
             text="cGAN's accuracy is far above ACGAN's: by at least .25",
             metric=ACCURACY,
             of=Group("cgan"),
@@ -64,6 +65,7 @@ STUDY = Study(
         ),
         Claim(
             id="B3a",
+            primary=True,
             text="label smoothing in D does not rescue ACGAN: below .25",
             metric=ACCURACY,
             of=Group("acgan smoothed"),
@@ -71,6 +73,7 @@ STUDY = Study(
         ),
         Claim(
             id="B3b",
+            primary=True,
             text="dropout in D does not rescue ACGAN: below .25",
             metric=ACCURACY,
             of=Group("acgan dropout"),

@@ -11,7 +11,7 @@ from math import inf
 
 from search_spaces.acgan_kmnist_classes import RECIPE_A
 from search_spaces.acgan_kmnist_remedies import LADDER, PROJECTION, REPAIRED
-from search_spaces.core import Budget, Claim, Group, Study
+from search_spaces.core import Budget, Claim, Failure, Group, Study
 
 WORKING = "acgan repaired, 49 classes"
 RECIPE = {k: v for k, v in RECIPE_A.items() if k != "pretrain_kimg"}
@@ -34,9 +34,11 @@ STUDY = Study(
     reference=RECIPE,
     space=None,
     metrics=("fcd", "labels", "variance", "class_loss", "prdc", "cas"),
+    failure=Failure("label_accuracy_relative", (-inf, 0.25)),
     claims=(
         Claim(
             id="A2",
+            primary=True,
             text="with 49 classes cGAN's characters match their labels where ACGAN's do not (+.30)",
             metric="label_accuracy",
             of=Group("cgan, 49 classes"),
@@ -81,6 +83,7 @@ STUDY = Study(
         ),
         Claim(
             id="repaired",
+            primary=True,
             text="a repaired ACGAN hits 49 classes' labels as well as cGAN, or better",
             metric="label_accuracy",
             of=Group(WORKING),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Condition = Mapping[str, Any]
 Space = Callable[["optuna.Trial"], dict[str, Any]]
 Scale = Literal["smoke", "quick", "full"]
-IMPORTANCE = "importance/"  # see `Claim`
+IMPORTANCE, LOSS = "importance/", "loss/"  # see `Claim`
 Config = Literal["reference", "best"]
 Moment = Literal["start", "early", "best", "last", "largest_relapse"]
 
@@ -57,6 +57,12 @@ def _check_choice(what: str, value: object, choices: tuple[object, ...]) -> None
         raise ValueError(f"{what}={value!r}: choose one of {', '.join(map(str, choices))}")
 
 
+def _check_region(what: str, region: object) -> None:
+    pair = isinstance(region, tuple) and [type(bound) in (int, float) for bound in region]
+    if not isinstance(region, tuple) or pair != [True, True] or not region[0] < region[1]:
+        raise ValueError(f"{what}: region={region!r}: (low, high) is needed")  # NaN is refused, too
+
+
 def crossed(**factors: tuple[Any, ...]) -> dict[str, Condition]:
     """Conditions from crossed factors. classes=(5, 10) gives "classes=5" and "classes=10"."""
     products = itertools.product(*factors.values())
@@ -88,17 +94,10 @@ class Budget:
 
     def __post_init__(self) -> None:
         lowest = {"trials": 0, "seeds": 0, "samples": 2}
-        names = [
-            "kimg",
-            "tick_kimg",
-            "trials",
-            "seeds",
-            "samples",
-            "search_parallelism",
-            "schedule_scale",
-        ]
         optional = ("search_kimg", "first_tick_kimg")
-        names += [name for name in optional if getattr(self, name) is not None]
+        names = [name for name in optional if getattr(self, name) is not None]
+        names += ["kimg", "tick_kimg", "trials", "seeds", "samples"]
+        names += ["search_parallelism", "schedule_scale"]
         for name in names:
             low = lowest.get(name, 1)
             value = getattr(self, name)
@@ -144,43 +143,77 @@ class Group:
         _check_choice("at", self.at, get_args(Moment))
 
 
+@dataclass(frozen=True)
+class Failure:
+    """The rule by which a seed counts as failed: its last value of `metric` lies in `region`.
+
+    A cell that diverged has failed, whatever the rule.
+    """
+
+    metric: str
+    region: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        check_text("failure: metric", self.metric)
+        _check_region("failure", self.region)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A published claim, expressed as a region for an effect.
 
     The effect is mean(of) - mean(against), or mean(of) alone if `against` is None. With `log` it is
     the ratio of geometric means, or the geometric mean alone. The claim is supported if the
-    effect's 95 % interval lies inside `region`. It is not supported if the interval lies wholly
-    outside, and undecided otherwise. A difference, a threshold and an equivalence can all be
-    written as regions.
+    effect's interval lies inside `region`, not supported if it lies wholly outside, and undecided
+    otherwise. A difference, a threshold and an equivalence can all be written as regions.
 
-    The metric is a column of the study's metrics or of a cell's clock. The clock's columns are
-    `training_seconds` since the cell's start, `seconds` (the same plus the time for measuring) and
-    `images_per_second` since the last tick. The metric "importance/NAME" is the share of the
+    A study's primary claims are what it is about: at most one study in twenty has a wrong verdict
+    among them. Each other claim is exploratory, and one in twenty may be wrong.
+
+    The metric is the quantity that the claim's source measured. It is a column of the study's
+    metrics, of the losses or of a cell's clock. With `over` it is one column divided by another one
+    at the same moment of the same cell.
+
+    A loss's column is "loss/PLAYER/TERM": the mean of the term over the steps since the last tick,
+    in training mode, on the images of those steps; at 0 kimg the term of the first step. The clock
+    has `training_seconds` since the cell's start, `seconds` (the same plus the time for measuring)
+    and `images_per_second` since the last tick. The metric "importance/NAME" is the share of the
     objective's variance that is due to the search parameter NAME, minus the largest share of any
-    other parameter. It is computed over the search cells of `of`'s condition.
+    other parameter, over the search cells of `of`'s condition.
     """
 
     id: str
     text: str
     metric: str
+    over: str | None = None  # the metric is divided by this column
     of: Group
     against: Group | None = None
     region: tuple[float, float]
     log: bool = False
+    primary: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the claim looks at; for an importance, its metric."""
+        return (self.metric,) if self.over is None else (self.metric, self.over)
+
+    @property
+    def quantity(self) -> str:
+        """The claim's quantity for people: "fcd", or "loss/d/class_real / loss/d/class_fake"."""
+        return " / ".join(self.columns)
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not re.fullmatch(r"[\w.-]+", self.id, re.ASCII):
             raise ValueError(f"claim id={self.id!r}: letters, digits, _, - and . are needed")
         where = f"claim {self.id}"
         check_text(f"{where}: text", self.text)
-        check_text(f"{where}: metric", self.metric)
+        for column in self.columns:
+            check_text(f"{where}: metric", column)
+        if self.metric.startswith(IMPORTANCE) and (self.over is not None or self.primary):
+            raise ValueError(f"{where}: an importance is exploratory, and divided by nothing")
         if not isinstance(self.of, Group) or not isinstance(self.against, Group | None):
             raise ValueError(f"{where}: of and against: a Group is needed")
-        region: object = self.region
-        pair = isinstance(region, tuple) and [type(bound) in (int, float) for bound in region]
-        if pair != [True, True] or not self.region[0] < self.region[1]:  # refuses NaN, too
-            raise ValueError(f"{where}: region={region!r}: (low, high) is needed")
+        _check_region(where, self.region)
         if self.log and self.region[0] < 0:
             raise ValueError(f"{where}: region={self.region!r}: a ratio is never negative")
 
@@ -211,6 +244,8 @@ class Study:
     claims: tuple[Claim, ...]
     scales: Mapping[Scale, Budget]
     objective: str = "fcd"  # a column of the metrics; lower is better
+    failure: Failure | None = None  # None: only cells that diverged have failed
+    paired: bool = False  # compare conditions seed by seed, because a seed decides much in all
     fid: bool = True  # measure Inception FID of confirm cells if Inception's weights are there
 
     def __post_init__(self) -> None:
@@ -220,6 +255,8 @@ class Study:
             raise ValueError("metrics and claims: tuples are needed")
         for metric in self.metrics:
             check_text("metric", metric)
+        if not isinstance(self.failure, Failure | None):
+            raise ValueError(f"failure={self.failure!r}: a Failure is needed")
         if self.space is not None and not callable(self.space):
             raise ValueError(f"space={self.space!r}: a function of a trial, or None, is needed")
         for name in ("conditions", "reference", "reference_params"):

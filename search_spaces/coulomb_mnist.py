@@ -71,6 +71,7 @@ def lower(name: str) -> Claim:
     """Claim D1 for one row."""
     return Claim(
         id=f"D1.{name[-1]}",
+        primary=True,
         text=f"the standard GAN has the lower FCD than {name.replace('_', ' ')}",
         metric="fcd",
         of=Group("standard"),
@@ -108,6 +109,7 @@ STUDY = Study(
         ),
         Claim(
             id="D2",
+            primary=True,
             text="the standard GAN's digits at 15 epochs of 100 are as good as Coulomb 1's at 95",
             metric="fcd",
             of=Group("standard", at="early"),

@@ -73,6 +73,7 @@ STUDY = Study(
     claims=(
         Claim(
             id="E3.labels",
+            primary=True,
             text="translations keep their character: label consistency is at least .85",
             metric="label_consistency",
             of=Group("cyclegan"),
@@ -80,6 +81,7 @@ STUDY = Study(
         ),
         Claim(
             id="E3.style",
+            primary=True,
             text="and take on the other style: the judge sees it in at least .85",
             metric="domain_accuracy",
             of=Group("cyclegan"),
@@ -87,6 +89,7 @@ STUDY = Study(
         ),
         Claim(
             id="E3.cycle",
+            primary=True,
             text="without cycle loss character and style are right in .02 fewer or worse",
             metric="translation_accuracy",  # not label consistency: copies keep their character
             of=Group("cyclegan"),

@@ -26,6 +26,7 @@ STUDY = Study(
     claims=(
         Claim(
             id="E3.map",
+            primary=True,
             text="cycle consistency finds the map: L1 to the right answer is half of that without",
             metric="paired_l1",
             of=Group("cyclegan"),
@@ -44,6 +45,7 @@ STUDY = Study(
         ),
         Claim(
             id="E3.labels",
+            primary=True,
             text="translations keep their digit and change domain: both right in at least .85",
             metric="translation_accuracy",
             of=Group("cyclegan"),

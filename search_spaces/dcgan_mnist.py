@@ -56,6 +56,7 @@ STUDY = Study(
     claims=(
         Claim(
             id="E1",
+            primary=True,
             text="the GAN of 2014 learns: its FCD falls to a tenth of what it begins with",
             metric="fcd",
             of=Group("mlp"),
@@ -65,6 +66,7 @@ STUDY = Study(
         ),
         Claim(
             id="E2",
+            primary=True,
             text="DCGAN's FCD is at most half of the 2014 GAN's",
             metric="fcd",
             of=Group("dcgan"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import inf
 
-from search_spaces.core import Budget, Claim, Group, Study
+from search_spaces.core import Budget, Claim, Failure, Group, Study
 from search_spaces.egan_selection import CONDITIONS, MUTATIONS
 
 
@@ -46,9 +46,11 @@ STUDY = Study(
     space=None,
     metrics=("fcd", "modes"),
     fid=False,
+    failure=Failure("high_quality", (-inf, 0.2)),
     claims=(
         Claim(
             id="E10.ring",
+            primary=True,
             text="E-GAN covers all modes: less than half of one is lost on average",
             metric="modes_lost",
             of=Group("egan"),
@@ -65,6 +67,7 @@ STUDY = Study(
         *(collapses(name) for name in ("heuristic", "least_squares")),
         Claim(
             id="E10.ring-selection",
+            primary=True,
             text="survival of the fittest helps: .02 more of high quality than by chance",
             metric="high_quality",
             of=Group("egan"),

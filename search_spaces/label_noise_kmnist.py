@@ -22,6 +22,7 @@ def name(loss: str, noise: str) -> str:
 def claim(loss: str, noise: str) -> Claim:
     return Claim(
         id=f"N-{loss}-{noise}",
+        primary=True,
         text=f"{loss} G: {noise} noise in D's targets lowers FCD by a tenth or more",
         metric="fcd",
         of=Group(name(loss, noise)),
@@ -50,6 +51,7 @@ STUDY = Study(
         *(claim(loss, noise) for loss in LOSSES for noise in NOISE[1:]),
         Claim(
             id="N-sides",
+            primary=True,
             text="one-sided noise is better than two-sided: lower FCD (non-saturating G)",
             metric="fcd",
             of=Group(name("non_saturating", "one_sided")),

@@ -43,6 +43,7 @@ STUDY = Study(
     claims=(
         Claim(
             id="B2a",
+            primary=True,
             text="4 : 1 is steadier: FCD is set back 0.95 times as far as with 2 : 2, or less",
             metric="fcd",
             of=Group(SLOW_D, at="largest_relapse"),
@@ -52,6 +53,7 @@ STUDY = Study(
         ),
         Claim(
             id="B2b",
+            primary=True,
             text="4 : 1 converges earlier: its accuracy at the first tick is higher",
             metric="topk_accuracy",
             of=Group(SLOW_D, at="early"),

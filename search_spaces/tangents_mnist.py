@@ -50,6 +50,7 @@ def lower(name: str, of: str, against: str, text: str, by: float) -> list[Claim]
     return [
         Claim(
             id=f"E8.{n}{name}",
+            primary=name == "",
             text=f"with {n} labels {text}",
             metric="test_error",
             of=Group(f"{of}, {n} labels"),
@@ -83,6 +84,7 @@ STUDY = Study(
     reference={"lr": 3e-4},
     space=None,
     metrics=("test_error", "alignment", "encoder", "fcd"),
+    paired=True,  # a seed decides which images have labels
     claims=(
         *lower(
             "", "tangents", "matching", "learned tangents take half a point off the error", 0.005
@@ -99,6 +101,7 @@ STUDY = Study(
         ),
         Claim(
             id="E8-alignment",
+            primary=True,
             text="learned tangents are nearer to the affine ones of their image than of another",
             metric="alignment_gain",
             of=Group(f"tangents, {FEWEST}"),

@@ -67,6 +67,10 @@ def parser() -> Parser:
     )
     p.add_argument("--trials", type=whole(0), metavar="N", help="search cells per condition")
     p.add_argument("--seeds", type=whole(1), metavar="N", help="seeds per confirmed configuration")
+    p.add_argument("--first-seed", type=whole(0), default=0, metavar="N", help="default: 0")
+    p.add_argument(
+        "--decide", action="store_true", help="more seeds where primary claims are undecided"
+    )
     fix = "fix a hyperparameter, or kimg, search_kimg, tick_kimg, samples, search_parallelism"
     p.add_argument("--set", action="append", default=[], dest="settings", metavar="K=V", help=fix)
     p.add_argument("--data", default="auto", metavar="NAME|PATH", help="default: auto")

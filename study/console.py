@@ -26,7 +26,6 @@ class Display:
         self.plan, self.records = plan, records
         plain = None if sys.stdout.isatty() else 120  # columns; a terminal tells its own width
         self.console = Console(highlight=False, soft_wrap=True, width=plain)
-        self.total = sum(plan.count())
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -36,7 +35,7 @@ class Display:
             disable=not self.console.is_terminal,
             transient=True,
         )
-        self.task = self.progress.add_task("cells", total=self.total)
+        self.task = self.progress.add_task("cells", total=sum(plan.count()))
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False)
@@ -58,10 +57,11 @@ class Display:
             self.say(f"{cell.label}: {error}; it goes on from {at}")
             return
         done = self._done()
-        self.progress.update(self.task, completed=done)
+        total = sum(self.plan.count())
+        self.progress.update(self.task, completed=done, total=total)
         figures = error or (self._figures(rows[-1]) if rows else "no row")
         self.say(
-            f"[{done:>3}/{self.total}] {cell.label}: {result['outcome']}, {at}, {figures}"
+            f"[{done:>3}/{total}] {cell.label}: {result['outcome']}, {at}, {figures}"
             f" ({result['seconds']:.0f} s)"
         )
 
@@ -102,7 +102,7 @@ class Display:
         if table.row_count:
             self.console.print(table)
         if len(claims):
-            table = Table("claim", "verdict", "effect [95 % interval]", "n", "text", title="claims")
+            table = Table("claim", "verdict", "effect [interval]", "n", "text", title="claims")
             for claim in claims.to_dict("records"):
                 verdict = str(claim["verdict"])
                 colour = COLOURS.get(verdict, "default")
@@ -120,6 +120,6 @@ class Display:
         counts = cells["outcome"].value_counts()
         ends = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
         self.say(f"cells: {ends or 'none yet'}")
-        if finished and (fewer := self.total - self._done()) > 0:
+        if finished and (fewer := sum(self.plan.count()) - self._done()) > 0:
             why = "a best found that equals the reference is not run a second time"
             self.say(f"{fewer} fewer than the most: {why}")

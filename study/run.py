@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import os
 import shlex
 import signal
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, command: str) -> int:
     from study.errors import BadInputError
-    from study.planning import places, prepare, resources
+    from study.planning import places, prepare, resources, study_json
     from study.planning.plan import Plan
     from study.records.folders import study_folder
     from study.records.records import Records
@@ -74,7 +75,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
     places.check(args.storage, args.tracking_uri, args.fid_weights)
     records = Records(study_folder(args.storage, args.name, args.fresh))
     places.check_folder(records.folder)
-    known, begun = prepare.recorded(records), ""
+    known, begun = study_json.recorded(records), ""
     if args.data == "auto" and known:  # a study keeps its choice of data for life
         choice, line = known["definition"]["data"], known["definition"]["data_source"]
         begun = " (with which this folder was begun)"
@@ -94,7 +95,10 @@ def _run(args: argparse.Namespace, command: str) -> int:
         cluster.join(address)
         nodes = cluster.check(args.storage)
     scale = args.scale or ("full" if any(node.gpus for node in nodes) else "quick")
-    budget = prepare.resolve_budget(study, scale, args.trials, args.seeds, settings)
+    seeds = args.seeds
+    if seeds is None and known and known["looks"]:  # a study goes on with the seeds it began with
+        seeds = known["looks"][0]
+    budget = prepare.resolve_budget(study, scale, args.trials, seeds, settings)
     plan = prepare.check(
         Plan(
             name=args.name,
@@ -108,12 +112,14 @@ def _run(args: argparse.Namespace, command: str) -> int:
             labels=spec.labels,
             paired=spec.paired,
             only=args.only,
+            first_seed=args.first_seed,
         )
     )
     if args.verify is not None:
         prepare.check_cell(records, args.verify)
     if known:
-        prepare.refuse_changes(known, plan.definition(), records.folder)
+        study_json.refuse_changes(known, plan.definition(), records.folder)
+        study_json.check_looks(known, plan.budget.seeds, records.folder)
     share = resources.fit(nodes, args.cpus_per_trial, args.gpus_per_trial, args.max_concurrent)
     from study.console import Display
 
@@ -158,7 +164,7 @@ def verify(
     from study.engine.shared_state import make_shared
     from study.engine.verify import circumstances, verify
     from study.errors import BadInputError
-    from study.planning import places, prepare
+    from study.planning import places, prepare, study_json
     from study.planning.plan import Cell
     from study.planning.resources import device_of
     from study.records import environment
@@ -175,7 +181,7 @@ def verify(
     plan = dataclasses.replace(plan, only=cell.condition_name)
     cache = places.cache(args.storage)
     dataset = prepare.load_data(plan.data, args.data_dir, cache)
-    prepare.check_digest(study, records.folder, dataset)
+    study_json.check_digest(study, records.folder, dataset)
     bf16 = study["definition"]["bf16"]
     smoke = study["definition"]["scale"] == "smoke"
     shared = make_shared(plan, records, dataset, cache, args.fid_weights, bf16, display.say, smoke)
@@ -190,6 +196,18 @@ def verify(
     return DIFFERENT
 
 
+def look_again(records: Records, display: Display, plan: Plan) -> Plan | None:
+    """What --decide does when every cell has ended: more seeds for primary claims left open."""
+    from study.report.next_look import next_look
+
+    if grown := next_look(plan, records):
+        display.plan = grown
+        new = grown.more_seeds.items() - plan.more_seeds.items()
+        groups = sorted(f"{name} ({config}): {n} seeds" for (name, config), n in new)
+        display.say(f"primary claims are undecided, so these go on: {', '.join(groups)}")
+    return grown
+
+
 def execute(
     args: argparse.Namespace,
     plan: Plan,
@@ -201,7 +219,7 @@ def execute(
     command: str,
 ) -> int:
     """Run the cells that are missing, then write the report and print the summary."""
-    from study.planning import places, prepare
+    from study.planning import places, prepare, study_json
     from study.planning.mlflow_store import default_uri
     from study.planning.plan import is_finished
     from study.report.write import claims_frame, write_report
@@ -215,6 +233,9 @@ def execute(
             for damage in records.quarantine_damaged():
                 display.say(damage)
         mirror = None
+        grow = functools.partial(look_again, records, display) if args.decide else None
+        while began and grow and is_finished(plan, records) and (grown := grow(plan)):
+            plan = grown
         if finished := began and is_finished(plan, records):
             display.say(f"{records.folder}: every cell is accepted, nothing to run")
         else:
@@ -225,7 +246,9 @@ def execute(
             prepare.check_images(plan, dataset)
             if not began:
                 records.lock = stack.enter_context(prepare.lock(records.folder))
-            bf16 = prepare.write_study(records, plan, dataset, resources, data_line, scale, command)
+            bf16 = study_json.write_study(
+                records, plan, dataset, resources, data_line, scale, command
+            )
             smoke = scale == "smoke"
             shared = make_shared(
                 plan, records, dataset, cache, args.fid_weights, bf16, display.say, smoke
@@ -239,7 +262,7 @@ def execute(
                 following.touch(cell.id)
 
             with display.progress:
-                finished = run_cells(plan, records, shared, resources, observe, display.say)
+                finished = run_cells(plan, records, shared, resources, observe, display.say, grow)
         mirror = mirror or Mirror(uri, args.storage, records)
         page = write_report(records)
         cells, claims = records.cells(), claims_frame(records)

@@ -18,7 +18,7 @@ import pytest
 import search_spaces
 from search_spaces.core import IMPORTANCE
 from study.engine.cell import CellRun
-from study.engine.schedule import Observer, StudySearcher
+from study.engine.schedule import Grow, Observer, StudySearcher
 from study.engine.shared_state import SMOKE_SHARE, Shared
 from study.engine.trial import prepare_process
 from study.metrics import cas, encoder
@@ -39,9 +39,10 @@ def run_in_turn(
     resources: Resources,
     observer: Observer,
     report: Callable[[str], None],
+    grow: Grow | None,
 ) -> bool:
     """Do what `engine.run_cells` does, without Ray. A cell that fails ends the test."""
-    searcher = StudySearcher(plan, records, observer)
+    searcher = StudySearcher(plan, records, observer, grow)
     device = prepare_process(1, 0.0)
     judges = Judges.from_state(dict(shared.judges), device)
     while isinstance(given := searcher.suggest("trial"), dict):
@@ -54,7 +55,7 @@ def run_in_turn(
         run.close()
         searcher.on_trial_complete("trial", {"outcome": "complete"})
     assert searcher.problem is None
-    return is_finished(plan, records)
+    return is_finished(searcher.plan, records)
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +114,19 @@ def test_larger_number_of_seeds_repeats_cells(
     grown = cells[~cells["id"].isin(before)]
     assert set(grown["phase"]) == {"confirm"}
     assert set(grown["seed"]) == {1, 2}
+
+
+def test_decide_ends_before_claims_are_decided(
+    tmp_path: Path, warm: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At scale smoke no claim can be decided, so all planned looks are needed."""
+    monkeypatch.setattr("study.engine.engine.run_cells", run_in_turn)
+    name, storage = "acgan_kmnist_classes", warm(tmp_path)
+    command = [name, "--scale=smoke", "--data=kana", "--only=classes=5", "--trials=0", "--seeds=1"]
+    assert main([*command, f"--storage={storage}", "--decide"]) == 0
+    records = Records(storage / name)
+    assert records.study()["looks"] == [1, 3, 5, 8]
+    decided = claims_frame(records).query("primary and verdict != 'not run'")
+    assert list(decided["id"]) == ["A4a"]
+    last = 8 if decided["verdict"].item() == "undecided" else decided["n_of"].item()
+    assert sorted(records.cells()["seed"]) == [*range(last)]

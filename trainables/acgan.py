@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainables.core import losses
 from trainables.core.config import Config, NotNegative, Positive
-from trainables.core.gan import Batch, Terms
+from trainables.core.player import Batch, Terms
 from trainables.dcgan import Dcgan, DcganConfig
 
 Kimg = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]

@@ -18,8 +18,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from trainables.acgan import Acgan, AcganConfig
 from trainables.core.config import Config, Positive
-from trainables.core.gan import Player
 from trainables.core.layers import Norm, init_normal
+from trainables.core.player import Player
 from trainables.dcgan import Dcgan, DcganConfig
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.acgan import Acgan
-from trainables.core.gan import Batch, Terms
+from trainables.core.player import Batch, Terms
 
 
 class Adcgan(Acgan):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainables.bigan import Bigan, BiganConfig, JointDiscriminator, PairBatch
 from trainables.core.config import Config, NotNegative
-from trainables.core.gan import Player, Terms
+from trainables.core.player import Player, Terms
 
 
 class AugmentedBiganConfig(BiganConfig, frozen=True):

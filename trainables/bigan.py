@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from trainables.core import losses
 from trainables.core.config import Config, Positive
-from trainables.core.gan import Batch, Gan, Player, Terms
+from trainables.core.gan import Gan
+from trainables.core.player import Batch, Player, Terms
 
 ENCODED = 500  # images per forward pass of E when it is evaluated
 

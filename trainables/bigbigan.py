@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trainables.bigan import Bigan, BiganConfig, linear, mlp
 from trainables.core import losses
 from trainables.core.config import Config, Positive
-from trainables.core.gan import Terms
+from trainables.core.player import Terms
 
 Unary = Literal["none", "x", "z", "both"]
 

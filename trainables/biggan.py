@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from trainables.core import losses
 from trainables.core.config import Config, NotNegative
-from trainables.core.gan import Batch, Gan, Player, Terms
+from trainables.core.gan import Gan
 from trainables.core.layers_res import (
     Init,
     ProjectionDiscriminator,
@@ -24,6 +24,7 @@ from trainables.core.layers_res import (
     init_network,
     off_diagonal,
 )
+from trainables.core.player import Batch, Player, Terms
 
 
 class BigganConfig(Config, frozen=True):
@@ -82,7 +83,7 @@ class Biggan(Gan):
 
     def draw(self, x: Tensor, y: Tensor) -> Batch:
         """A batch whose fakes have uniformly drawn labels."""
-        y_fake = self.random_labels(len(y))
+        y_fake = self.labels_for_fakes(y)
         return Batch(x, y, y_fake, self.generate(self.G, self.noise(len(x)), y_fake))
 
     def step(self, x: Tensor, y: Tensor) -> Terms:

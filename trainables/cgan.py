@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.core.config import Config
-from trainables.core.gan import Player
+from trainables.core.player import Player
 from trainables.dcgan import Dcgan, DcganConfig
 
 

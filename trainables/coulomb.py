@@ -14,7 +14,7 @@ from pydantic import Field, StrictBool
 from torch import Tensor
 
 from trainables.core.config import NotNegative, Positive
-from trainables.core.gan import Batch, Player, Terms
+from trainables.core.player import Batch, Player, Terms
 from trainables.standard_gan import RecipeD, RecipeDConfig
 
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from trainables.core import losses
 from trainables.core.config import Config, Fraction, NotNegative
-from trainables.core.gan import Batch, Gan, Player, Terms
+from trainables.core.gan import Gan
 from trainables.core.layers import Discriminator, Generator, Norm
+from trainables.core.player import Batch, Player, Terms
 
 Bound = Annotated[float, Field(ge=-1, le=2, strict=True)]
 
@@ -99,10 +100,11 @@ class Dcgan(Gan):
 
     def draw(self, x: Tensor, y: Tensor) -> Batch:
         """One pass through G serves both turns: D's turn with detached fakes, then G's turn."""
-        y_fake = y
-        if self.config.fake_labels == "uniform":
-            y_fake = self.random_labels(len(y))
+        y_fake = self.labels_for_fakes(y)
         return Batch(x, y, y_fake, self.generate(self.G, self.noise(len(x)), y_fake))
+
+    def labels_for_fakes(self, y: Tensor) -> Tensor:
+        return y if self.config.fake_labels == "batch" else super().labels_for_fakes(y)
 
     def losses_d(self, b: Batch) -> Terms:
         r1 = bool(self.config.r1)

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from trainables.core import losses
 from trainables.core.config import Config, NotNegative
-from trainables.core.gan import Batch, Gan, Player, Terms
+from trainables.core.gan import Gan
 from trainables.core.layers import Discriminator, Generator
 from trainables.core.layers_mlp import MlpDiscriminator, MlpGenerator
+from trainables.core.player import Batch, Player, Terms
 
 Mutation = Literal["minimax", "heuristic", "least_squares"]
 Count = Annotated[int, Field(ge=1, le=100, strict=True)]

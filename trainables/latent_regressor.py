@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainables.bigan import Bigan, PairBatch, linear, mlp
 from trainables.core import losses
-from trainables.core.gan import Player, Terms
+from trainables.core.player import Player, Terms
 
 
 class LatentRegressor(Bigan):

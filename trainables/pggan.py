@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trainables.core import losses
 from trainables.core.config import Config, Fraction, NotNegative, Positive
-from trainables.core.gan import Batch, Gan, Player, Terms
+from trainables.core.gan import Gan
 from trainables.core.layers_grow import (
     GROUP,
     SMALLEST,
@@ -28,6 +28,7 @@ from trainables.core.layers_grow import (
     half,
     twice,
 )
+from trainables.core.player import Batch, Player, Terms
 
 
 class PgganConfig(Config, frozen=True):

@@ -10,8 +10,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from trainables.core.gan import Player
 from trainables.core.layers import Discriminator
+from trainables.core.player import Player
 from trainables.dcgan import Dcgan
 
 

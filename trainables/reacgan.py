@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainables.acgan import Acgan, AcganConfig
 from trainables.core.config import NotNegative
-from trainables.core.gan import Player
+from trainables.core.player import Player
 
 
 class ReacganConfig(AcganConfig, frozen=True):

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from trainables.core import losses
 from trainables.core.config import Config, Fraction, NotNegative
-from trainables.core.gan import Batch, Gan, Player, Terms, to_float
+from trainables.core.gan import Gan, to_float
 from trainables.core.layers import Discriminator, Generator
+from trainables.core.player import Batch, Player, Terms
 
 SUBSET_SEED = 40_000_003  # apart from the seeds of the epochs in `core.loop`
 

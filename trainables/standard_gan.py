@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from trainables.core import losses
 from trainables.core.config import Config, NotNegative, Positive
-from trainables.core.gan import Batch, Gan, Player, Terms
+from trainables.core.gan import Gan
+from trainables.core.player import Batch, Player, Terms
 
 EPSILON = 1e-7  # at which Keras clips probabilities
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainables.acgan import Acgan, AcganConfig
 from trainables.core.config import NotNegative
-from trainables.core.gan import Batch, Terms
+from trainables.core.player import Batch, Terms
 
 
 class TacganConfig(AcganConfig, frozen=True):

@@ -16,7 +16,7 @@ from torch import Tensor
 from trainables.augmented_bigan import AugmentedBigan, AugmentedBiganConfig
 from trainables.core.affine import GENERATORS, affine_tangents, orthonormal
 from trainables.core.config import Config, NotNegative, Positive
-from trainables.core.gan import Player, Terms
+from trainables.core.player import Player, Terms
 from trainables.sgan import Sgan, SganBatch, SganConfig
 
 Whole = Annotated[int, Field(ge=1, le=1024, strict=True)]

@@ -118,6 +118,7 @@ class CellRun:
             # Some metrics are slow: a process that ends while they run loses no training.
             if any(map(catalog.at_end, due)):
                 self._checkpoint()
+        self.gan.standing_statistics(self.loop.y, EVALUATION_SEED)
         row: Row = {"kimg": mark} | self.trained | self._measure(due)
         self.seconds += time.monotonic() - start
         self.rows.append(row | {"seconds": self.seconds})

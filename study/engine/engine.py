@@ -27,7 +27,7 @@ import ray
 from ray import tune
 
 from study.engine.cluster import start_ray
-from study.engine.schedule import EarlyStopping, Observer, StudySearcher
+from study.engine.schedule import EarlyStopping, Grow, Observer, StudySearcher
 from study.engine.shared_state import Shared
 from study.engine.trial import StopFile, StudyTrial
 from study.planning.plan import Plan, is_finished
@@ -47,6 +47,7 @@ def run_cells(
     resources: Resources,
     observer: Observer,
     report: Callable[[str], None],
+    grow: Grow | None = None,
 ) -> bool:
     """Run every cell that is missing, on the Ray that this process is connected to or on a new one.
 
@@ -56,13 +57,14 @@ def run_cells(
     Args:
         report: called with one line when Ray dies, and when a problem ends the run early. The same
             command can then continue the study.
+        grow: called when every cell has ended; gives the plan more cells. None: there are no more.
 
     Returns: whether every cell is accepted. False where the run ended early: by a signal, a full
         disk, the loss of the cluster, or because Ray died several times in a row.
     """
     ticks, deaths, own = -1, 0, not ray.is_initialized()
     while True:
-        searcher = StudySearcher(plan, records, observer)
+        searcher = StudySearcher(plan, records, observer, grow)
         with RunSupervisor(searcher) as watch:
             watch.start_ray(resources.cpus * resources.concurrent)
             _tune(searcher, shared, resources)
@@ -80,7 +82,7 @@ def run_cells(
         report("Ray died: it is started again, and the cells go on")
     if searcher.problem:
         report(f"stopped: {searcher.problem}; give the same command again to go on")
-    return is_finished(plan, records)
+    return is_finished(searcher.plan, records)
 
 
 def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None:

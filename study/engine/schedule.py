@@ -28,6 +28,9 @@ MAX_DEATHS = 10
 # Called with a cell and its result. The result is None while the cell runs. Its outcome is "again"
 # where the cell crashed and will be tried again.
 Observer = Callable[[Cell, dict[str, Any] | None], None]
+# Called with a plan of which every cell has ended. Returns the plan with which to go on, or None if
+# there is nothing more to run.
+Grow = Callable[[Plan], Plan | None]
 
 
 class StudySearcher(Searcher):
@@ -38,8 +41,16 @@ class StudySearcher(Searcher):
     Confirm cells of the best configuration come when the search of their condition is over.
     """
 
-    def __init__(self, plan: Plan, records: Records, observer: Observer) -> None:
+    def __init__(
+        self, plan: Plan, records: Records, observer: Observer, grow: Grow | None = None
+    ) -> None:
+        """Read what is missing from the records.
+
+        Args:
+            grow: called when every cell of the plan has ended. None: the study ends then.
+        """
         super().__init__(metric="objective", mode="min")
+        self.grow = grow
         self.plan, self.records, self.observer = plan, records, observer
         self.searches = {name: ConditionSearch(plan, name, records) for name in plan.searched}
         self.queue: list[Cell] = []  # cells that crashed and will be tried again
@@ -101,7 +112,11 @@ class StudySearcher(Searcher):
             if (cell := search.ask()) is not None:
                 return cell
         missing = [c for c in confirmations(self.plan, self.records) if c.id not in self.handed_out]
-        return next((c for c in missing if self.records.result(c.id) is None), None)
+        cell = next((c for c in missing if self.records.result(c.id) is None), None)
+        if cell is None and not self.running and self.grow and (plan := self.grow(self.plan)):
+            self.plan = plan
+            return self._next()
+        return cell
 
     def observe(self, cell_id: str) -> bool:
         """Take note of a running cell's new tick. Returns whether the cell should stop early."""

@@ -16,7 +16,12 @@ from study.planning.plan import Cell, Plan
 from study.planning.space import PartialFixedTrial, describe_space
 from study.records.records import Records, Row
 
-STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}  # other outcomes: FAIL
+# What Optuna is told of each outcome; of all others FAIL, which its sampler ignores.
+STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "diverged": TrialState.PRUNED,
+}
 
 
 class ConditionSearch:
@@ -91,13 +96,13 @@ class ConditionSearch:
         """Optuna's trial for a cell, in a new Optuna study that holds what the cell may know.
 
         Earlier cells whose results the cell may not know are in that study as running trials. The
-        sampler is seeded by the names of study and condition and by the cell's number.
+        sampler is seeded by the names of study and condition, the cell's number and the first seed.
 
         Args:
             values: where given, the trial suggests these values.
         """
-        name = f"{self.plan.name}/{self.condition}"
-        seed = hashlib.sha256(f"{name}/{number}".encode()).digest()
+        name, first = f"{self.plan.name}/{self.condition}", self.plan.first_seed
+        seed = hashlib.sha256(f"{name}/{number}{f'/{first}' if first else ''}".encode()).digest()
         study = optuna.create_study(
             direction="minimize",
             sampler=self._sampler(int.from_bytes(seed[:4], "big")),
@@ -149,12 +154,14 @@ class ConditionSearch:
     def tell(self, cell: Cell, outcome: str, rows: list[Row]) -> None:
         """Take note of how a cell ended.
 
-        For Optuna a cell that was stopped early is PRUNED, one that diverged or failed is FAIL.
+        A cell that diverged is told like one that was stopped early before its first value, which
+        Optuna's sampler takes for the worst of all. So it learns which hyperparameters diverge.
         """
         assert cell.number is not None
         self.running.pop(cell.id, None)
         state = STATES.get(outcome, TrialState.FAIL)
-        self.ended[cell.number] = self._frozen(cell, state, rows)
+        told = [] if outcome == "diverged" else rows
+        self.ended[cell.number] = self._frozen(cell, state, told)
 
     def _frozen(self, cell: Cell, state: TrialState, rows: list[Row]) -> optuna.trial.FrozenTrial:
         suggested, objective = cell.suggested or {}, self.plan.study.objective

@@ -13,8 +13,12 @@ A metric file may also define
 ```
 WHEN = "end"                      # the metric is slow: see below
 REAL = {"recall": "recall_real"}  # `recall` of real images, measured once, is this column
+UNBOUNDED = frozenset({"fcd"})    # positive columns without an upper bound: see below
 HELD_OUT = 10_000                 # held-out real images in `Reference.x`, at most; default 1,024
 ```
+
+A claim on an unbounded column has to compare ratios (`log=True`). A few seeds may have values many
+times as large as the others there, and the interval of a plain mean would then be far too narrow.
 
 A slow metric is measured at the end of confirm cells only. On a GPU it is measured at every tick of
 confirm cells.

@@ -1,5 +1,9 @@
 """The loss and accuracy of D's own class head, on held-out real images and on as many fakes.
 
+They tell how far D's head generalises: it saw neither these real images nor images of the averaged
+G. The losses that D minimises in training are other columns, loss/d/class_real and
+loss/d/class_fake. Write-ups that plot class losses plot those.
+
 The metric also tells how far D and G collude: `collusion_gap` compares the accuracy of D's class
 head on fakes with the accuracy of an independent judge on the same fakes.
 """
@@ -25,6 +29,7 @@ COLUMNS = {
     "class_accuracy/fake": "the same on fakes, for the labels asked for",
     "collusion_gap": "accuracy on fakes of D's own head minus the judge's; near 0 is honest",
 }
+UNBOUNDED = frozenset({"class_loss/real", "class_loss/fake", "class_loss_ratio"})
 RESOLUTION = 1e-12  # smallest divisor: a mean cross-entropy below it is rounding error
 
 

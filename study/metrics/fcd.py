@@ -15,6 +15,7 @@ COLUMNS = {
     "of reach where images have several labels: fakes are asked for in pairs of one label set)",
     "samples": "number of fakes that were measured",
 }
+UNBOUNDED = frozenset({"fcd"})
 
 
 def measure(view: View) -> dict[str, float]:

@@ -17,6 +17,7 @@ COLUMNS = {
     "fid": "FID by pytorch-fid's Inception against as many real training images; lower is better",
     "fid_floor": "the same distance between two disjoint sets of real images of that size",
 }
+UNBOUNDED = frozenset({"fid"})
 
 
 def measure(view: View) -> dict[str, float]:

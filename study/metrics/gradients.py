@@ -15,6 +15,7 @@ COLUMNS = {
     "gradient_norm/class": "mean over fakes of |d class term / d image|_2",
     "gradient_norm/ratio": "adversarial / class; near 0 G hears nothing but its class loss",
 }
+UNBOUNDED = frozenset({"gradient_norm/adversarial", "gradient_norm/class", "gradient_norm/ratio"})
 TERMS = ("adversarial", "class")  # the loss terms of G that have a column
 RESOLUTION = 1e-30  # smallest divisor of the ratio
 

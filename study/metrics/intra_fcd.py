@@ -25,6 +25,7 @@ COLUMNS = {
     "features, covariances diagonal, mean over the classes that have ten fakes; lower is better",
     "intra_fcd_floor": "the same distance of as many other real images: the best possible",
 }
+UNBOUNDED = frozenset({"intra_fcd"})
 REAL = {"intra_fcd": "intra_fcd_floor"}
 
 

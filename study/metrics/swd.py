@@ -28,6 +28,7 @@ COLUMNS = {
     "swd_finest": "swd of the finest level: sharp detail; lower is better",
     "swd_coarsest": "swd of the coarsest level: large shapes; lower is better",
 }
+UNBOUNDED = frozenset({"swd", "swd_finest", "swd_coarsest"})
 REAL = {"swd": "swd_floor"}
 PATCH = 7  # pixels a side
 # No level is halved to fewer pixels a side: a smaller one has hardly room for two patches.

@@ -34,6 +34,7 @@ COLUMNS = {
     "cycle_l1_noisy": "the same with noise (standard deviation 8 of 255) added on the way: far "
     "above cycle_l1, G hides its source in what it draws",
 }
+UNBOUNDED = frozenset({"paired_l1", "paired_l1/forth", "paired_l1/back"})
 
 
 def measure(view: View) -> dict[str, float]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 import torch
 
-import trainables
 from study.planning.plan import Plan
+from study.planning.probe import probe
 from study.planning.resources import Resources, device_of
-from trainables.core.loop import Loop
 
 MOMENTS = 4  # points of training at which a step is timed
 
@@ -49,14 +47,8 @@ def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, flo
     Returns:
         Seconds of the whole pretraining, seconds per image trained, seconds per image sampled.
     """
-    variant = trainables.load(plan.variant(condition))
-    config = variant.config_type.parse(plan.hyperparameters(condition))
-    classes = plan.conditions[condition].get("classes", plan.classes)
-    spec = dataclasses.replace(plan.data_spec, classes=classes)
-    gan = variant(config, spec, device)
-    n = max(4 * config.batch, *config.images_needed().values())
-    x = torch.zeros(n, plan.channels, *plan.size, dtype=torch.uint8, device=device)
-    loop = Loop(gan, x, gan.random_labels(n), 0)
+    loop = probe(plan, condition, device)
+    gan, config = loop.gan, loop.gan.config
     pretraining, images = 0.0, gan.pretrain_images()
     for _ in range(2 if images else 0):  # the first step is a warm-up, the second one counts
         start = time.monotonic()

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -18,9 +18,10 @@ from study.planning.space import describe_space
 from study.records.records import Records
 from trainables.data.base import DataSpec
 
-# Search cell n has seed 1000 + n, and confirm cells count from seed 0. So no search cell shares its
-# seed with a confirm cell, up to 1000 confirm seeds.
+# Search cell n has seed 1000 + n, and confirm cells count from seed 0. --first-seed adds to both.
+# So no search cell shares its seed with a confirm cell, up to 1000 confirm seeds.
 SEARCH_SEEDS = 1000
+Configuration = Literal["reference", "found"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Cell:
     seed: int
     kimg: int
     suggested: Mapping[str, Any] | None = None  # a search cell's parameters, as Optuna names them
-    configuration: Literal["reference", "found"] | None = None  # None: a search cell
+    configuration: Configuration | None = None  # None: a search cell
 
     @property
     def id(self) -> str:
@@ -82,6 +83,9 @@ class Plan:
     labels: int = 1  # the most labels that one image has
     paired: bool = False  # the data hold images of two domains
     only: str | None = None  # the one condition to run; None: all
+    first_seed: int = 0  # of the confirm cells; another one replicates a study on fresh seeds
+    # (condition, configuration) -> number of seeds, where that is more than the budget's.
+    more_seeds: Mapping[tuple[str, Configuration], int] = field(default_factory=dict)
 
     @property
     def data_spec(self) -> DataSpec:
@@ -160,25 +164,31 @@ class Plan:
             number=number,
             suggested=suggested,
             hyperparameters=self.hyperparameters(condition, values),
-            seed=SEARCH_SEEDS + number,
+            seed=SEARCH_SEEDS + self.first_seed + number,
             kimg=self.budget.searched_kimg,
         )
+
+    def seeds(self, condition: str, configuration: Configuration) -> int:
+        """The number of confirm cells of a condition's reference or of the best found."""
+        return max(self.budget.seeds, self.more_seeds.get((condition, configuration), 0))
 
     def confirm_cells(self, condition: str, hyperparameters: Mapping[str, Any]) -> list[Cell]:
         """The confirm cells of one configuration, one for each seed."""
         own = hyperparameters == self.hyperparameters(condition)
+        configuration: Configuration = "reference" if own else "found"
+        seeds = self.seeds(condition, configuration)
         return [
             self._cell(
                 condition,
                 {},
                 phase="confirm",
                 number=None,
-                configuration="reference" if own else "found",
+                configuration=configuration,
                 hyperparameters=hyperparameters,
                 seed=seed,
                 kimg=self.budget.kimg,
             )
-            for seed in range(self.budget.seeds)
+            for seed in range(self.first_seed, self.first_seed + seeds)
         ]
 
     def _cell(self, condition: str, factors: Mapping[str, Any], **rest: Any) -> Cell:
@@ -204,11 +214,12 @@ class Plan:
 
         There are fewer confirm cells where the reference turns out to be the best configuration.
         """
-        n, searched = len(self.conditions), len(self.searched)
-        return searched * self.budget.trials, (n + searched) * self.budget.seeds
+        confirm = sum(self.seeds(name, "reference") for name in self.conditions)
+        confirm += sum(self.seeds(name, "found") for name in self.searched)
+        return len(self.searched) * self.budget.trials, confirm
 
     def definition(self) -> dict[str, Any]:
-        """Everything that decides the numbers of cells. It never changes in a study's folder.
+        """Everything that decides cells' numbers and claims. It never changes in a study's folder.
 
         The numbers of trials and seeds are left out, so that a study can grow.
         """
@@ -228,6 +239,11 @@ class Plan:
             "search_kimg": budget.searched_kimg,
             "ticks": budget.ticks(max(budget.kimg, budget.searched_kimg)),
             "samples": budget.samples,
+            "first_seed": self.first_seed,
+            # What decides verdicts must not change once figures are known. The claims' texts may.
+            "claims": {c.id: repr(dataclasses.replace(c, text=c.id)) for c in study.claims},
+            "failure": repr(study.failure),
+            "paired": study.paired,
             "search_parallelism": budget.search_parallelism,
         }
         plain: dict[str, Any] = json.loads(json.dumps(value))

@@ -1,33 +1,29 @@
-"""Prepare a study before its first trial: refuse bad input, load the data, write study.json."""
+"""Prepare a study before its first trial: refuse bad input, load the data, lock its folder."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import search_spaces
 import trainables
-from search_spaces.core import Budget, Claim, Study
+from search_spaces.core import Budget, Study
 from study.errors import BadInputError
 from study.planning import validation
-from study.planning.plan import Plan, difference
-from study.records import environment
+from study.planning.plan import SEARCH_SEEDS, Plan
 from study.records.lock import Lock, LockedError, take
-from study.records.records import FORMAT, Records, write_json
+from study.records.records import Records
 from trainables.data import DataError
 
 if TYPE_CHECKING:
-    from study.planning.resources import Resources
     from trainables.data import Dataset
 
+MAX_FIRST_SEED = 1_000_000
 # The fields of a budget that --set can change.
 BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples", "search_parallelism")
-MAX_CHANGES_NAMED = 4  # differences that a message names of a changed definition
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
@@ -78,12 +74,17 @@ def check(plan: Plan) -> Plan:
         BadInputError: an unknown variant, metric, hyperparameter or condition; a bad value; no
             condition that the data allow; a space that cannot be used; too few samples.
     """
-    valid = ", ".join(plan.study.conditions)
+    valid = " | ".join(plan.study.conditions)  # their names may have commas
     if plan.only is not None and plan.only not in plan.study.conditions:
         raise BadInputError(f"unknown condition {plan.only!r}: choose one of {valid}")
     if not plan.conditions:
         reasons = "; ".join(f"{name}: {why}" for name, why in plan.left_out.items())
         raise BadInputError(f"no condition is left to run: {reasons}")
+    if plan.first_seed > MAX_FIRST_SEED or SEARCH_SEEDS <= plan.first_seed < 2 * SEARCH_SEEDS:
+        raise BadInputError(
+            f"--first-seed {plan.first_seed}: at most {MAX_FIRST_SEED}, and none of a search's "
+            f"seeds, which are {SEARCH_SEEDS} to {2 * SEARCH_SEEDS - 1}"
+        )
     factors = {key for c in plan.study.conditions.values() for key in c} - {"classes", "variant"}
     for key in plan.overrides:
         if key in factors:
@@ -106,6 +107,7 @@ def check(plan: Plan) -> Plan:
     plan = dataclasses.replace(plan, overrides=typed)
     try:
         validation.check_space(plan)
+        validation.check_losses(plan)
     except ValueError as error:
         raise BadInputError(str(error)) from None
     for name in plan.conditions:
@@ -114,46 +116,6 @@ def check(plan: Plan) -> Plan:
             least = f"{name} needs at least {2 * classes}, two of each class"
             raise BadInputError(f"samples={plan.budget.samples}: {least}")
     return plan
-
-
-def recorded(records: Records) -> dict[str, Any] | None:
-    """The content of study.json, or None if the folder is new.
-
-    Raises:
-        BadInputError: study.json is damaged, or of another format.
-    """
-    path = records.folder / "study.json"
-    try:
-        if not (path.exists() or path.is_symlink()):
-            return None
-        if not path.is_file():  # reading from a pipe would block
-            raise ValueError(f"{path} is damaged: it is no file")
-        value = records.study()
-        texts = [value["definition"][key] for key in ("data", "data_source", "digest")]
-        whole = all(isinstance(text, str) for text in texts) and isinstance(value["runs"], list)
-    except (OSError, ValueError) as error:
-        raise BadInputError(str(error)) from None
-    except (KeyError, TypeError, RecursionError):
-        whole = False
-    if not whole:
-        raise BadInputError(f"{path} is damaged: it is not a study's")
-    return value
-
-
-def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], folder: Path) -> None:
-    """Refuse a definition other than the one that a folder was begun with.
-
-    Raises:
-        BadInputError: the definitions differ; the line lists the first differences.
-    """
-    old = {key: known["definition"].get(key) for key in definition}
-    if lines := difference(old, definition):
-        more = [f"{len(lines) - MAX_CHANGES_NAMED} more"] if len(lines) > MAX_CHANGES_NAMED else []
-        begun = f"{folder}, begun at scale {known['definition'].get('scale')}"
-        raise BadInputError(
-            f"{begun}, holds another definition ({'; '.join(lines[:MAX_CHANGES_NAMED] + more)}): "
-            "ask for that one, or begin anew with --fresh"
-        )
 
 
 def load_data(name: str, data_dir: Path | None, cache: Path) -> Dataset:
@@ -190,72 +152,6 @@ def lock(folder: Path) -> Lock:
         raise BadInputError(str(error)) from None
 
 
-def write_study(
-    records: Records,
-    plan: Plan,
-    dataset: Dataset,
-    resources: Resources,
-    data_line: str,
-    scale: str,
-    command: str,
-) -> bool:
-    """Write study.json in a new folder, or add this run to the list of runs in a known folder.
-
-    Returns whether the study computes in bfloat16. This is decided once, when the folder is begun:
-    bfloat16 is used if the processor computes it natively.
-
-    Raises:
-        BadInputError: the data or the definition differ from what the folder was begun with.
-    """
-    from study.metrics.core.judge import bf16_pays
-    from study.planning.resources import device_of
-    from study.records.grids import grid_columns
-
-    value = recorded(records)
-    here = environment.describe()
-    if value is None:
-        definition = plan.definition() | {
-            "digest": dataset.digest,
-            "classes": list(dataset.classes),
-            "columns": grid_columns(dataset),
-            "data_source": data_line,
-            "stand_in": plan.data == plan.study.stand_in != plan.study.data,
-            "scale": scale,
-            "bf16": bf16_pays(device_of(resources)),
-        }
-        value = {
-            "format": FORMAT,
-            "study": plan.name,
-            "definition": definition,
-            "environment": here,
-            "runs": [],
-        }
-    else:  # perhaps begun by another command just now
-        refuse_changes(value, plan.definition(), records.folder)
-    check_digest(value, records.folder, dataset)
-    value.setdefault("folder", uuid.uuid4().hex)  # tells its MLflow runs from others
-    value |= {
-        "title": plan.study.title,
-        "command": command,
-        "claims": [claim_json(claim) for claim in plan.study.claims],
-        "reference": value["definition"]["reference"],
-        "left_out": plan.left_out,
-    }
-    value["runs"].append({"command": command, "cpus_per_trial": resources.cpus} | here)
-    write_json(records.folder / "study.json", value)
-    return bool(value["definition"]["bf16"])
-
-
-def check_digest(known: Mapping[str, Any], folder: Path, dataset: Dataset) -> None:
-    """Refuse data whose content differs from the data that a folder was begun with."""
-    begun = known["definition"]["digest"]
-    if begun != dataset.digest:
-        raise BadInputError(
-            f"{dataset.name} has changed: its digest is {dataset.digest} but "
-            f"{folder} was begun with {begun}"
-        )
-
-
 def check_cell(records: Records, cell_id: str) -> None:
     """Refuse --verify for a cell that is not accepted or has no rows, or if records are damaged.
 
@@ -276,13 +172,6 @@ def check_cell(records: Records, cell_id: str) -> None:
             ids = f"{accepted[0]} to {accepted[-1]}: see the id column of cells.csv"
             there = f"{len(accepted)} cells, {ids}"
         raise BadInputError(f"--verify {cell_id!r}: {records.folder} has {there}")
-
-
-def claim_json(claim: Claim) -> dict[str, Any]:
-    """A claim as study.json holds it. An infinite bound of its region becomes null."""
-    value = dataclasses.asdict(claim)
-    value["region"] = [bound if math.isfinite(bound) else None for bound in claim.region]
-    return value
 
 
 def load_study(name: str) -> Study:

@@ -7,17 +7,20 @@ hours.
 
 from __future__ import annotations
 
+import functools
 import json
 import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
 import optuna
+import torch
 
 import trainables
-from search_spaces.core import IMPORTANCE, Study, check_plain
+from search_spaces.core import IMPORTANCE, LOSS, Study, check_plain
 from study.metrics.core import catalog
 from study.planning.plan import Plan
+from study.planning.probe import probe
 from study.planning.space import PartialFixedTrial
 from study.records.records import TIMING_COLUMNS
 from trainables import data
@@ -45,12 +48,25 @@ def check_study(study: Study) -> None:
         raise ValueError(f"objective {study.objective!r}: choose from {', '.join(steady)}")
     if study.fid:
         columns += catalog.load("fid").COLUMNS
+    if study.failure is not None and study.failure.metric not in steady:
+        valid = ", ".join(steady)
+        raise ValueError(f"failure: metric {study.failure.metric!r}: choose from {valid}")
+    unbounded = {
+        column
+        for name in (*study.metrics, "fid")
+        for column in getattr(catalog.load(name), "UNBOUNDED", ())
+    }
     for claim in study.claims:
-        if claim.metric not in (*columns, *TIMING_COLUMNS) and not claim.metric.startswith(
-            IMPORTANCE
-        ):
+        losses = any(column.startswith(LOSS) for column in claim.columns)
+        if not claim.log and (losses or unbounded & {*claim.columns}):
+            needed = "log=True is needed, because it has no upper bound"
+            raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: {needed}")
+        for column in claim.columns:
+            if column in (*columns, *TIMING_COLUMNS) or column.startswith((IMPORTANCE, LOSS)):
+                continue
             valid = ", ".join([*columns, *TIMING_COLUMNS])
-            raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: choose from {valid}")
+            example = f"or a loss, as in {LOSS}d/class_real"
+            raise ValueError(f"claim {claim.id}: metric {column!r}: choose from {valid}, {example}")
 
 
 def check_metrics(study: Study, spec: DataSpec) -> None:
@@ -96,13 +112,41 @@ def check_metrics(study: Study, spec: DataSpec) -> None:
         if claim.metric.startswith(IMPORTANCE):
             continue
         groups = [group for group in (claim.of, claim.against) if group is not None]
-        wanted += [(f"claim {claim.id}", claim.metric, group.condition) for group in groups]
+        measured = [column for column in claim.columns if not column.startswith(LOSS)]
+        wanted += [(f"claim {claim.id}", c, group.condition) for group in groups for c in measured]
     for what, column, name in wanted:
         if column not in (*columns[name], *fid, *TIMING_COLUMNS):
             raise ValueError(
                 f"{what}: {column} is not measured in condition {name}: "
                 f"choose from {', '.join(columns[name])}"
             )
+
+
+def check_losses(plan: Plan) -> None:
+    """Refuse a claim on a loss that its condition's variant does not report.
+
+    Raises:
+        ValueError: one line.
+    """
+
+    @functools.cache
+    def reported(condition: str) -> list[str]:
+        loop = probe(plan, condition, torch.device("cpu"))
+        loop.gan.pretrain_images = lambda: 0  # type: ignore[method-assign]
+        terms = loop.run(0)
+        return sorted(name for name in terms if name.startswith(LOSS))
+
+    for claim in plan.study.claims:
+        for group in (claim.of, claim.against):
+            if group is None or group.condition not in plan.conditions:
+                continue
+            for column in claim.columns:
+                if column.startswith(LOSS) and column not in reported(group.condition):
+                    valid = ", ".join(reported(group.condition))
+                    raise ValueError(
+                        f"claim {claim.id}: {column} is no loss of {group.condition}: "
+                        f"choose from {valid}"
+                    )
 
 
 def check_data_spec(plan: Plan, condition: str, config: Config) -> None:

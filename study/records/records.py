@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-FORMAT = 2  # of a study's folder; raise it if older code would misread what is written
+FORMAT = 3  # of a study's folder; raise it if older code would misread what is written
 
 # The columns of a row that differ between two runs of one cell. `seconds` and `training_seconds`
 # count from the start of the cell. Only `seconds` includes the time for measuring.

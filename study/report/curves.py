@@ -62,12 +62,17 @@ def band(ticks: pd.DataFrame, column: str, log: bool) -> pd.DataFrame:
     return frame.apply(np.exp) if log else frame
 
 
-def class_losses(ticks: pd.DataFrame, conditions: Sequence[str]) -> str | None:
+def class_losses(
+    ticks: pd.DataFrame, conditions: Sequence[str], pair: tuple[str, str]
+) -> str | None:
     """Draw D's class loss on real and on fake images, one panel per condition.
+
+    Args:
+        pair: the columns of the two losses, first that on real images.
 
     Returns: the figure as a data URI, or None if no class loss was measured.
     """
-    columns = {"class_loss/real": REAL, "class_loss/fake": FAKE}
+    columns = dict(zip(pair, (REAL, FAKE), strict=True))
     drawn = [c for c in conditions if _has(ticks[ticks["condition"].eq(c)], columns)]
     if not drawn:
         return None
@@ -78,8 +83,8 @@ def class_losses(ticks: pd.DataFrame, conditions: Sequence[str]) -> str | None:
     for ax, condition in zip(axes.flat, drawn, strict=False):
         mine = ticks[ticks["condition"].eq(condition)]
         for column, colour in columns.items():
-            dash = "-" if column.endswith("real") else "--"
-            _curve(ax, mine, column, colour, dash, f"on {column.split('/')[1]} images", log=True)
+            dash, what = ("-", "real") if column == pair[0] else ("--", "fake")
+            _curve(ax, mine, column, colour, dash, f"on {what} images", log=True)
         _log_axis(ax)
         ax.set_title(condition, fontsize=10)
     _span(axes.flat[0], ticks)

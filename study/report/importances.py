@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from study.records.frames import Frames
-from study.report.stats import LEVEL, Effect
+from study.report.stats import ALPHA, Effect
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -68,7 +68,7 @@ def importance_leads(frames: Frames, condition: str) -> dict[str, Effect] | str:
         return f"not computed: {error}"
     found = leads(trials, names)
     again = [leads([trials[i] for i in rng.integers(n, size=n)], names) for _ in range(RESAMPLES)]
-    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    ends = [ALPHA / 2, 1 - ALPHA / 2]
     bounds = {name: np.quantile([one[name] for one in again], ends) for name in names}
     return {k: Effect(found[k], float(low), float(high), (n,)) for k, (low, high) in bounds.items()}
 

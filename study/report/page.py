@@ -14,14 +14,18 @@ from study.records.frames import FLAGS, Frames, natural
 from study.records.records import Records
 from study.report import curves, grid_panels
 from study.report.importances import importances
-from study.report.verdicts import Finding, collapse_kimg
+from study.report.rules import Finding
+from study.report.stats import rate
+from study.report.verdicts import collapse_kimg, failures
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from search_spaces.core import Claim, Group
 
-CLASS_LOSSES = ("class_loss/real", "class_loss/fake", "class_loss_ratio")
+# Columns of D's class losses on real images and on fakes.
+TRAINING = ("loss/d/class_real", "loss/d/class_fake")
+HELD_OUT = ("class_loss/real", "class_loss/fake")
 PLOT_WIDTH, PLOT_MARGIN = 150, 12  # pixels; of the plot of a claim's interval
 SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?", "not run": "–"}
 WHEN = {"start": "before training", "early": "first tick", "best": "best tick", "last": "last tick"}
@@ -59,6 +63,8 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         configurations=[_configuration(records, frames, c) for c in frames.conditions],
         outcomes=_outcomes(records, frames),
         seeds=_seeds(frames),
+        failures=_failures(frames),
+        rule=study.get("failure"),
     )
 
 
@@ -90,8 +96,9 @@ def _claim(finding: Finding) -> dict[str, Any]:
     ratio = "× " if claim.log and claim.against else ""
     return {
         "id": claim.id,
+        "primary": claim.primary,
         "text": claim.text,
-        "metric": claim.metric,
+        "metric": claim.quantity,
         "scale": ("ratio" if claim.log else "difference") if claim.against else "",
         "of": _group(claim.of),
         "against": _group(claim.against) if claim.against else None,
@@ -101,6 +108,8 @@ def _claim(finding: Finding) -> dict[str, Any]:
         "low": measured.low if measured else None,
         "high": measured.high if measured else None,
         "n": " / ".join(map(str, measured.n)) if measured else "–",
+        "interquartile": finding.interquartile,
+        "improvement": finding.improvement,
         "verdict": finding.verdict,
         "reason": finding.reason,
     }
@@ -179,18 +188,38 @@ def _figures(
     """
     conditions = [c for c in frames.conditions if c in set(frames.confirm()["condition"])]
     by_config = dict(shown)
-    drawn = {*CLASS_LOSSES, "label_accuracy", "variance_ratio", frames.objective}
-    others = sorted({one.claim.metric for one in findings} - drawn)
+    drawn = {*TRAINING, *HELD_OUT, "class_loss_ratio", "label_accuracy", "variance_ratio"}
+    drawn.add(frames.objective)
+    others = sorted({column for one in findings for column in one.claim.columns} - drawn)
+    training, held_out = (
+        {config: curves.class_losses(ticks, conditions, columns) for config, ticks in shown.items()}
+        for columns in (TRAINING, HELD_OUT)
+    )
     return {
-        "losses": {
-            config: curves.class_losses(ticks, conditions) for config, ticks in shown.items()
-        },
+        "training_losses": training,
+        "losses": held_out,
         "ratio": curves.curves(by_config, ["class_loss_ratio"], conditions, log=True, level=1.0),
         "labels": curves.curves(by_config, ["label_accuracy", "variance_ratio"], conditions),
         "objective": curves.curves(by_config, [frames.objective], conditions, log=True),
         "others": curves.curves(by_config, others, conditions),
         "other_names": others,
     }
+
+
+def _failures(frames: Frames) -> list[dict[str, Any]]:
+    """One table row per condition and configuration: how many of its seeds failed."""
+    found, confirm = [], frames.cells[frames.cells["phase"].eq("confirm")]
+    failed = failures(frames.study, confirm)
+    told = confirm["outcome"].isin(["complete", "diverged"])
+    for condition in frames.conditions:
+        for config, flag in FLAGS.items():
+            mine = confirm["condition"].eq(condition) & confirm[flag] & told
+            if n := int(mine.sum()):
+                count = int(failed[mine].sum())
+                _, low, high = rate(count, n)
+                row = {"condition": condition, "config": config, "failed": count, "n": n}
+                found.append(row | {"low": low, "high": high})
+    return found
 
 
 def _cells(frames: Frames) -> list[dict[str, Any]]:

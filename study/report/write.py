@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from search_spaces.core import Group
-    from study.report.verdicts import Finding
+    from study.report.rules import Finding
 
 
 def claims_frame(records: Records) -> pd.DataFrame:
@@ -20,9 +20,11 @@ def claims_frame(records: Records) -> pd.DataFrame:
 
     Claims are judged on the confirm cells. Only claims on importances are judged on search cells.
 
-    Columns: id, text, metric, of, against, effect, low and high (the 95 % interval), n_of and
-    n_against (the number of values in each group), region, verdict, reason (why the claim is not
-    run or undecided, what weakens the verdict, which cells are missing).
+    Columns: id, primary (whether it is one of the claims that are judged together), text, metric,
+    of, against, effect, low and high (the interval), n_of and n_against (the number of values
+    in each group), interquartile (the effect of the middle halves), improvement (the probability
+    that a value of the one group is above one of the other), region, verdict, reason (why the claim
+    is not run or undecided, what weakens the verdict, which cells are missing).
     """
     from study.records.frames import Frames
     from study.report.verdicts import assess
@@ -53,8 +55,8 @@ def write_report(records: Records) -> Path:
 def _frame(findings: Sequence[Finding]) -> pd.DataFrame:
     import pandas as pd
 
-    columns = ["id", "text", "metric", "of", "against", "effect", "low", "high", "n_of"]
-    columns += ["n_against", "region", "verdict", "reason"]
+    columns = ["id", "primary", "text", "metric", "of", "against", "effect", "low", "high", "n_of"]
+    columns += ["n_against", "interquartile", "improvement", "region", "verdict", "reason"]
     return pd.DataFrame([_row(one) for one in findings], columns=columns)
 
 
@@ -63,8 +65,9 @@ def _row(finding: Finding) -> dict[str, object]:
     n = (measured.n if measured else ()) + (None, None)
     return {
         "id": claim.id,
+        "primary": claim.primary,
         "text": claim.text,
-        "metric": claim.metric,
+        "metric": claim.quantity,
         "of": _group(claim.of),
         "against": _group(claim.against) if claim.against else None,
         "effect": measured.value if measured else None,
@@ -72,6 +75,8 @@ def _row(finding: Finding) -> dict[str, object]:
         "high": measured.high if measured else None,
         "n_of": n[0],
         "n_against": n[1],
+        "interquartile": finding.interquartile,
+        "improvement": finding.improvement,
         "region": f"[{claim.region[0]:g}, {claim.region[1]:g}]",
         "verdict": finding.verdict,
         "reason": finding.reason,

@@ -113,7 +113,7 @@ class Interrupted:
 
     code: int
     said: str
-    seconds: float  # from the signal to the command's end
+    seconds: float  # from the last signal to the command's end
     alive: list[psutil.Process]  # processes that it left behind
     before: dict[str, bytes]  # results when it started
     kept: dict[str, bytes]  # results when it had ended
@@ -141,6 +141,7 @@ def interrupt(storage: Path, kimg: int, how: str) -> Interrupted:
         running.send_signal(signal.SIGINT)
         time.sleep(1)
         assert running.poll() is None, "the first signal did not wait for the cells"
+        began = time.monotonic()
         running.send_signal(signal.SIGINT)
     else:
         os.killpg(running.pid, signal.SIGINT)

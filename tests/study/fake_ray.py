@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from study.engine.schedule import StudySearcher
+from study.engine.schedule import Grow, StudySearcher
 from study.planning.plan import Cell, Plan
 from study.records.records import Records, write_json
 from tests.study import tiny
@@ -18,10 +18,10 @@ Observed = list[tuple[str, str | None]]
 class Ray:
     """Asks the searcher for cells, and tells it of ticks and ends, as Tune does."""
 
-    def __init__(self, plan: Plan, records: Records) -> None:
+    def __init__(self, plan: Plan, records: Records, grow: Grow | None = None) -> None:
         self.observed: Observed = []
         self.plan, self.records, self.asked = plan, records, 0
-        self.searcher = StudySearcher(plan, records, self.observe)
+        self.searcher = StudySearcher(plan, records, self.observe, grow)
 
     def observe(self, cell: Cell, result: dict[str, Any] | None) -> None:
         self.observed.append((cell.id, result and result["outcome"]))

@@ -87,6 +87,9 @@ def study_json(**changes: Any) -> dict[str, Any]:
         "claims": CLAIMS,
         "reference": dict.fromkeys(names, REFERENCE),
         "left_out": {},
+        "looks": [4, 8],
+        "failure": None,
+        "paired": False,
         "definition": {
             "objective": "fcd",
             "data": "kana",
@@ -210,7 +213,7 @@ def write_study(folder: Path, seeds: int = 4, **changes: Any) -> Records:
             if config == "b" and values == REFERENCE:
                 continue
             for seed in range(seeds):
-                id, diverged = f"{config}{classes:02d}{seed}", classes == 49 and seed == 3
+                id, diverged = f"{config}{classes:02d}{seed}", classes == 10 and seed == 3
                 mine = rows(classes, seed + 100 * (config == "b"))
                 write_cell(
                     records,
@@ -230,7 +233,7 @@ def write_study(folder: Path, seeds: int = 4, **changes: Any) -> Records:
 def small(folder: Path, rows: list[dict[str, Any]], seeds: int) -> Records:
     """A study of which only the reference at 5 classes ran, with the same rows for each seed."""
     records = Records(folder)
-    write_json(folder / "study.json", study_json())
+    write_json(folder / "study.json", study_json(looks=[seeds]))
     given = {"classes": 5, "hyperparameters": REFERENCE, "phase": "confirm"}
     for seed in range(seeds):
         write_cell(records, f"c{seed}", **given, seed=seed, rows=rows)

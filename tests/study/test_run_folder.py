@@ -13,6 +13,7 @@ import pytest
 
 from study.errors import BadInputError
 from study.planning import prepare
+from study.planning.study_json import looks
 from study.records.records import FORMAT, Records, write_json
 from study.report.__main__ import main as report
 from study.run import main
@@ -34,9 +35,8 @@ def begun(storage: Path) -> Records:
     records = Records(storage / NAME)
     more = {"data_source": "data: kana, rendered", "digest": "0" * 16, "scale": "smoke"}
     definition = plan.definition() | more
-    write_json(
-        records.folder / "study.json", {"format": FORMAT, "definition": definition, "runs": []}
-    )
+    value = {"format": FORMAT, "definition": definition, "looks": looks(plan.budget.seeds)}
+    write_json(records.folder / "study.json", value | {"runs": []})
     return records
 
 
@@ -66,7 +66,7 @@ def test_refusal_fills_the_screen(storage: Path, capsys: pytest.CaptureFixture[s
     capsys.readouterr()
     line = refused(capsys, NAME, "--scale", "quick")
     assert "kimg: 1 -> " in line
-    assert " more): ask for that one" in line
+    assert " more): give --scale smoke and the other options" in line
     assert len(line) < 500
 
 
@@ -137,3 +137,24 @@ def test_setting_equal_to_the_recipe_slips_through(
     capsys.readouterr()
     line = refused(capsys, NAME, "--scale", "smoke", "--set", "lr_ratio=1.0")
     assert "overrides.lr_ratio: null -> 1.0" in line
+
+
+def test_look_that_was_not_planned_is_taken(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever adds seeds until a claim is decided errs more often than the report says."""
+    begun(storage)
+    capsys.readouterr()
+    line = refused(capsys, NAME, "--scale", "smoke", "--seeds", "4")
+    assert "--seeds 4: when " in line
+    assert "looks were planned after 2, 3, 5, 8: choose one of these" in line
+
+
+def test_seeds_of_a_folder_are_mixed_with_fresh_ones(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun(storage)
+    capsys.readouterr()
+    line = refused(capsys, NAME, "--scale", "smoke", "--first-seed", "20")
+    assert "first_seed: 0 -> 20" in line
+    assert "--fresh" in line

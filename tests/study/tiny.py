@@ -142,6 +142,9 @@ def begin(records: Records, plan: Plan) -> Records:
         "environment": {"git_commit": "abc123"},
         "claims": [],
         "left_out": plan.left_out,
+        "looks": [plan.budget.seeds] if plan.budget.seeds else [],
+        "failure": None,
+        "paired": plan.study.paired,
         "runs": [{"git_commit": "abc123", "code": "0123"}],
     }
     write_json(records.folder / "study.json", value)

@@ -16,9 +16,9 @@ from torch import Tensor
 
 import trainables
 from trainables.core import losses
-from trainables.core.gan import Batch
 from trainables.core.layers_grow import growth
 from trainables.core.loop import Loop
+from trainables.core.player import Batch
 from trainables.data.base import DataSpec
 
 LOOKS = DataSpec(2, 1, (28, 28))

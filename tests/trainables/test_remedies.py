@@ -17,9 +17,9 @@ from torch import Tensor
 
 import trainables
 from trainables.core import losses
-from trainables.core.gan import Batch
 from trainables.core.layers import ConditionalNorm, CosineLinear
 from trainables.core.loop import Loop
+from trainables.core.player import Batch
 from trainables.data.base import DataSpec
 from trainables.reacgan import d2d_ce
 

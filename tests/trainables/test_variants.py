@@ -128,10 +128,14 @@ def test_evaluation_leaves_training_as_it_was(name: str) -> None:
     reports = []
     for measured in (False, True):
         loop = make(name, SHAPES[0])
+        if measured:
+            first = loop.run(0)  # a step that is taken and undone
+            assert any(key.startswith("loss/") for key in first)
         loop.run(48)
         gan, rng = loop.gan, torch.Generator().manual_seed(3)
         y = torch.arange(8) % 3
         if measured:
+            gan.standing_statistics(loop.y, 4)
             gan.sample(y if gan.conditional else None, 8, rng)
             gan.gradient_norms(torch.rand(8, 1, 28, 28, generator=rng), y, rng)
             if gan.classifies:
@@ -146,6 +150,45 @@ def test_evaluation_leaves_training_as_it_was(name: str) -> None:
                 assert torch.allclose(tangents.square().sum(2), torch.ones(()))
         reports.append(loop.run(96))
     assert reports[0] == reports[1], "a measurement changed what is trained"
+
+
+def distance(gan: Gan, y: torch.Tensor) -> float:
+    """How far the averaged G's BatchNorm statistics are from those of the images it draws.
+
+    The largest difference of a kept mean from the mean of what the norm gets, in standard
+    deviations, averaged over a layer's channels. 0 where the averaged G has no kept statistics.
+    """
+    found = [0.0]
+
+    def hook(norm: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: object) -> None:
+        x = inputs[0].transpose(0, 1).flatten(1)
+        kept, deviation = norm.running_mean, x.std(1) + 1e-3
+        found.append(float(((kept - x.mean(1)).abs() / deviation).mean()))  # type: ignore[operator]
+
+    norms = [m for m in gan.G_ema.modules() if getattr(m, "running_mean", None) is not None]
+    hooks = [norm.register_forward_hook(hook) for norm in norms]
+    gan.sample(y if gan.conditional else None, len(y), torch.Generator().manual_seed(7))
+    for one in hooks:
+        one.remove()
+    return max(found)
+
+
+@every_variant
+def test_averaged_g_has_the_statistics_of_other_weights(name: str) -> None:
+    """G's own statistics would make the averaged G draw images that neither network draws."""
+    loop = make(name, SHAPES[0], batch=40)
+    loop.run(80)
+    gan, y = loop.gan, labels(SHAPES[0], 400)
+    with torch.no_grad():
+        for weight in gan.G_ema.parameters():
+            weight += 0.5 * weight.std(correction=0) * torch.randn_like(weight)
+    copied = distance(gan, y)
+    gan.standing_statistics(loop.y, 4)
+    assert copied == 0 or copied > 3 * distance(gan, y)
+    assert not any(module.training for module in gan.G_ema.modules())
+    kept = [buffer.clone() for buffer in gan.G_ema.buffers()]
+    gan.standing_statistics(loop.y, 4)
+    assert all(torch.equal(a, b) for a, b in zip(kept, gan.G_ema.buffers(), strict=True))
 
 
 @every_variant

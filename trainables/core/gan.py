@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -13,31 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.core.config import Config
+from trainables.core.player import Player, Terms
+from trainables.core.standing import standing_statistics
 from trainables.data.base import DataSpec
-
-
-@dataclass
-class Batch:
-    """The data of one step. A variant with further networks subclasses it."""
-
-    x: Tensor  # [N, C, H, W] real, in [-1, 1]
-    y: Tensor  # labels of x: int64 [N]; uint8 [N, classes] where an image has several
-    y_fake: Tensor  # labels that G is asked for, like y
-    fake: Tensor  # [N, C, H, W] G's images with their autograd graph; D's turn detaches them
-
-
-Terms = dict[str, Tensor]
-
-
-@dataclass
-class Player:
-    """A player: the networks it trains, and the named losses it minimises."""
-
-    # Each network is a parameter group of the player's optimizer. A variant may change its rate.
-    networks: list[nn.Module]
-    losses: Callable[[Any], Terms]
-    lr: float
-    weights: Mapping[str, float] = field(default_factory=dict)  # weight per term; 1 if missing
 
 
 class Gan(nn.Module, ABC):
@@ -156,10 +133,9 @@ class Gan(nn.Module, ABC):
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """Update the exponential moving average of G's weights.
+        """Update the exponential moving average of G's weights; copy its BatchNorm statistics.
 
         The decay ramps up. Otherwise the first weights would remain in the average for 1,000 steps.
-        BN statistics are copied, because they are running averages already.
         """
         self.updates += 1
         decay = min(self.config.ema, self.updates / (self.updates + 9))
@@ -167,6 +143,28 @@ class Gan(nn.Module, ABC):
             mean.lerp_(now, 1 - decay)
         for kept, buffer in zip(self.G_ema.buffers(), self.G.buffers(), strict=True):
             kept.copy_(buffer)
+
+    @torch.no_grad()
+    def standing_statistics(self, y: Tensor, seed: int) -> None:
+        """Give the averaged G the BatchNorm statistics of its own weights.
+
+        To be called before the averaged G is measured, sampled or saved. Training goes on as if it
+        had not been: the next step copies the statistics anew, and torch's RNGs stay as they were.
+
+        Args:
+            y: labels of the training images, [M] or [M, K].
+            seed: of the latents and labels, which are drawn as in training.
+        """
+
+        def draw() -> None:
+            shown = y[torch.randint(len(y), (self.config.batch,), device=y.device)]
+            asked = self.labels_for_fakes(shown) if self.conditional else None
+            with self.autocast():
+                self.generate(self.G_ema, self.noise(len(shown)), asked)
+
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            standing_statistics(self.G_ema, draw)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
@@ -197,6 +195,10 @@ class Gan(nn.Module, ABC):
         ranks = torch.rand(n, spec.classes, device=self.device).argsort(1)
         sizes = torch.randint(1, spec.labels + 1, (n, 1), device=self.device)
         return (ranks < sizes).to(torch.uint8)
+
+    def labels_for_fakes(self, y: Tensor) -> Tensor:
+        """The labels that G is asked for in a step on real images of the labels y."""
+        return self.random_labels(len(y))
 
     @torch.no_grad()
     def sample(

@@ -3,6 +3,8 @@
 A step calls no `.item()`, so that the host does not wait for the device.
 """
 
+import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +78,7 @@ class Loop:
         """Train until `images` images have been seen since the start.
 
         Returns the mean of every loss term over the steps since the last `run` that reached its
-        end.
+        end. Before training, these are the finite terms of the first step: see `_first_terms`.
 
         Args:
             images: Total number of images; pretraining does not count.
@@ -102,6 +104,8 @@ class Loop:
             self._total = self._total + torch.stack(list(terms.values()))
             self.seen += size
             self._steps += 1
+        if self.seen == 0:
+            return self._first_terms()
         means: dict[str, float] = {}
         if self._steps:
             means = dict(zip(self._names, (self._total / self._steps).tolist(), strict=True))
@@ -110,6 +114,22 @@ class Loop:
             if mean - mean != 0:  # NaN or infinite
                 raise DivergedError(f"{name} is {mean} after {self.seen} images")
         return means
+
+    def _first_terms(self) -> dict[str, float]:
+        """The loss terms of the first step, which is taken and undone.
+
+        A term that is not finite is left out: if training diverges, its next step tells.
+        """
+        state = copy.deepcopy(self.checkpoint())
+        self.gan.on_images(0)
+        terms = self.gan.step(*self.next_batch())
+        self.restore(state)
+        values = torch.stack(list(terms.values()))
+        return {
+            name: value
+            for name, value in zip(terms, values.tolist(), strict=True)
+            if math.isfinite(value)
+        }
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that the next step depends on: the data cursor, the GAN and the RNGs."""

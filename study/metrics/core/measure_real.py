@@ -92,7 +92,7 @@ def build_reference(
         near, far = first[:samples], second[:samples]
         near = near[: len(far)]
     else:
-        own = _of_classes([judges.features(train.x[near[:MAX_PER_CLASS]]) for near, _ in halves])
+        own = _of_classes(judges, [train.x[near[:MAX_PER_CLASS]] for near, _ in halves])
         shares = np.minimum(allocate(marginal, samples), [len(far) for _, far in halves])
         pairs = [np.stack([h[:n] for h in half]) for half, n in zip(halves, shares, strict=True)]
         near, far = rng.permutation(np.concatenate(pairs, axis=1), axis=1)
@@ -118,15 +118,20 @@ def build_reference(
     return replace(reference, on_real=catalog.on_real(view, wanted))
 
 
-def _of_classes(by_class: Sequence[NDArray[np.float64]]) -> dict[str, Tensor]:
+def _of_classes(judges: Judges, images: Sequence[NDArray[np.uint8]]) -> dict[str, Tensor]:
     """The fields of a reference that describe single classes.
 
     Args:
-        by_class: features [n, 64] of images of each class.
+        images: [n, C, H, W] of each class.
     """
+    by_class = [judges.features(x) for x in images]
     variances = np.stack([features.var(0, ddof=1) for features in by_class])
+    every, features = np.concatenate(images), np.concatenate(by_class)
+    read = judges.logits(every)[:, : len(images)].argmax(1)
+    groups = [features[read == label] for label in range(len(images))]
+    traces = [spread(group, np.zeros(len(group))) if len(group) else np.nan for group in groups]
     return {
-        "class_traces": torch.from_numpy(variances.sum(1)),
+        "class_traces": torch.from_numpy(np.array(traces)),
         "class_means": torch.from_numpy(np.stack([features.mean(0) for features in by_class])),
         "class_variances": torch.from_numpy(variances),
     }

@@ -25,7 +25,10 @@ class Reference:
     mean: Tensor  # float64 [64]: mean judge features of real training images
     cov: Tensor  # float64 [64, 64]: their covariance
     fcd_floor: float  # distance of `samples` other real training images to mean and cov
-    class_traces: Tensor  # float64: tr Cov of judge features within labels, one of each `kinds`
+    # float64 [K]: tr Cov of judge features of real images that the label judge reads as each class,
+    # NaN where it reads less than two so. Where images have several labels: [labels], tr Cov within
+    # label sets, one of each `kinds`.
+    class_traces: Tensor
     label_accuracy_real: float  # of the label judge on held-out real images, among these classes
     marginal: Tensor  # float64 [K]: share of the training images that are of each class
     x: Tensor  # uint8 NCHW: held-out real images

@@ -6,13 +6,14 @@ what is run is not what was asked for.
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study.engine.search import ConditionSearch
+from study.engine.search import STATES, ConditionSearch
 from study.planning.plan import Cell, Plan
 from study.records.records import Records
 from tests.study import tiny
@@ -102,3 +103,27 @@ class TestOverrides:
             again = ConditionSearch(plan, NAME, records)
             assert again.started == 3
             assert again.ask() is not None
+
+
+class TestDivergence:
+    @staticmethod
+    def diverged(folder: Path) -> int:
+        """How many of the last 20 of 40 cells diverge, if those above the best lr do."""
+        plan = tiny.plan(budget_=tiny.budget(trials=40))
+        search = ConditionSearch(plan, NAME, tiny.begin(Records(folder), plan))
+        outcomes = []
+        for _ in range(40):
+            cell = search.ask()
+            assert cell is not None
+            lr = cell.hyperparameters["lr"]
+            outcomes.append("diverged" if lr > 1.1e-3 else "complete")
+            search.tell(cell, outcomes[-1], tiny.rows(9.0, abs(math.log10(lr / 1e-3))))
+        return outcomes[20:].count("diverged")
+
+    def test_search_goes_on_where_cells_diverge(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Near a cliff most cells would be lost, because what failed is forgotten."""
+        told = self.diverged(tmp_path / "told")
+        monkeypatch.delitem(STATES, "diverged")
+        assert told < 0.75 * self.diverged(tmp_path / "forgotten")

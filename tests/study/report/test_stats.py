@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from study.report.stats import effect
-from study.report.verdicts import verdict
+from study.report.rules import nominal, verdict
+from study.report.stats import effect, estimate, rate
 
 
 def coverage(n: tuple[int, ...], skewed: bool, studies: int = 400) -> float:
@@ -81,12 +81,33 @@ def test_one_seed_decides() -> None:
     assert verdict(found, (0.0, math.inf)) == "undecided"
 
 
-def test_equal_values_have_no_interval() -> None:
-    """If all seeds are at chance to the last digit there is no spread, but still a verdict."""
+def test_equal_values_pass_for_certainty() -> None:
+    """Values without spread say nothing of what another seed would give."""
     found = effect([1.0, 1.0, 1.0], [0.0, 0.0, 0.0])
-    assert (found.low, found.high) == (1.0, 1.0)
-    assert verdict(found, (0.5, math.inf)) == "supported"
+    assert (found.low, found.high) == (None, None)
+    assert verdict(found, (0.5, math.inf)) == "undecided"
+    assert estimate([0.1 + 0.2, 0.3, 0.3]).decides((0.0, 1.0)) == (True, 1.0)
     assert effect([0.5] * 8, np.linspace(0, 1, 8).tolist()).low is not None
+
+
+@pytest.mark.parametrize("n", [4, 9])
+@pytest.mark.parametrize("region", [(0.2, math.inf), (-math.inf, 1.7), (-1.0, 2.0), (2.0, 3.0)])
+def test_smallest_error_that_decides_is_not_that_of_the_interval(
+    n: int, region: tuple[float, float]
+) -> None:
+    found = estimate(np.random.default_rng(n).normal(1.0, 1.0, n).tolist())
+    inside, error = found.decides(region)
+    expected = "supported" if inside else "not supported"
+    assert verdict(found.effect(error * 1.02), region) == expected
+    if error > 0.01:  # resamples cannot tell smaller errors apart
+        assert verdict(found.effect(error * 0.98), region) == "undecided"
+
+
+def test_rate_of_failures_is_not_exact() -> None:
+    """No failure of n seeds leaves open all rates p for which (1 - p)^n is at least .05."""
+    assert [round(rate(0, n)[2], 2) for n in (3, 5, 8)] == [0.63, 0.45, 0.31]
+    assert rate(5, 5)[1:] == pytest.approx((0.05 ** (1 / 5), 1.0))
+    assert rate(1, 4) == pytest.approx((0.25, 0.0063, 0.8059), abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -118,3 +139,19 @@ def test_pairs_are_taken_as_two_groups() -> None:
     assert doubled.value == pytest.approx(2.0, rel=0.01)
     with pytest.raises(ValueError, match="shape"):
         effect([1.0, 2.0, 3.0], [1.0, 2.0], paired=True)
+
+
+def test_resamples_without_spread_are_left_out() -> None:
+    """Where one seed of eight is off, a third of the resamples repeat the other value.
+
+    Without them, the interval would hold the mean of seven as surely as the mean of eight.
+    """
+    found = estimate([0.9] * 7 + [0.5])
+    assert found.decides((0.6, math.inf))[1] > 0.3
+    assert found.effect().low == -math.inf
+
+
+def test_looks_cost_something_else_than_pococks() -> None:
+    """Pocock (1977) gives .0182 for four looks at equal distances and a total error of .05."""
+    assert nominal(0.05, (5, 10, 15, 20)) == pytest.approx(0.0182, abs=2e-4)
+    assert nominal(0.05, (5,)) == 0.05

@@ -18,12 +18,13 @@ import pytest
 from study.records.frames import Frames, natural
 from study.records.records import Records, write_json
 from study.report.importances import importances
+from study.report.rules import verdict
 from study.report.stats import Effect
-from study.report.verdicts import claim_from_json, collapse_kimg, verdict
+from study.report.verdicts import claim_from_json, collapse_kimg
 from study.report.write import claims_frame
 from tests.study import synthetic
 
-EQUAL = "equal values give an interval without width, however few they are"
+EQUAL = "all values are equal, so that nothing is known of their spread"
 
 
 def claims(records: Records, *values: dict[str, Any]) -> pd.DataFrame:
@@ -69,13 +70,13 @@ class TestClaims:
             "A9": "not supported",  # a difference of two moments
             "A7": "not run",  # a condition that the study lacks
         }
-        assert frame.loc["A1", ["n_of", "n_against"]].to_list() == [4, 3]
+        assert frame.loc["A1", ["n_of", "n_against"]].to_list() == [4, 4]
         assert frame.loc["A1", "low"] < frame.loc["A1", "effect"] < frame.loc["A1", "high"]
         assert frame.loc["A3", "region"] == "[3, inf]"
 
     def test_the_effect_is_the_difference_of_the_groups_own_means(self, made_up: Records) -> None:
         cells = made_up.cells().set_index("id")["last/label_accuracy"]
-        of, against = cells[[f"r05{s}" for s in range(4)]], cells[[f"r49{s}" for s in range(3)]]
+        of, against = cells[[f"r05{s}" for s in range(4)]], cells[[f"r49{s}" for s in range(4)]]
         frame = claims_frame(made_up).set_index("id")
         assert frame.loc["A1", "effect"] == pytest.approx(of.mean() - against.mean())
 
@@ -89,7 +90,7 @@ class TestClaims:
             for moment in ("start", "early", "best", "last", "largest_relapse")
         }
         effects = claims(made_up, *at.values())["effect"]
-        rows = [made_up.rows(f"r49{seed}") for seed in range(3)]
+        rows = [made_up.rows(f"r49{seed}") for seed in range(4)]
         expected = {
             "start": np.mean([r[0]["fcd"] for r in rows]),
             "early": np.mean([r[1]["fcd"] for r in rows]),
@@ -105,12 +106,66 @@ class TestClaims:
         assert expected["largest_relapse"] > 1, "the made-up cells never rise: nothing is tested"
         assert effects.to_dict() == pytest.approx(expected)
 
-    def test_only_finished_confirm_cells_count_and_the_rest_is_named(
-        self, made_up: Records
-    ) -> None:
-        frame = claims_frame(made_up).set_index("id")
-        assert frame.loc["A3", "n_of"] == 3
-        assert frame.loc["A3", "reason"] == "1 of 4 cells of classes=49 (reference) diverged"
+    def test_diverged_cell_is_left_out_of_a_sure_verdict(self, made_up: Records) -> None:
+        """Whoever drops the seeds that diverge judges by the lucky ones."""
+        of = "classes=10 reference last"
+        found = claims(made_up, synthetic.claim("X", of, None, metric="fcd", region=[0, 1e6]))
+        assert found.loc["X", "verdict"] == "undecided"
+        assert found.loc["X", "n_of"] == 3
+        assert found.loc["X", "reason"] == (
+            "1 of 4 seeds of classes=10 (reference) failed (rate 0.01 to 0.81); the effect is that "
+            "of the others; 1 of 4 cells of classes=10 (reference) diverged"
+        )
+
+    def test_group_that_mixes_failed_seeds_with_others_gets_a_verdict(self, tmp_path: Path) -> None:
+        """A group of which all seeds failed is judged like any other."""
+        worst = max(row["fcd"] for s in range(4) for row in synthetic.rows(49, s)[-1:])
+        value = synthetic.claim(
+            "X", "classes=49 reference last", None, metric="fcd", region=[1, None]
+        )
+        for low, expected in ((0.0, "supported"), (worst - 1e-9, "undecided"), (1e9, "supported")):
+            rule = {"metric": "fcd", "region": [low, None]}
+            records = synthetic.write_study(tmp_path / str(low), failure=rule)
+            assert claims(records, value).loc["X", "verdict"] == expected
+
+    def test_look_that_is_not_complete_gives_a_verdict(self, tmp_path: Path) -> None:
+        """Whoever looks after each seed errs more often than once in twenty."""
+        of = "classes=5 reference last"
+        value = synthetic.claim("X", of, None, metric="fcd", region=[0, 1e6])
+        for seeds, expected, reason in (
+            (3, "undecided", "3 of 4 seeds have ended"),
+            (4, "supported", ""),
+            (6, "supported", ""),
+        ):
+            records = synthetic.write_study(tmp_path / str(seeds), seeds=seeds)
+            found = claims(records, value).loc["X"]
+            assert (found["verdict"], found["reason"]) == (expected, reason)
+            assert found["n_of"] == min(seeds, 4), "what came after the look was not planned"
+
+    def test_further_looks_cost_nothing(self, tmp_path: Path) -> None:
+        value = synthetic.claim("X", "classes=5 reference last", None, metric="fcd", region=[0, 1])
+        widths = []
+        for looks in ([4], [4, 8], [4, 8, 12]):
+            records = synthetic.write_study(tmp_path / str(len(looks)), looks=looks)
+            found = claims(records, value).loc["X"]
+            widths.append(found["high"] - found["low"])
+        assert widths == sorted(widths)
+        assert widths[0] < widths[2]
+
+    def test_primary_claims_are_judged_as_if_each_were_alone(self, tmp_path: Path) -> None:
+        """Ten claims on borders would have a wrong verdict among them in two studies of five."""
+        records = synthetic.write_study(tmp_path)
+        of = "classes=5 reference last"
+        high = claims(records, synthetic.claim("X", of, None, metric="fcd", region=[0, 1]))["high"]
+        region = [0, float(high["X"]) + 1e-6]  # just decided if it is the only claim
+        for primary, expected in ((False, "supported"), (True, "undecided")):
+            asked = [
+                synthetic.claim(f"X{n}", of, None, metric="fcd", region=region, primary=primary)
+                for n in range(10)
+            ]
+            found = claims(records, *asked)
+            assert set(found["verdict"]) == {expected}
+        assert set(found["reason"]) == {"decided if asked alone, but not among all primary claims"}
 
     @pytest.mark.parametrize(
         ("of", "metric", "reason"),
@@ -138,7 +193,7 @@ class TestClaims:
         group = "classes=5 reference last"
         value = synthetic.claim("X", group, None, metric="cas", region=[0.7, None])
         found = claims(records, value).loc["X"]
-        assert (found["verdict"], found["reason"]) == ("supported", EQUAL)
+        assert (found["verdict"], found["reason"]) == ("undecided", EQUAL)
         assert found["effect"] == pytest.approx(0.8)
         assert records.ticks()["cas"].notna().sum() == 3
         assert records.cells()["last/cas"].tolist() == [0.8] * 3
@@ -162,8 +217,60 @@ class TestClaims:
         records = synthetic.small(tmp_path, [{"kimg": 1, "fcd": 0.0}], seeds=3)
         value = synthetic.claim("X", "classes=5 reference last", None, metric="fcd", region=[0, 1])
         found = claims(records, value).loc["X"]
-        assert (found["verdict"], found["low"], found["high"]) == ("supported", 0, 0)
-        assert found["reason"] == EQUAL
+        assert (found["verdict"], found["reason"]) == ("undecided", EQUAL)
+        assert found[["low", "high"]].isna().all()
+
+    def test_claims_that_were_not_run_leave_the_family(self, tmp_path: Path) -> None:
+        """A verdict would be taken back once their cells have ended."""
+        records = synthetic.write_study(tmp_path)
+        of, rest = "classes=5 reference last", {"metric": "fcd", "primary": True}
+        alone = claims(records, synthetic.claim("X", of, None, region=[0, 1], **rest))
+        high = float(alone.loc["X", "high"])
+        asked = synthetic.claim("X", of, None, region=[0, high + 1e-6], **rest)
+        lost = {**rest, "metric": "fid"}
+        others = [synthetic.claim(f"Y{n}", of, None, region=[0, 1], **lost) for n in range(3)]
+        assert claims(records, asked).loc["X", "verdict"] == "supported"
+        assert claims(records, asked, *others).loc["X", "verdict"] == "undecided"
+
+    def test_verdict_is_taken_back_at_a_later_look(self, tmp_path: Path) -> None:
+        records = synthetic.small(tmp_path, [{"kimg": 1, "fcd": 1.0}], seeds=4)
+        for seed, fcd in enumerate((1.0, 1.1, 0.9, 1.0, 9.0, 9.0, 9.0, 9.0)):
+            synthetic.write_cell(
+                records,
+                f"c{seed}",
+                classes=5,
+                hyperparameters=synthetic.REFERENCE,
+                phase="confirm",
+                seed=seed,
+                rows=[{"kimg": 1, "fcd": fcd}],
+            )
+        value = synthetic.claim("X", "classes=5 reference last", None, metric="fcd", region=[0, 2])
+        for looks, expected in (([4], 4), ([4, 8], 4)):
+            write_json(records.folder / "study.json", records.study() | {"looks": looks})
+            found = claims(records, value).loc["X"]
+            assert (found["verdict"], found["n_of"]) == ("supported", expected)
+
+    def test_crashed_cell_counts_as_a_failed_seed(self, tmp_path: Path) -> None:
+        """What crashed tells nothing of its condition: the claim waits for its value."""
+        rule = {"metric": "fcd", "region": [50, None]}
+        records = synthetic.write_study(tmp_path, failure=rule)
+        path = records.cell_folder("r052") / "result.json"
+        write_json(path, json.loads(path.read_text()) | {"outcome": "failed", "error": "a crash"})
+        of = "classes=5 reference last"
+        found = claims(records, synthetic.claim("X", of, None, metric="fcd", region=[0, 1e6]))
+        assert found.loc["X", "verdict"] == "undecided"
+        assert found.loc["X", "reason"] == "1 of 4 cells of classes=5 (reference) failed"
+
+    def test_pairs_of_seeds_are_taken_as_two_groups(self, tmp_path: Path) -> None:
+        widths = []
+        for paired in (True, False):
+            records = synthetic.write_study(tmp_path / str(paired), paired=paired)
+            of, against = "classes=5 reference last", "classes=49 reference last"
+            value = synthetic.claim("X", of, against, metric="seconds", region=[-1, 1])
+            found = claims(records, value).loc["X"]
+            assert pd.isna(found["n_against"]) == paired, "pairs have one number"
+            widths.append(found["n_of"])
+        assert widths == [4, 4]
 
     def test_open_ends_of_a_region_survive_json(self) -> None:
         found = claim_from_json(json.loads(json.dumps(synthetic.CLAIMS[0])))

@@ -1,0 +1,180 @@
+"""study.json: what a folder was begun with, and what may be changed when it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.core import Claim, Failure
+from study.errors import BadInputError
+from study.planning.plan import Plan, difference
+from study.records import environment
+from study.records.records import FORMAT, Records, write_json
+
+if TYPE_CHECKING:
+    from study.planning.resources import Resources
+    from trainables.data import Dataset
+
+MAX_CHANGES_NAMED = 4  # differences that a message names of a changed definition
+# A claim may be judged after these numbers of seeds: see `looks`.
+LOOKS = (3, 5, 8, 12, 20)
+MAX_LOOKS = 4
+
+
+def recorded(records: Records) -> dict[str, Any] | None:
+    """The content of study.json, or None if the folder is new.
+
+    Raises:
+        BadInputError: study.json is damaged, or of another format.
+    """
+    path = records.folder / "study.json"
+    try:
+        if not (path.exists() or path.is_symlink()):
+            return None
+        if not path.is_file():  # reading from a pipe would block
+            raise ValueError(f"{path} is damaged: it is no file")
+        value = records.study()
+        texts = [value["definition"][key] for key in ("data", "data_source", "digest")]
+        whole = all(isinstance(text, str) for text in texts) and all(
+            isinstance(value[key], list) for key in ("runs", "looks")
+        )
+    except (OSError, ValueError) as error:
+        raise BadInputError(str(error)) from None
+    except (KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise BadInputError(f"{path} is damaged: it is not a study's")
+    return value
+
+
+def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a definition other than the one that a folder was begun with.
+
+    Raises:
+        BadInputError: the definitions differ; the line lists the first differences.
+    """
+    old = {key: known["definition"].get(key) for key in definition}
+    if lines := difference(old, definition):
+        more = [f"{len(lines) - MAX_CHANGES_NAMED} more"] if len(lines) > MAX_CHANGES_NAMED else []
+        scale = known["definition"].get("scale")
+        raise BadInputError(
+            f"{folder}, begun at scale {scale}, holds another definition "
+            f"({'; '.join(lines[:MAX_CHANGES_NAMED] + more)}): give --scale {scale} and the other "
+            "options that it was begun with, or begin anew with --fresh"
+        )
+
+
+def write_study(
+    records: Records,
+    plan: Plan,
+    dataset: Dataset,
+    resources: Resources,
+    data_line: str,
+    scale: str,
+    command: str,
+) -> bool:
+    """Write study.json in a new folder, or add this run to the list of runs in a known folder.
+
+    Returns whether the study computes in bfloat16. This is decided once, when the folder is begun:
+    bfloat16 is used if the processor computes it natively.
+
+    Raises:
+        BadInputError: the data or the definition differ from what the folder was begun with.
+    """
+    from study.metrics.core.judge import bf16_pays
+    from study.planning.resources import device_of
+    from study.records.grids import grid_columns
+
+    value = recorded(records)
+    here = environment.describe()
+    if value is None:
+        definition = plan.definition() | {
+            "digest": dataset.digest,
+            "classes": list(dataset.classes),
+            "columns": grid_columns(dataset),
+            "data_source": data_line,
+            "stand_in": plan.data == plan.study.stand_in != plan.study.data,
+            "scale": scale,
+            "bf16": bf16_pays(device_of(resources)),
+        }
+        value = {
+            "format": FORMAT,
+            "study": plan.name,
+            "definition": definition,
+            "environment": here,
+            "looks": looks(plan.budget.seeds),
+            "runs": [],
+        }
+    else:  # perhaps begun by another command just now
+        refuse_changes(value, plan.definition(), records.folder)
+        check_looks(value, plan.budget.seeds, records.folder)
+    check_digest(value, records.folder, dataset)
+    value.setdefault("folder", uuid.uuid4().hex)  # tells its MLflow runs from others
+    value |= {
+        "title": plan.study.title,
+        "command": command,
+        "claims": [claim_json(claim) for claim in plan.study.claims],
+        "failure": failure_json(plan.study.failure),
+        "paired": plan.study.paired,
+        "reference": value["definition"]["reference"],
+        "left_out": plan.left_out,
+    }
+    value["runs"].append({"command": command, "cpus_per_trial": resources.cpus} | here)
+    write_json(records.folder / "study.json", value)
+    return bool(value["definition"]["bf16"])
+
+
+def looks(seeds: int) -> list[int]:
+    """The numbers of seeds after which a study's claims may be judged.
+
+    They are planned before the first cell, because whoever adds seeds until a claim is decided errs
+    more often. Each further look costs: the intervals of all looks become wider.
+
+    Args:
+        seeds: at the first look, with which the study begins. 0: there are no confirm cells.
+    """
+    return [seeds, *(n for n in LOOKS if n > seeds)][:MAX_LOOKS] if seeds else []
+
+
+def check_looks(known: Mapping[str, Any], seeds: int, folder: Path) -> None:
+    """Refuse more seeds than at the first look if they were not planned when the folder was begun.
+
+    Raises:
+        BadInputError: one line.
+    """
+    if seeds > min(known["looks"], default=0) and seeds not in known["looks"]:
+        planned = ", ".join(map(str, known["looks"])) or "no seeds"
+        raise BadInputError(
+            f"--seeds {seeds}: when {folder} was begun, looks were planned after {planned}: "
+            "choose one of these"
+        )
+
+
+def check_digest(known: Mapping[str, Any], folder: Path, dataset: Dataset) -> None:
+    """Refuse data whose content differs from the data that a folder was begun with."""
+    begun = known["definition"]["digest"]
+    if begun != dataset.digest:
+        raise BadInputError(
+            f"{dataset.name} has changed: its digest is {dataset.digest} but "
+            f"{folder} was begun with {begun}"
+        )
+
+
+def claim_json(claim: Claim) -> dict[str, Any]:
+    """A claim as study.json holds it. An infinite bound of its region becomes null."""
+    return dataclasses.asdict(claim) | {"region": _region_json(claim.region)}
+
+
+def failure_json(rule: Failure | None) -> dict[str, Any] | None:
+    """The rule for failed seeds as study.json holds it."""
+    if rule is None:
+        return None
+    return {"metric": rule.metric, "region": _region_json(rule.region)}
+
+
+def _region_json(region: tuple[float, float]) -> list[float | None]:
+    return [bound if math.isfinite(bound) else None for bound in region]

@@ -1,0 +1,33 @@
+"""What takes turns in a GAN: its players, the data of a step, and the named losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass
+class Batch:
+    """The data of one step. A variant with further networks subclasses it."""
+
+    x: Tensor  # [N, C, H, W] real, in [-1, 1]
+    y: Tensor  # labels of x: int64 [N]; uint8 [N, classes] where an image has several
+    y_fake: Tensor  # labels that G is asked for, like y
+    fake: Tensor  # [N, C, H, W] G's images with their autograd graph; D's turn detaches them
+
+
+Terms = dict[str, Tensor]
+
+
+@dataclass
+class Player:
+    """A player: the networks it trains, and the named losses it minimises."""
+
+    # Each network is a parameter group of the player's optimizer. A variant may change its rate.
+    networks: list[nn.Module]
+    losses: Callable[[Any], Terms]
+    lr: float
+    weights: Mapping[str, float] = field(default_factory=dict)  # weight per term; 1 if missing
