@@ -177,8 +177,8 @@ def distance(gan: Gan, y: torch.Tensor) -> float:
 def test_averaged_g_has_the_statistics_of_other_weights(name: str) -> None:
     """G's own statistics would make the averaged G draw images that neither network draws."""
     loop = make(name, SHAPES[0], batch=40)
-    loop.run(80)
-    gan, y = loop.gan, labels(SHAPES[0], 400)
+    loop.run(40)
+    gan, y = loop.gan, labels(SHAPES[0], 300)
     with torch.no_grad():
         for weight in gan.G_ema.parameters():
             weight += 0.5 * weight.std(correction=0) * torch.randn_like(weight)

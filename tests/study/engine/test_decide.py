@@ -78,7 +78,7 @@ def test_decided_claim_gets_more_seeds(tmp_path: Path) -> None:
     assert run(plan, records) == [], "a finished study starts something"
 
 
-@pytest.mark.parametrize("cells", range(1, 15, 3))
+@pytest.mark.parametrize("cells", [2, 8])
 def test_interrupted_study_goes_on_with_other_cells(cells: int, tmp_path: Path) -> None:
     plan, records = begin(tmp_path / "through", claim("classes=2"), claim("classes=3"))
     through = run(plan, records)

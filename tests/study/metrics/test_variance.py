@@ -71,13 +71,13 @@ def ratio(varied: bool, accuracy: float, seed: int, shares: list[float] | None =
     return variance.measure(view)["variance_ratio"]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(accuracy=st.floats(0, 1, allow_subnormal=False), seed=st.integers(0, 99))
 def test_one_image_per_class_is_diverse(accuracy: float, seed: int) -> None:
     assert ratio(False, accuracy, seed) <= 0.05
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(accuracy=st.floats(0, 1, allow_subnormal=False), seed=st.integers(0, 99))
 def test_real_images_are_not_diverse(accuracy: float, seed: int) -> None:
     assert ratio(True, accuracy, seed) == pytest.approx(1, abs=0.1)
