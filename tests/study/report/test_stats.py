@@ -24,6 +24,8 @@ def coverage(n: tuple[int, ...], skewed: bool, studies: int = 400) -> float:
     return hits / studies
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("n", [(3,), (3, 3), (5, 5), (3, 10), (8,), (8, 8)])
 @pytest.mark.parametrize("skewed", [False, True])
 def test_intervals_of_few_seeds_are_too_narrow(
