@@ -174,6 +174,7 @@ def distance(gan: Gan, y: torch.Tensor) -> float:
     return max(found)
 
 
+@pytest.mark.slow
 @every_variant
 def test_averaged_g_has_the_statistics_of_other_weights(name: str) -> None:
     """G's own statistics would make the averaged G draw images that neither network draws."""
