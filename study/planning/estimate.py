@@ -56,7 +56,6 @@ def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, flo
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         pretraining = images / config.batch * (time.monotonic() - start)
-    gan.pretrain_images = lambda: 0  # type: ignore[method-assign]
     seconds = 0.0
     for moment in range(MOMENTS):
         loop.seen = round((moment + 0.5) / MOMENTS * plan.budget.kimg * 1000)

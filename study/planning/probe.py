@@ -12,7 +12,7 @@ from trainables.core.loop import Loop
 
 
 def probe(plan: Plan, condition: str, device: torch.device) -> Loop:
-    """The training loop of a condition's reference recipe, as at its start, on black images."""
+    """The training loop of a condition's reference recipe on black images, past its pretraining."""
     variant = trainables.load(plan.variant(condition))
     config = variant.config_type.parse(plan.hyperparameters(condition))
     classes = plan.conditions[condition].get("classes", plan.classes)
@@ -20,4 +20,6 @@ def probe(plan: Plan, condition: str, device: torch.device) -> Loop:
     gan = variant(config, spec, device)
     n = max(4 * config.batch, *config.images_needed().values())
     x = torch.zeros(n, plan.channels, *plan.size, dtype=torch.uint8, device=device)
-    return Loop(gan, x, gan.random_labels(n), 0)
+    loop = Loop(gan, x, gan.random_labels(n), 0)
+    loop.pretrained = gan.pretrain_images()
+    return loop

@@ -154,26 +154,6 @@ def estimate(
     return Estimate(value, se, n, log, float(test.df), resampled)
 
 
-def effect(
-    of: Sequence[float],
-    against: Sequence[float] | None = None,
-    *,
-    log: bool = False,
-    paired: bool = False,
-    seed: int = 0,
-) -> Effect:
-    """The effect of `estimate` with its 95 % interval, for one look at the values.
-
-    ```
-    gap = effect(accuracies_of_5_classes, accuracies_of_49_classes)
-    ```
-
-    Raises:
-        ValueError: as `estimate`.
-    """
-    return estimate(of, against, log=log, paired=paired, seed=seed).effect()
-
-
 def rate(failed: int, n: int) -> tuple[float, float, float]:
     """The share of seeds that failed, with its 95 % bounds (Clopper and Pearson 1934).
 

@@ -139,22 +139,17 @@ def test_setting_equal_to_the_recipe_slips_through(
     assert "overrides.lr_ratio: null -> 1.0" in line
 
 
-def test_look_that_was_not_planned_is_taken(
-    storage: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--seeds=4", "looks were planned after 2, 3, 5, 8: choose one of these"),
+        ("--first-seed=20", "first_seed: 0 -> 20"),
+    ],
+)
+def test_other_seeds_than_planned_are_run(
+    storage: Path, capsys: pytest.CaptureFixture[str], option: str, line: str
 ) -> None:
     """Whoever adds seeds until a claim is decided errs more often than the report says."""
     begun(storage)
     capsys.readouterr()
-    line = refused(capsys, NAME, "--scale", "smoke", "--seeds", "4")
-    assert "--seeds 4: when " in line
-    assert "looks were planned after 2, 3, 5, 8: choose one of these" in line
-
-
-def test_seeds_of_a_folder_are_mixed_with_fresh_ones(
-    storage: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    begun(storage)
-    capsys.readouterr()
-    line = refused(capsys, NAME, "--scale", "smoke", "--first-seed", "20")
-    assert "first_seed: 0 -> 20" in line
-    assert "--fresh" in line
+    assert line in refused(capsys, NAME, "--scale", "smoke", option)

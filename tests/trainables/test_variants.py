@@ -164,7 +164,7 @@ def distance(gan: Gan, y: torch.Tensor) -> float:
     def hook(norm: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: object) -> None:
         x = inputs[0].transpose(0, 1).flatten(1)
         kept, deviation = norm.running_mean, x.std(1) + 1e-3
-        found.append(float(((kept - x.mean(1)).abs() / deviation).mean()))  # type: ignore[operator]
+        found.append(float(((kept - x.mean(1)).abs() / deviation).mean()))
 
     norms = [m for m in gan.G_ema.modules() if getattr(m, "running_mean", None) is not None]
     hooks = [norm.register_forward_hook(hook) for norm in norms]

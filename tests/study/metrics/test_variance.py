@@ -21,6 +21,7 @@ from study.metrics.core.judge import Judges
 from study.metrics.core.measure_real import _of_classes
 from study.metrics.core.reference import Reference
 from study.metrics.core.view import View
+from trainables.core.gan import Gan
 
 CLASSES, APART, WITHIN = 5, 20, 3  # grey levels between classes, and within one
 
@@ -66,8 +67,8 @@ def ratio(varied: bool, accuracy: float, seed: int, shares: list[float] | None =
         **_of_classes(JUDGES, real),
     )
     fakes = torch.from_numpy(images(shown, varied, rng))
-    gan = cast("object", None)
-    view = View(gan, reference, JUDGES, fakes, torch.from_numpy(asked), torch.Generator())  # type: ignore[arg-type]
+    gan = cast(Gan, None)  # the metric looks at the fakes alone
+    view = View(gan, reference, JUDGES, fakes, torch.from_numpy(asked), torch.Generator())
     return variance.measure(view)["variance_ratio"]
 
 

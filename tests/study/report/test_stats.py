@@ -1,12 +1,18 @@
 """Intervals hold the true effect as often as they should."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from study.report.rules import nominal, verdict
-from study.report.stats import effect, estimate, rate
+from study.report.stats import Effect, estimate, rate
+
+
+def effect(*groups: Any, **options: Any) -> Effect:
+    """The effect with its interval, for one look at the values."""
+    return estimate(*groups, **options).effect()
 
 
 def coverage(n: tuple[int, ...], skewed: bool, studies: int = 400) -> float:
