@@ -23,6 +23,10 @@ from trainables import data
 
 every_study = pytest.mark.parametrize("name", search_spaces.names())
 SCALES = ("smoke", "quick", "full")
+# Checking takes half a second for some studies. The fast tests check them at one scale.
+every_scale = pytest.mark.parametrize(
+    "scale", ["quick", *(pytest.param(scale, marks=pytest.mark.slow) for scale in SCALES[::2])]
+)
 
 
 def plan(study: Study, budget: Budget, name: str = "study", data_name: str | None = None) -> Plan:
@@ -50,7 +54,7 @@ def test_budget_is_missing(name: str) -> None:
 
 
 @every_study
-@pytest.mark.parametrize("scale", SCALES)
+@every_scale
 def test_reference_recipe_is_refused(name: str, scale: str) -> None:
     """On the data that a study wants, no condition may be left out.
 
@@ -77,7 +81,7 @@ def test_space_suggests_what_the_variant_refuses(name: str) -> None:
 
 
 @every_study
-@pytest.mark.parametrize("scale", SCALES)
+@every_scale
 def test_reference_is_not_the_first_that_the_search_tries(name: str, scale: str) -> None:
     """A search could end with a worse recipe than the published one, without having tried that."""
     study = search_spaces.load(name)

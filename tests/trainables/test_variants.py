@@ -34,7 +34,9 @@ def make(
 ) -> Loop:
     torch.manual_seed(seed)
     variant = trainables.load(name)
-    config = variant.config_type.parse({"f": 4, "batch": 8, **values})
+    # What is trained before the game is trained for five steps.
+    short = {"inference_kimg": 0.04} if "inference_kimg" in variant.config_type.model_fields else {}
+    config = variant.config_type.parse({"f": 4, "batch": 8, **short, **values})
     gan = variant(config, images, device, bf16)
     rng = torch.Generator().manual_seed(1)
     x = torch.randint(0, 256, (40, images.channels, *images.size), generator=rng)
