@@ -28,7 +28,7 @@ STUDY = Study(
     conditions={"bigan": {}, "latent_regressor": {"variant": "latent_regressor"}},
     reference={"lr": 2e-4, "lr_ratio": 1.0, "batch": 128, "z_dim": 50},
     space=None,
-    metrics=("fcd", "prdc", "encoder"),
+    metrics=("fcd", "prdc", "encoder", "reconstruction"),
     claims=(
         Claim(
             id="E5",

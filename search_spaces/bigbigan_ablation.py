@@ -27,7 +27,7 @@ STUDY = Study(
     },
     reference={"lr": 5e-5, "lr_ratio": 4.0, "lr_ratio_e": 10.0, "batch": 128, "z_dim": 120},
     space=None,
-    metrics=("fcd", "prdc", "encoder"),
+    metrics=("fcd", "prdc", "encoder", "reconstruction"),
     claims=(
         Claim(
             id="E7-unary-fcd",

@@ -83,7 +83,7 @@ STUDY = Study(
     },
     reference={"lr": 3e-4},
     space=None,
-    metrics=("test_error", "alignment", "encoder", "fcd"),
+    metrics=("test_error", "alignment", "encoder", "reconstruction", "fcd"),
     paired=True,  # a seed decides which images have labels
     claims=(
         *lower(

@@ -17,7 +17,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
     The cache has the rendered images and the judges that scale smoke would make first.
     """
     from study.engine.shared_state import SMOKE_SHARE  # imports torch, which few tests need
-    from study.metrics.core.judge import train_judges
+    from study.metrics.core.train_judges import train_judges
     from trainables import data
 
     cache = tmp_path_factory.mktemp("warm") / "cache"

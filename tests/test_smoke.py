@@ -22,7 +22,7 @@ from study.engine.schedule import Grow, Observer, StudySearcher
 from study.engine.shared_state import SMOKE_SHARE, Shared
 from study.engine.trial import prepare_process
 from study.metrics import cas, encoder
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.planning.plan import Cell, Plan, is_finished
 from study.planning.resources import Resources
 from study.records.records import Records
@@ -44,7 +44,7 @@ def run_in_turn(
     """Do what `engine.run_cells` does, without Ray. A cell that fails ends the test."""
     searcher = StudySearcher(plan, records, observer, grow)
     device = prepare_process(1, 0.0)
-    judges = Judges.from_state(dict(shared.judges), device)
+    judges = [Judge.from_state(dict(state), device) for state in shared.judges]
     while isinstance(given := searcher.suggest("trial"), dict):
         cell = Cell.from_json(given["cell"])
         run = CellRun(cell, shared, device, judges)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -17,9 +17,9 @@ from study.engine import sample_grids
 from study.engine.shared_state import Shared
 from study.metrics.core import catalog
 from study.metrics.core.inception import Inception
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.metrics.core.reference import Reference
-from study.metrics.core.view import View, data_spec_of
+from study.metrics.core.view import data_spec_of, look
 from study.planning.plan import Cell
 from study.records import lock
 from study.records.records import Records, Row, write_atomically, write_json
@@ -45,7 +45,7 @@ class CellRun:
         cell: Cell,
         shared: Shared,
         device: torch.device,
-        judges: Judges,
+        judges: Sequence[Judge],
         stop: Callable[[], bool] = never,
     ) -> None:
         """Take the cell's folder, and hold it until `close`.
@@ -72,10 +72,12 @@ class CellRun:
     def _begin(self) -> None:
         cell, shared, device = self.cell, self.shared, self.device
         self.marks = shared.ticks[cell.phase]
-        self.reference = Reference.from_state(dict(shared.references[shared.reference_name(cell)]))
+        states = shared.references[shared.reference_name(cell)]
+        self.references = [Reference.from_state(dict(state)) for state in states]
+        self.reference = self.references[0]  # of the same images as the others
         torch.manual_seed(cell.seed)
         variant = trainables.load(cell.variant)
-        spec = data_spec_of(self.judges, self.reference)
+        spec = data_spec_of(self.judges[0], self.reference)
         self.gan: Gan = variant(
             variant.config_type.parse(cell.hyperparameters), spec, device, shared.bf16
         )
@@ -162,8 +164,8 @@ class CellRun:
             inception = Inception.from_state(dict(state), self.device)
         rng = torch.Generator().manual_seed(EVALUATION_SEED)
         train = self.loop.x, self.loop.y
-        view = View.draw(self.gan, self.reference, self.judges, rng, inception, train)
-        return catalog.measure(view, due)
+        views = look(self.gan, self.references, self.judges, rng, inception, train)
+        return catalog.measure(views, due)
 
     def _save(self) -> None:
         self._lock.check()

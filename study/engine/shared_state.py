@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from study.errors import BadInputError
 from study.metrics.core import catalog, inception
-from study.metrics.core.judge import Judges, train_judges
-from study.metrics.core.measure_real import build_reference
-from study.metrics.core.reference import reference_name
+from study.metrics.core.judge import Judge
+from study.metrics.core.measure_real import build_references
+from study.metrics.core.reference import Reference, reference_name, unreadable
+from study.metrics.core.train_judges import train_judges
 from study.planning.plan import Cell, Plan
 from study.records.records import Records, write_json
 from study.records.tensors import load_tensors, save_tensors
 from trainables.data import Dataset
 
-SMOKE_SHARE = 0.1  # of the images that judges are trained on; verdicts at scale smoke say nothing
+SMOKE_SHARE = 0.2  # of the images that judges are trained on; verdicts at scale smoke say nothing
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,10 @@ class Shared:
     folder: Path  # of the study
     x: NDArray[Any]  # uint8 [N, C, H, W], all classes of the data
     y: NDArray[Any]  # int64 [N], or uint8 [N, K] where images have several labels
-    judges: Mapping[str, Any]  # Judges.state()
-    references: Mapping[str, Mapping[str, Any]]  # name -> Reference.state(); see `reference_name`
-    judges_digest: Mapping[str, str]  # name -> digest of judges and reference
+    judges: Sequence[Mapping[str, Any]]  # Judge.state() of each
+    # By `reference_name`: Reference.state() for each judge.
+    references: Mapping[str, Sequence[Mapping[str, Any]]]
+    judges_digest: Mapping[str, str]  # name -> digest of the judges and their references
     ticks: Mapping[str, list[int]]  # phase -> kimg of its evaluations
     metrics: tuple[str, ...]
     objective: str
@@ -41,7 +43,7 @@ class Shared:
     inceptions: Mapping[str, Mapping[str, Any]]  # name -> Inception.state(); empty without FID
 
     def reference_name(self, cell: Cell) -> str:
-        return reference_name(cell.condition.get("classes", self.judges["classes"]))
+        return reference_name(cell.condition.get("classes", self.judges[0]["classes"]))
 
 
 def make_shared(
@@ -54,15 +56,16 @@ def make_shared(
     report: Any,
     smoke: bool = False,
 ) -> Shared:
-    """Make the judges, once per data set, and the reference statistics, once per number of classes.
+    """Make the judges, once per data set, and the references, once per number of classes.
 
     Both are read from the study's judges.pt where it has one. Inception's statistics are added
-    where the study measures FID and Inception's weights are found.
+    where the study measures FID and Inception's weights are found. Which labels the judges cannot
+    read is noted in study.json.
 
     Args:
         report: called with one line before each step that takes a while.
         smoke: whether the scale is smoke. Its verdicts say nothing, so the judges are trained on
-            a tenth of the images.
+            a fifth of the images.
 
     Raises:
         BadInputError: the study's judges.pt is lost and what this machine computes differs from
@@ -70,27 +73,33 @@ def make_shared(
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     own = records.folder / "judges.pt"
-    # Judges trained on another machine, or with another number of threads, would differ. So a study
-    # keeps its judges for life.
+    # Judges trained on another machine would differ. So a study keeps its judges for life.
     kept = load_tensors(own) if own.exists() else None
-    report(f"judges: two networks that know all {len(dataset.classes)} classes of {plan.data}")
-    judges = Judges.from_state(kept["judges"], device) if kept else None
-    share = SMOKE_SHARE if smoke else 1.0
-    judges = judges or train_judges(dataset, cache, device=device, share=share)
-    kind = "labels" if judges.labels == 1 else "top-k labels"
-    report(f"judges: accuracy on held-out real images {judges.accuracy['label']:.3f} ({kind})")
+    if kept:
+        judges = [Judge.from_state(state, device) for state in kept["judges"]]
+    else:
+        report(f"judges: networks that know all {len(dataset.classes)} classes of {plan.data}")
+        share = SMOKE_SHARE if smoke else 1.0
+        judges = train_judges(dataset, cache, device, share=share, report=report)
+    what = "labels" if judges[0].labels == 1 else "top-k labels"
+    what = "turns" if judges[0].classes == 1 else what
+    reads = ", ".join(f"{judge.accuracy['label']:.3f}" for judge in judges)
+    report(f"judges: accuracies on held-out real images {reads} ({what})")
     references: dict[str, Any] = dict(kept["references"]) if kept else {}
     counts = sorted({n for name in plan.conditions for n in plan.class_counts(name)})
     for n in counts:
         if (name := reference_name(n)) not in references:
             part = dataset.keep(n)
             report(f"real images of {n} classes: measured as fakes will be")
-            built = build_reference(judges, part, plan.budget.samples, 0, plan.study.metrics)
-            references[name] = built.state()
-    _check_objective(plan, references)
-    judged = kept["judges"] if kept else judges.state()
+            built = build_references(judges, part, plan.budget.samples, 0, plan.study.metrics)
+            references[name] = [reference.state() for reference in built]
+    blind = _unreadable(plan, references)
+    for name, reason in blind.items():
+        report(f"{name}: what depends on labels is not measured: {reason}")
+    _check_objective(plan, references, blind)
+    judged = kept["judges"] if kept else [judge.state() for judge in judges]
     judges_digest = {name: digest(judged, references[name]) for name in references}
-    _keep_for_life(records, judges_digest)
+    _keep_for_life(records, judges_digest, blind)
     if not kept or kept["references"].keys() != references.keys():
         save_tensors(own, {"judges": judged, "references": references})
     weights = inception.find_weights(fid_weights) if plan.study.fid else None
@@ -113,7 +122,7 @@ def make_shared(
         folder=records.folder.absolute(),  # a worker may have another working folder
         x=dataset.train.x,
         y=dataset.train.y,
-        judges=judges.state(),
+        judges=judged,
         references=references,
         judges_digest=judges_digest,
         ticks=ticks,
@@ -124,17 +133,37 @@ def make_shared(
     )
 
 
-def _check_objective(plan: Plan, references: Mapping[str, Any]) -> None:
-    """Refuse an objective that needs more fakes of a class than there will be.
+def _unreadable(plan: Plan, references: Mapping[str, Any]) -> dict[str, str]:
+    """By condition, why the judges cannot read its labels, if they cannot and the study needs it.
 
-    Such an objective could not be measured on as many real images either, so its column for real
-    images is missing from the reference.
+    The columns concerned are `catalog.by_labels`.
+    """
+    if not any(catalog.by_labels(catalog.load(name)) for name in plan.study.metrics):
+        return {}
+    found: dict[str, str] = {}
+    for name in plan.conditions:
+        for n in plan.class_counts(name):
+            states = references[reference_name(n)]
+            if reason := unreadable([Reference.from_state(dict(state)) for state in states]):
+                found[name] = reason
+    return found
+
+
+def _check_objective(plan: Plan, references: Mapping[str, Any], blind: Mapping[str, str]) -> None:
+    """Refuse an objective that cannot be measured.
+
+    It may depend on labels that the judges cannot read. Or it needs more fakes of a class than
+    there will be. It could not be measured on as many real images either then, so its column for
+    real images is missing from the reference.
     """
     objective = plan.study.objective
     for metric in map(catalog.load, plan.study.metrics):
+        if objective in catalog.by_labels(metric) and blind:
+            name, reason = next(iter(blind.items()))
+            raise BadInputError(f"objective {objective} in {name}: {reason}")
         column = getattr(metric, "REAL", {}).get(objective)
-        for name, reference in references.items():
-            if column and column not in reference["on_real"]:
+        for name, states in references.items():
+            if column and column not in states[0]["on_real"]:
                 samples = f"samples={plan.budget.samples}"
                 raise BadInputError(f"{samples}: too few for objective {objective} in {name}")
 
@@ -159,7 +188,14 @@ def digest(*states: Any) -> str:
     return sha.hexdigest()[:16]
 
 
-def _keep_for_life(records: Records, judges_digest: Mapping[str, str]) -> None:
+def _keep_for_life(
+    records: Records, judges_digest: Mapping[str, str], blind: Mapping[str, str]
+) -> None:
+    """Write down which judges a study has, and which labels they cannot read.
+
+    Raises:
+        BadInputError: the study has other judges.
+    """
     study = records.study()
     known = study.get("judges_digest", {})
     for name, value in judges_digest.items():
@@ -169,6 +205,5 @@ def _keep_for_life(records: Records, judges_digest: Mapping[str, str]) -> None:
                 f"for {name} ({value}) are not the study's ({known[name]}): begin anew with --fresh"
             )
     if known.keys() != judges_digest.keys():
-        write_json(
-            records.folder / "study.json", study | {"judges_digest": {**known, **judges_digest}}
-        )
+        now = {"judges_digest": {**known, **judges_digest}, "unreadable": dict(blind)}
+        write_json(records.folder / "study.json", study | now)

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from study.engine.cell import CellRun
 from study.engine.shared_state import Shared
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.planning.plan import Cell
 from study.records import store
 from study.records.lock import LockedError
@@ -84,7 +84,7 @@ class StudyTrial(tune.Trainable):
         # Choose the device by the trial's resources, not by the GPUs that are visible: Ray lets a
         # trial without a share of a GPU see every GPU.
         self.device = prepare_process(int(resources.get("CPU", 1)), resources.get("GPU", 0.0))
-        self.judges = Judges.from_state(dict(shared.judges), self.device)
+        self.judges = [Judge.from_state(dict(state), self.device) for state in shared.judges]
         self.stop_file = StopFile(shared.folder)
         self.run: CellRun | None = None
         self._start(config)

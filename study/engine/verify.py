@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from study.engine.cell import CellRun
 from study.engine.shared_state import Shared
 from study.engine.trial import prepare_process
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.planning import plan
 from study.planning.plan import Cell
-from study.records.records import TIMING_COLUMNS, Records, Row
+from study.records.columns import TIMING_COLUMNS
+from study.records.records import Records, Row
 
 if TYPE_CHECKING:
     from study.planning.resources import Resources
@@ -35,7 +36,7 @@ def verify(records: Records, cell_id: str, shared: Shared, resources: Resources)
     result = records.result(cell_id)
     assert result is not None
     device = prepare_process(resources.cpus, resources.gpus)
-    judges = Judges.from_state(dict(shared.judges), device)
+    judges = [Judge.from_state(dict(state), device) for state in shared.judges]
     with tempfile.TemporaryDirectory() as scratch:
         here = dataclasses.replace(shared, folder=Path(scratch))
         with contextlib.closing(CellRun(cell, here, device, judges)) as run:

@@ -11,7 +11,7 @@ import torch
 
 from study.metrics.core.class_counts import allocate
 from study.metrics.core.classifier import Recipe, batched, repeatable, train
-from study.metrics.core.networks import label_network
+from study.metrics.core.networks import small_network
 from study.metrics.core.view import View
 
 NEEDS = frozenset({"labels", "one_label"})
@@ -36,7 +36,7 @@ def measure(view: View) -> dict[str, float]:
     seed = int(torch.randint(2**31, (), generator=view.rng))
     with repeatable(device, seed):
         recipe = Recipe()
-        network = label_network((channels, height, width), reference.classes, 1).to(device)
+        network = small_network((channels, height, width), reference.classes).to(device)
         train(network, fakes.numpy(), y.numpy(), recipe, DRAWS, recipe.label_lr, seed)
     right = batched(network, reference.x).argmax(1) == reference.y
     accuracy = float(right.double().mean())

@@ -30,6 +30,7 @@ COLUMNS = {
     "collusion_gap": "accuracy on fakes of D's own head minus the judge's; near 0 is honest",
 }
 UNBOUNDED = frozenset({"class_loss/real", "class_loss/fake", "class_loss_ratio"})
+BY_LABELS = frozenset({"collusion_gap"})
 RESOLUTION = 1e-12  # smallest divisor: a mean cross-entropy below it is rounding error
 
 

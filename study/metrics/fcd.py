@@ -16,6 +16,7 @@ COLUMNS = {
     "samples": "number of fakes that were measured",
 }
 UNBOUNDED = frozenset({"fcd"})
+BY_FEATURES = frozenset({"fcd", "fcd_floor"})
 
 
 def measure(view: View) -> dict[str, float]:

@@ -26,6 +26,7 @@ COLUMNS = {
     "intra_fcd_floor": "the same distance of as many other real images: the best possible",
 }
 UNBOUNDED = frozenset({"intra_fcd"})
+BY_FEATURES = frozenset(COLUMNS)
 REAL = {"intra_fcd": "intra_fcd_floor"}
 
 

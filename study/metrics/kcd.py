@@ -20,6 +20,7 @@ COLUMNS = {
     "kcd_floor": "the same distance of other real training images: how far 0 is missed by chance",
 }
 REAL = {"kcd": "kcd_floor"}
+BY_FEATURES = frozenset(COLUMNS)
 ROWS = 200  # rows at a time, whose kernels with all other rows must fit into memory
 
 

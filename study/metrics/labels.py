@@ -21,6 +21,7 @@ COLUMNS = {
     "classes_working": "share of classes of which the judge reads at least half as asked; "
     "higher is better",
 }
+BY_LABELS = frozenset(COLUMNS)
 
 
 def measure(view: View) -> dict[str, float]:

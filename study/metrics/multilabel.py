@@ -25,6 +25,7 @@ COLUMNS = {
     "exact_set": "share of fakes in which the judge sees (output > 1/2) the labels asked for and "
     "no other; higher is better",
 }
+BY_LABELS = frozenset(COLUMNS)
 EACH = 4  # fakes per label set and evaluation
 
 
@@ -34,7 +35,7 @@ def measure(view: View) -> dict[str, float]:
     y = torch.cat([*series.values()])
     # A generator of its own keeps the noise independent of what other metrics have drawn.
     seed = torch.Generator().manual_seed(view.rng.initial_seed())
-    logits = view.judges.logits(gan.sample(y, len(y), seed))
+    logits = view.judge.logits(gan.sample(y, len(y), seed))
     row = {
         "topk_accuracy": accuracy(logits, y.numpy()),
         "topk_accuracy_real": reference.label_accuracy_real,

@@ -23,6 +23,7 @@ COLUMNS = {
 }
 REAL = {column: f"{column}_real" for column in COLUMNS}
 COLUMNS |= {REAL[column]: f"{column} of other real images in place of fakes" for column in REAL}
+BY_FEATURES = frozenset(COLUMNS)
 K_PR, K_DC = 3, 5  # the papers' values
 ROWS = 200  # real images at a time, whose distances to all fakes must fit into memory
 

@@ -34,6 +34,10 @@ COLUMNS = {
     "cycle_l1_noisy": "the same with noise (standard deviation 8 of 255) added on the way: far "
     "above cycle_l1, G hides its source in what it draws",
 }
+BY_LABELS = frozenset(
+    {"label_consistency", "label_consistency/forth", "label_consistency/back"}
+    | {"translation_accuracy", "domain_accuracy"}
+)
 UNBOUNDED = frozenset({"paired_l1", "paired_l1/forth", "paired_l1/back"})
 
 
@@ -52,7 +56,7 @@ def measure(view: View) -> dict[str, float]:
         source, wanted = pairs[:, 1 - target], pairs[:, target]
         fakes = gan.translate(source, target).cpu()
         distance = _distance(fakes, wanted)
-        read = view.judges.logits(fakes)[:, : view.reference.classes].argmax(1)
+        read = view.judge.logits(fakes)[:, : view.reference.classes].argmax(1)
         same = float((read[:, None] == y).any(1).mean())
         for column, value in (("paired_l1", distance), ("label_consistency", same)):
             note(column, value)

@@ -38,6 +38,9 @@ COLUMNS = {
     "1 where every tighter one has the lower recall",
 }
 
+BY_LABELS = frozenset(f"truncation/label_accuracy/{threshold:g}" for threshold in THRESHOLDS)
+BY_FEATURES = frozenset(COLUMNS) - BY_LABELS
+
 
 def measure(view: View) -> dict[str, float]:
     if min(len(view.reference.real), len(view.fakes)) < MIN_TO_COMPARE:

@@ -22,6 +22,7 @@ COLUMNS = {
     "fakes / real, mean over the fakes' classes (where images have several labels: within a label "
     "set, mean over the numbers of labels); 1 is right, near 0 is mode collapse",
 }
+BY_LABELS = frozenset(COLUMNS)
 
 
 def measure(view: View) -> dict[str, float]:

@@ -22,7 +22,7 @@ from study.metrics.core import catalog
 from study.planning.plan import Plan
 from study.planning.probe import probe
 from study.planning.space import PartialFixedTrial
-from study.records.records import TIMING_COLUMNS
+from study.records.columns import TIMING_COLUMNS
 from trainables import data
 from trainables.core.config import Config
 from trainables.data.base import DataSpec

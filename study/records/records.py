@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.records import store
+from study.records.columns import is_of_one_judge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,11 +19,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-FORMAT = 3  # of a study's folder; raise it if older code would misread what is written
-
-# The columns of a row that differ between two runs of one cell. `seconds` and `training_seconds`
-# count from the start of the cell. Only `seconds` includes the time for measuring.
-TIMING_COLUMNS = ("seconds", "training_seconds", "images_per_second")
+FORMAT = 4  # of a study's folder; raise it if older code would misread what is written
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -281,7 +278,8 @@ class Records:
             best = best_row(rows, objective)
             summary |= {"kimg": rows[-1]["kimg"], "best_kimg": best["kimg"]}
             for prefix, row in (("last", rows[-1]), ("best", best)):
-                summary |= {f"{prefix}/{k}": v for k, v in row.items() if k != "kimg"}
+                own = {k: v for k, v in row.items() if k != "kimg" and not is_of_one_judge(k)}
+                summary |= {f"{prefix}/{k}": v for k, v in own.items()}
         return summary
 
 

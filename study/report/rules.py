@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import multivariate_normal, norm
-
 from search_spaces.core import Claim
+from study.report.looks import decided, nominal
 from study.report.stats import (
     ALPHA,
     Effect,
@@ -53,58 +49,6 @@ class Finding:
     improvement: float | None = None  # `stats.probability_of_improvement`, for two groups
 
 
-@functools.cache
-def nominal(alpha: float, looks: tuple[int, ...]) -> float:
-    """The error that the interval of each look may have, if all looks together may have `alpha`.
-
-    Who looks at growing data until a claim is decided errs more often than at each look alone. So
-    each look's interval is wider, by the same factor at all looks (Pocock 1977). The factor follows
-    from the joint normal distribution of the means at the looks, whose correlations are the square
-    roots of the ratios of their numbers of seeds.
-
-    Args:
-        looks: the numbers of seeds at the planned looks, ascending.
-    """
-    if len(looks) == 1:
-        return alpha
-    n = np.array(looks, dtype=float)
-    joint = multivariate_normal(cov=np.sqrt(np.minimum.outer(n, n) / np.maximum.outer(n, n)))
-
-    def excess(z: float) -> float:
-        """How far the error of all looks together exceeds `alpha`, if intervals reach z errors."""
-        ends = np.full(len(n), z)
-        held = joint.cdf(ends, lower_limit=-ends, rng=np.random.default_rng(0))
-        return 1.0 - float(held) - alpha
-
-    least, most = norm.isf(alpha / 2), norm.isf(alpha / 2 / len(looks))
-    return 2 * float(norm.sf(brentq(excess, least, most, xtol=1e-4)))
-
-
-def decided(
-    sure: Mapping[str, Sequence[float]], looks: tuple[int, ...], together: bool
-) -> dict[str, int]:
-    """The claims that are decided, each with the index of the look that decided it.
-
-    A claim that was decided at a look stays so, because what follows was not needed for it.
-
-    Args:
-        sure: for each claim and look, the smallest error whose interval decides the claim. It is 1
-            where the look has not taken place.
-        together: whether the claims may have one wrong verdict among them with probability `ALPHA`
-            (Holm 1979, at each look for the claims that are still open: Ye et al. 2013). If not,
-            each of them may be wrong with that probability.
-    """
-    found: dict[str, int] = {}
-    for look in range(len(looks)):
-        while left := [claim for claim in sure if claim not in found]:
-            surest = min(left, key=lambda claim: sure[claim][look])
-            share = ALPHA / len(left) if together else ALPHA
-            if sure[surest][look] > nominal(share, looks):
-                break
-            found[surest] = look
-    return found
-
-
 @dataclass(frozen=True)
 class Seeds:
     """A group's confirm cells that have ended, by their seeds."""
@@ -114,6 +58,8 @@ class Seeds:
     ended: set[int]
     missing: str  # what is missing, as a text; the empty text where nothing is
     possible: bool = True  # whether the data allow the group at all
+    # `values` as the single judges measured them, if the quantity depends on the judge.
+    by_judge: Sequence[Mapping[int, float]] = ()
 
 
 class Question:
@@ -149,9 +95,8 @@ class Question:
         self.estimates = [self._estimate(n) for n in complete]
         self.sure = [1.0] * len(looks)  # see `decided`
         for look, (n, found) in enumerate(zip(complete, self.estimates, strict=True)):
-            whole = all(self._planned(n) <= s.values.keys() | s.failed for s in seeds)
-            if isinstance(found, Estimate) and whole and not self._mixed(n):
-                self.sure[look] = found.decides(claim.region)[1]
+            if isinstance(found, Estimate) and self._whole(n) and not self._mixed(n):
+                self.sure[look] = self._sure(found, n)
 
     def finding(self, look: int | None) -> Finding:
         """The claim's finding: at the look that decided it, or else at the last complete one."""
@@ -179,6 +124,19 @@ class Question:
             says = "supported" if found.decides(self.claim.region)[0] else "not supported"
         elif n is not None and self.sure[last] <= error:
             notes.append("decided if asked alone, but not among all primary claims")
+        elif (
+            n is not None
+            and not mixed
+            and self._whole(n)
+            and found.decides(self.claim.region)[1] <= error
+        ):
+            alone = [
+                verdict(one.effect(error), self.claim.region)
+                if isinstance(one, Estimate)
+                else "undecided"
+                for one in self._of_judges(n)
+            ]
+            notes.append(f"the judges do not agree: {', '.join(alone)}")
         elif n is not None and not mixed:
             needs = found.seeds_needed(self.claim.region, error)
             more = needs is not None and needs > max(found.n)
@@ -210,6 +168,10 @@ class Question:
             return set.union(*(seeds.ended for seeds in self.seeds))
         return {*range(self.first, self.first + n)}
 
+    def _whole(self, n: int) -> bool:
+        """Whether each seed of a look has a value, or has failed."""
+        return all(self._planned(n) <= s.values.keys() | s.failed for s in self.seeds)
+
     def _mixed(self, n: int | None) -> list[str]:
         """One text for each group in which some seeds failed and others did not.
 
@@ -228,15 +190,32 @@ class Question:
                 )
         return texts
 
-    def _estimate(self, n: int | None) -> Estimate | str:
+    def _sure(self, found: Estimate, n: int) -> float:
+        """The smallest error whose interval decides the claim, for each judge alone as well.
+
+        It is 1 where the effect lies inside the claim's region for some judges and outside for
+        others.
+        """
+        every = [found, *self._of_judges(n)]
+        each = [one.decides(self.claim.region) for one in every if isinstance(one, Estimate)]
+        agree = len(each) == len(every) and len({inside for inside, _ in each}) == 1
+        return max(sure for _, sure in each) if agree else 1.0
+
+    def _of_judges(self, n: int) -> list[Estimate | str]:
+        """The effect at a look as each judge measured it, where it depends on the judge."""
+        judges = range(min(len(seeds.by_judge) for seeds in self.seeds))
+        return [self._estimate(n, judge) for judge in judges]
+
+    def _estimate(self, n: int | None, judge: int | None = None) -> Estimate | str:
         """The effect at a look, or the reason why it cannot be computed."""
+        columns = self._columns(n, judge)
         try:
-            return estimate(*self._columns(n), log=self.claim.log, paired=self.paired)
+            return estimate(*columns, log=self.claim.log, paired=self.paired)
         except ValueError as error:
             return str(error)
 
-    def _columns(self, n: int | None) -> list[list[float]]:
-        """The values of each group at a look.
+    def _columns(self, n: int | None, judge: int | None = None) -> list[list[float]]:
+        """The values of each group at a look, by one judge or by all.
 
         Seeds that failed are left out, unless all seeds of their group failed.
         """
@@ -244,7 +223,8 @@ class Question:
         for seeds in self.seeds:
             ended = seeds.ended & self._planned(n)
             kept = ended - seeds.failed or ended
-            columns.append({s: v for s, v in seeds.values.items() if s in kept})
+            values = seeds.values if judge is None else seeds.by_judge[judge]
+            columns.append({s: v for s, v in values.items() if s in kept})
         if self.paired:
             both = sorted(columns[0].keys() & columns[1].keys())
             columns = [{s: column[s] for s in both} for column in columns]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.core import IMPORTANCE, Claim, Group
+from study.records.columns import judge_column, judges_of
 from study.records.frames import FLAGS, Frames
 from study.report.importances import importance_leads
 from study.report.rules import Finding, Question, Seeds, judge, verdict
@@ -95,21 +96,31 @@ def _seeds(group: Group, claim: Claim, frames: Frames) -> Seeds:
     if mine.empty:
         return nothing(f"no confirm cells of {name} yet")
     if missing := [column for column in claim.columns if column not in ticks.columns]:
-        return nothing(f"{missing[0]} was not measured")
+        why = frames.study.get("unreadable", {}).get(group.condition)
+        return nothing(f"{missing[0]} was not measured{f': {why}' if why else ''}")
     finished = mine[mine["outcome"].eq("complete")]
     ended = Counter(mine["outcome"][mine["outcome"].ne("complete")])
     notes = [f"{n} of {len(mine)} cells of {name} {o.replace('_', ' ')}" for o, n in ended.items()]
-    quantity = ticks[claim.metric]
-    if claim.over is not None:
-        quantity = quantity / ticks[claim.over]
-    measured = ticks[["id", "kimg"]].assign(value=quantity)
-    values = {int(row["seed"]): _at(group, row, measured) for _, row in finished.iterrows()}
-    kept = {seed: v for seed, v in values.items() if v == v}  # a NaN: the tick lacks the metric
-    if len(kept) < len(values):
-        which = f"{len(values) - len(kept)} of {len(values)}"
+
+    def measured(judge: int | None) -> dict[int, float]:
+        """The quantity by seed, where it was measured."""
+        columns = []
+        for column in claim.columns:
+            own = column if judge is None else judge_column(judge, column)
+            columns.append(ticks[own if own in ticks.columns else column])
+        quantity = columns[0] if claim.over is None else columns[0] / columns[1]
+        values = ticks[["id", "kimg"]].assign(value=quantity)
+        of = {int(row["seed"]): _at(group, row, values) for _, row in finished.iterrows()}
+        return {seed: v for seed, v in of.items() if v == v}  # a NaN: the tick lacks the metric
+
+    kept = measured(None)
+    if len(kept) < len(finished):
+        which = f"{len(finished) - len(kept)} of {len(finished)}"
         notes.append(f"{claim.quantity} missing in {which} cells of {name} at its {group.at} tick")
     failed = mine["seed"][failures(frames.study, mine)]
-    return Seeds(kept, {*map(int, failed)}, {*map(int, mine["seed"])}, "; ".join(notes))
+    by_judge = [measured(judge) for judge in judges_of(ticks.columns, claim.columns)]
+    seeds, note = {*map(int, mine["seed"])}, "; ".join(notes)
+    return Seeds(kept, {*map(int, failed)}, seeds, note, by_judge=by_judge)
 
 
 def failures(study: Mapping[str, Any], cells: pd.DataFrame) -> pd.Series[bool]:

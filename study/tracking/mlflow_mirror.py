@@ -29,6 +29,7 @@ from PIL import Image
 
 from study.planning.plan import Cell
 from study.records import store
+from study.records.columns import is_of_one_judge
 from study.records.records import Records, Row
 from study.tracking.compare import best_cells, compare_page
 
@@ -275,8 +276,8 @@ def _progress_of(run: Run) -> RunProgress:
 
 def measured(row: Row, started: int, **of: str) -> list[Metric]:
     """A row as MLflow's metrics. `of` names a model and a data set to attach them to as well."""
-    time = moment(row, started)
-    return [Metric(key, value, time, row["kimg"], **of) for key, value in row.items()]
+    time, columns = moment(row, started), [key for key in row if not is_of_one_judge(key)]
+    return [Metric(key, row[key], time, row["kimg"], **of) for key in columns]
 
 
 def moment(row: Row, started: int) -> int:

@@ -22,12 +22,13 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
 from torch import Tensor
 
 import trainables
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.metrics.core.reference import Reference, reference_name
 from study.metrics.core.view import data_spec_of
 from study.planning.plan import Cell
+from study.records.columns import TIMING_COLUMNS, is_of_one_judge
 from study.records.frames import natural
-from study.records.records import TIMING_COLUMNS, Records
+from study.records.records import Records
 from study.records.tensors import load_tensors
 from study.tracking import generators
 from study.tracking.generators import Generator, Manifest
@@ -127,9 +128,9 @@ def manifest_of(records: Records, cell_id: str) -> tuple[Manifest, dict[str, Ten
     definition = records.study()["definition"]
     weights = _tensors(records.cell_folder(cell_id) / "generator.pt")
     kept = _tensors(records.folder / "judges.pt")
-    judges = Judges.from_state(kept["judges"])
-    name = reference_name(cell.condition.get("classes", judges.classes))
-    spec = data_spec_of(judges, Reference.from_state(kept["references"][name]))
+    judge = Judge.from_state(kept["judges"][0])
+    name = reference_name(cell.condition.get("classes", judge.classes))
+    spec = data_spec_of(judge, Reference.from_state(kept["references"][name][0]))
     config = trainables.load(cell.variant).config_type.parse(cell.hyperparameters)
     steps = -(-rows[-1]["kimg"] * 1000 // config.batch)
     manifest = Manifest(
@@ -143,7 +144,11 @@ def manifest_of(records: Records, cell_id: str) -> tuple[Manifest, dict[str, Ten
         classes=tuple(definition["classes"][: spec.classes]),
         bf16=definition["bf16"],
         seen=max(0, steps - 1) * config.batch,
-        metrics={key: value for key, value in rows[-1].items() if key not in TIMING_COLUMNS},
+        metrics={
+            key: value
+            for key, value in rows[-1].items()
+            if key not in TIMING_COLUMNS and not is_of_one_judge(key)
+        },
         sha256="",
     )
     return manifest, weights

@@ -91,7 +91,7 @@ def ours(cells: int) -> float:
         }  # fmt: skip
         write_json(records.folder / "study.json", head)
         shared = Shared(
-            folder=records.folder, x=np.zeros(1), y=np.zeros(1), judges={}, references={},
+            folder=records.folder, x=np.zeros(1), y=np.zeros(1), judges=(), references={},
             ticks={}, metrics=(), objective="fcd", bf16=False, inceptions={},
             judges_digest={},
         )  # fmt: skip

@@ -26,7 +26,8 @@ import psutil
 from mlflow import MlflowClient
 
 from study.planning.mlflow_store import default_uri
-from study.records.records import TIMING_COLUMNS, Records
+from study.records.columns import TIMING_COLUMNS
+from study.records.records import Records
 
 NAME = "acgan_kmnist_classes"
 # Runs study.run under a clock that is a year behind.

@@ -18,7 +18,8 @@ from study.planning.estimate import estimate
 from study.planning.plan import Plan
 from study.planning.prepare import check
 from study.planning.resources import Resources
-from study.records.records import TIMING_COLUMNS, Records
+from study.records.columns import TIMING_COLUMNS
+from study.records.records import Records
 from trainables import data
 
 every_study = pytest.mark.parametrize("name", search_spaces.names())

@@ -10,9 +10,10 @@ import torch
 
 from study.engine.cell import CellRun
 from study.engine.shared_state import Shared
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.planning.plan import Cell, Plan
-from study.records.records import TIMING_COLUMNS, Records, Row
+from study.records.columns import TIMING_COLUMNS
+from study.records.records import Records, Row
 
 CPU = torch.device("cpu")
 
@@ -29,7 +30,7 @@ def elsewhere(shared: Shared, name: str) -> Shared:
 OPEN: dict[Path, CellRun] = {}
 
 
-def begin(cell: Cell, shared: Shared, judges: Judges, **rest: Any) -> CellRun:
+def begin(cell: Cell, shared: Shared, judges: list[Judge], **rest: Any) -> CellRun:
     """Begin or continue a cell as a new process would.
 
     An earlier run of the cell in this process is closed first. This frees its lock, as if its

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from study.engine.shared_state import Shared
 from study.metrics import cas
 from study.metrics.core.classifier import Recipe
-from study.metrics.core.judge import Judges, train_judges
-from study.metrics.core.measure_real import build_reference
+from study.metrics.core.judge import Judge
+from study.metrics.core.measure_real import build_references
+from study.metrics.core.reference import Reference
+from study.metrics.core.train_judges import train_judges
 from study.planning.plan import Plan
 from study.records.records import Records
 from tests.study import synthetic, tiny
 
 
 @pytest.fixture(scope="session")
-def judges(tmp_path_factory: pytest.TempPathFactory) -> Judges:
+def judges(tmp_path_factory: pytest.TempPathFactory) -> list[Judge]:
     recipe = Recipe(label_images=960, feature_images=960)
-    return train_judges(tiny.dataset(), tmp_path_factory.mktemp("cache"), recipe=recipe)
+    return train_judges(tiny.dataset(), tmp_path_factory.mktemp("cache"), recipe=recipe, count=2)
+
+
+def states(references: list[Reference]) -> list[dict[str, Any]]:
+    return [reference.state() for reference in references]
 
 
 @pytest.fixture(scope="session")
@@ -42,15 +49,15 @@ def records(tmp_path: Path, plan: Plan) -> Records:
 
 
 @pytest.fixture(scope="session")
-def common(tmp_path_factory: pytest.TempPathFactory, judges: Judges, plan: Plan) -> Shared:
+def common(tmp_path_factory: pytest.TempPathFactory, judges: list[Judge], plan: Plan) -> Shared:
     data = tiny.dataset()
     return Shared(
         folder=tmp_path_factory.mktemp("runs") / "tiny",
         x=data.train.x,
         y=data.train.y,
-        judges=judges.state(),
+        judges=[judge.state() for judge in judges],
         references={
-            name: build_reference(judges, data.keep(condition["classes"]), 30, seed=0).state()
+            name: states(build_references(judges, data.keep(condition["classes"]), 30, seed=0))
             for name, condition in plan.conditions.items()
         },
         ticks={"search": [0, 1, 2, 3], "confirm": [0, 1, 2, 3]},
@@ -80,13 +87,14 @@ def shared(tmp_path: Path, common: Shared) -> Shared:
 
 
 @pytest.fixture
-def slow(shared: Shared, judges: Judges, monkeypatch: pytest.MonkeyPatch) -> Shared:
+def slow(shared: Shared, judges: list[Judge], monkeypatch: pytest.MonkeyPatch) -> Shared:
     """`shared`, but with all metrics of whole sets of fakes, and with CAS at a cell's end."""
     monkeypatch.setattr(cas, "IMAGES", 60)
     monkeypatch.setattr(cas, "DRAWS", 300)
     wanted = (*shared.metrics, "kcd", "prdc", "intra_fcd", "ms_ssim", "cas")
+    data = tiny.dataset()
     references = {
-        name: build_reference(judges, tiny.dataset().keep(int(name[-1])), 30, 0, wanted).state()
+        name: states(build_references(judges, data.keep(int(name[-1])), 30, 0, wanted))
         for name in shared.references
     }
     return dataclasses.replace(shared, metrics=wanted, references=references)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from study.metrics.core.needs import OFFERS, Need
+from study.metrics.core.reference import unreadable
 from study.metrics.core.view import View
+from study.records.columns import judge_column
 
 if TYPE_CHECKING:
     from trainables.core.gan import Gan
@@ -80,39 +82,89 @@ def _missing(name: str, variant: type[Gan], spec: DataSpec) -> list[Need]:
     return [need for need in sorted(load(name).NEEDS) if not OFFERS[need][0](variant, spec)]
 
 
-def measure(view: View, names: Sequence[str]) -> dict[str, float]:
+def measure(views: Sequence[View], names: Sequence[str]) -> dict[str, float]:
     """Measure all columns of the metrics `names`. The GAN is left exactly as it was.
+
+    A column that depends on the judge is the mean over the judges. The values of the single judges
+    are added as columns of their own, which `records.judge_column` names. Columns that depend on
+    labels are left out where the judges cannot read labels (see `reference.unreadable`).
+
+    Args:
+        views: of one evaluation by each judge.
 
     Raises:
         FloatingPointError: a value is not finite (the message names its column).
         KeyError: a metric measures a column that is not in its `COLUMNS`.
     """
+    gan, blind = views[0].gan, unreadable([view.reference for view in views]) is not None
     # A forward pass in training mode changes BatchNorm averages and spectral norm's vectors. All
     # buffers are restored afterwards, so that measuring does not change what is trained.
-    kept = {name: buffer.clone() for name, buffer in view.gan.named_buffers()}
+    kept = {name: buffer.clone() for name, buffer in gan.named_buffers()}
     row: dict[str, float] = {}
     try:
-        for name in names:
-            metric = load(name)
-            values = metric.measure(view)
-            if unknown := values.keys() - metric.COLUMNS.keys():
-                raise KeyError(f"{name} measures {', '.join(sorted(unknown))}, not in its COLUMNS")
-            real = view.reference.on_real
-            row |= values | {column: real[column] for column in metric.COLUMNS if column in real}
+        for metric in map(load, names):
+            rows = _by_judge(metric, views)
+            for values, view in zip(rows, views, strict=True):
+                real = view.reference.on_real
+                values |= {column: real[column] for column in metric.COLUMNS if column in real}
+            hidden = by_labels(metric) if blind else frozenset()
+            row |= _joined(metric, [{c: v for c, v in r.items() if c not in hidden} for r in rows])
     finally:
-        for name, buffer in view.gan.named_buffers():
+        for name, buffer in gan.named_buffers():
             buffer.data.copy_(kept[name])
     return _finite(row)
 
 
-def on_real(view: View, names: Sequence[str]) -> dict[str, float]:
-    """The columns named in the metrics' REAL; the view has real images in place of fakes."""
+def on_real(views: Sequence[View], names: Sequence[str]) -> list[dict[str, float]]:
+    """The columns named in the metrics' REAL, by each judge. The views' fakes are real images."""
+    found: list[dict[str, float]] = [{} for _ in views]
+    for metric in map(load, names):
+        columns: Mapping[str, str] = getattr(metric, "REAL", {})
+        if columns:
+            for known, values in zip(found, _by_judge(metric, views), strict=True):
+                known |= {columns[column]: v for column, v in values.items() if column in columns}
+    return [_finite(row) for row in found]
+
+
+def by_labels(metric: Metric) -> frozenset[str]:
+    """The columns of a metric that depend on the labels that a judge reads."""
+    return frozenset(getattr(metric, "BY_LABELS", ()))
+
+
+def judged(metric: Metric) -> frozenset[str]:
+    """The columns of a metric that depend on the judge."""
+    return by_labels(metric) | getattr(metric, "BY_FEATURES", frozenset())
+
+
+def _by_judge(metric: Metric, views: Sequence[View]) -> list[dict[str, float]]:
+    """What a metric measures with each judge's eyes, drawing the same random numbers for each.
+
+    A metric that does not depend on the judge is measured once.
+    """
+    rng, rows = views[0].rng, []
+    state = rng.get_state()
+    for view in views if judged(metric) else views[:1]:
+        rng.set_state(state)
+        values = metric.measure(view)
+        if unknown := values.keys() - metric.COLUMNS.keys():
+            name = metric.__name__  # type: ignore[attr-defined]
+            raise KeyError(f"{name} measures {', '.join(sorted(unknown))}, not in its COLUMNS")
+        rows.append(dict(values))
+    return rows if judged(metric) else [dict(rows[0]) for _ in views]
+
+
+def _joined(metric: Metric, rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The columns of all judges in one row. A column that one judge lacks is left out."""
     row: dict[str, float] = {}
-    for name in names:
-        columns: Mapping[str, str] = getattr(load(name), "REAL", {})
-        values = load(name).measure(view) if columns else {}
-        row |= {columns[column]: value for column, value in values.items() if column in columns}
-    return _finite(row)
+    for column, value in rows[0].items():
+        if column not in judged(metric):
+            row[column] = value
+        elif all(column in other for other in rows):
+            values = [other[column] for other in rows]
+            row[column] = sum(values) / len(values)
+            if len(rows) > 1:
+                row |= {judge_column(place, column): v for place, v in enumerate(values)}
+    return row
 
 
 def _finite(row: dict[str, float]) -> dict[str, float]:

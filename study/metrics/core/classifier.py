@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from trainables.core.losses import class_loss
 
@@ -20,13 +19,13 @@ BATCH = 500  # images per forward pass when judging
 
 @dataclass(frozen=True)
 class Recipe:
-    """How both judges are trained: AdamW, one cycle of the learning rate, class-balanced draws."""
+    """How networks are trained: AdamW, one cycle of the learning rate, class-balanced draws."""
 
-    label_images: int = 24_000  # draws that the label judge sees
-    feature_images: int = 20_000  # draws that the feature judge sees
+    label_images: int = 24_000  # draws that the label network sees
+    feature_images: int = 20_000  # draws that the feature network sees
     batch: int = 64
-    label_lr: float = 4e-3  # peak of the label judge's cycle
-    feature_lr: float = 4e-3  # peak of the feature judge's cycle
+    label_lr: float = 4e-3  # peak of the label network's cycle
+    feature_lr: float = 4e-3  # peak of the feature network's cycle
     weight_decay: float = 0.02
 
 
@@ -52,7 +51,8 @@ def train(
     seed: int,
     *,
     bf16: bool = False,
-    bar: tqdm[Any] | None = None,
+    prepare: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    step: Callable[[int], None] | None = None,
 ) -> None:
     """Train `network` in place on `images` draws from x [N, C, H, W] and y.
 
@@ -63,7 +63,9 @@ def train(
         lr: peak learning rate.
         seed: of the draws.
         bf16: whether the forward pass computes in bfloat16.
-        bar: counts the images.
+        prepare: maps a batch of images, float [n, C, H, W] from -1 to 1, and their labels to what
+            the network learns from in their place.
+        step: called after each step with the number of its images; may raise to end the training.
     """
     device = next(network.parameters()).device
     draws = balanced(y, images, np.random.default_rng(seed))
@@ -75,17 +77,19 @@ def train(
     network.train()
     for rows in draws[: steps * recipe.batch].reshape(steps, recipe.batch):
         target = torch.from_numpy(y[rows]).to(device)
-        shown = normalise(torch.from_numpy(x[rows]).to(device))
+        batch = normalise(torch.from_numpy(x[rows]).to(device))
+        if prepare is not None:
+            batch, target = prepare(batch, target)
         # Autocast caches converted weights while it is open, so it is opened anew at each step.
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = network(shown)
+            logits = network(batch)
         loss = class_loss(logits.float(), target)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        if bar is not None:
-            bar.update(recipe.batch)
+        if step is not None:
+            step(recipe.batch)
     network.eval()
 
 

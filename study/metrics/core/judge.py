@@ -1,18 +1,15 @@
-"""The judges: two frozen networks that read fakes. One reads the label, the other gives features.
+"""A judge: two frozen networks that read fakes. One reads the label, the other gives features.
 
-The judges are trained once per data set, on all classes of the data set. They differ in
-architecture and seed, so that an image that fools one judge need not fool the other. Neither is
-ever D's own class head. For images of several labels, the label judge is most of a ResNet18; the
-i-CLEVR lab uses a whole ResNet18.
+The two networks differ in architecture and seed, so that an image that fools one need not fool the
+other. Neither is ever D's own class head. A study has several judges that differ in their seeds
+alone: see `train_judges.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import pickle
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +17,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from study.metrics.core.classifier import Recipe, batched, repeatable, train
+from study.metrics.core.classifier import batched
 from study.metrics.core.networks import feature_network, label_network
 from study.records.records import write_atomically
-from trainables.data import Dataset
-
-VERSION = 2  # raise this number when an architecture, the training or the file changes
-HELD_OUT = 10_000  # test images on which the judges' own accuracies are measured, at most
 
 Images = Tensor | NDArray[np.uint8]  # uint8 NCHW
-# The recipe for images of several labels.
-SCENES = Recipe(
-    label_images=24_000, feature_images=60_000, batch=32, label_lr=1e-3, feature_lr=3e-3
-)
 
 
-class Judges:
+class Judge:
     """The two networks, frozen.
 
     ```
-    judges = train_judges(dataset, Path("runs/cache"), seed=0)
-    features = judges.features(images)  # uint8 NCHW => float64 [N, 64]
+    judge = train_judges(dataset, Path("runs/cache"))[0]
+    features = judge.features(images)  # uint8 NCHW => float64 [N, 64]
     ```
     """
 
@@ -78,7 +66,7 @@ class Judges:
                 sha.update(name.encode() + value.cpu().numpy().tobytes())
         return sha.hexdigest()[:16]
 
-    def to(self, device: torch.device | str) -> Judges:
+    def to(self, device: torch.device | str) -> Judge:
         """Move both networks to a device; returns self."""
         self.label.to(device)
         self.feature.to(device)
@@ -104,7 +92,7 @@ class Judges:
         """
         features = self._batched(self.feature[:-1], x).double().numpy()  # type: ignore[index]
         if not np.isfinite(features).all():
-            raise FloatingPointError("the feature judge's features are not finite")
+            raise FloatingPointError("the judge's features are not finite")
         return np.asarray(features)
 
     def _batched(self, network: nn.Module, x: Images) -> Tensor:
@@ -128,75 +116,17 @@ class Judges:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], device: torch.device | str = "cpu") -> Judges:
+    def from_state(cls, state: dict[str, Any], device: torch.device | str = "cpu") -> Judge:
         """The inverse of `state`."""
         channels, height, width = state["shape"]
         shape = (channels, height, width)
         classes, labels = state["classes"], state["labels"]
         with torch.random.fork_rng(devices=[]):  # building draws weights that are then replaced
             label = label_network(shape, classes, labels)
-            feature = feature_network(shape, classes)
+            feature = feature_network(shape, classes, labels)
         label.load_state_dict(state["label"])
         feature.load_state_dict(state["feature"])
         return cls(label, feature, shape, classes, labels, dict(state["accuracy"])).to(device)
-
-
-def train_judges(
-    dataset: Dataset,
-    cache: Path,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    recipe: Recipe | None = None,
-    share: float = 1.0,
-) -> Judges:
-    """Train both judges on all classes of `dataset`, or read them from `cache`.
-
-    Args:
-        dataset: with all its classes. Conditions that keep fewer classes share these judges.
-        cache: folder of the file `<cache>/judges/<hash>.pt`, which is written atomically.
-        seed: of the weights and of the draws. The global random state is left as it was.
-        device: where the judges are trained and stay.
-        recipe: how the judges are trained. The default takes 15 to 30 s on two cores and gives an
-            accuracy of .95 on 49 kana. For several labels the default takes 2 minutes and gives
-            .98 on `shapes`.
-        share: share of the recipe's images that are trained on. Below 1 suits runs in which little
-            depends on the judges.
-    """
-    labels = dataset.spec.labels
-    recipe = recipe or (Recipe() if labels == 1 else SCENES)
-    label_images, feature_images = (
-        round(share * images) for images in (recipe.label_images, recipe.feature_images)
-    )
-    recipe = replace(recipe, label_images=label_images, feature_images=feature_images)
-    key = [dataset.digest, len(dataset.classes), asdict(recipe), seed, VERSION, torch.__version__]
-    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    path = cache / "judges" / f"{name}.pt"
-    if (kept := read_judges(path, device)) is not None:
-        return kept
-
-    total = recipe.label_images + recipe.feature_images
-    shape = (dataset.channels, *dataset.size)
-    classes = len(dataset.classes)
-    x, y = dataset.train.x, dataset.train.y
-    # disable=None shows the bar on a terminal only.
-    with tqdm(total=total, desc="judges", unit="image", disable=None, leave=False) as bar:
-        with repeatable(device, 2 * seed):
-            label = label_network(shape, classes, labels).to(device)
-            bf16 = labels > 1 and bf16_pays(torch.device(device))
-            draws = recipe.label_images, recipe.label_lr
-            train(label, x, y, recipe, *draws, 2 * seed, bf16=bf16, bar=bar)
-        with repeatable(device, 2 * seed + 1):
-            feature = feature_network(shape, classes).to(device)
-            draws = recipe.feature_images, recipe.feature_lr
-            train(feature, x, y, recipe, *draws, 2 * seed + 1, bar=bar)
-
-    judges = Judges(label, feature, shape, classes, labels, {})
-    rows = np.random.default_rng(seed).permutation(len(dataset.test.y))[:HELD_OUT]
-    x, y = dataset.test.x[rows], dataset.test.y[rows]
-    judges.accuracy["label"] = accuracy(judges.logits(x), y)
-    judges.accuracy["feature"] = accuracy(judges._batched(judges.feature, x).numpy(), y)
-    write_judges(path, judges)
-    return judges
 
 
 def accuracy(logits: NDArray[Any], y: NDArray[Any]) -> float:
@@ -224,17 +154,17 @@ def bf16_pays(device: torch.device) -> bool:
     return native_bf16()
 
 
-def write_judges(path: Path, judges: Judges) -> None:
-    """Write both judges to a file, atomically."""
+def write_judge(path: Path, judge: Judge) -> None:
+    """Write a judge to a file, atomically."""
     buffer = io.BytesIO()
-    torch.save(judges.state(), buffer)
+    torch.save(judge.state(), buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def read_judges(path: Path, device: torch.device | str = "cpu") -> Judges | None:
-    """The judges that `write_judges` wrote, or None if there is no readable file."""
+def read_judge(path: Path, device: torch.device | str = "cpu") -> Judge | None:
+    """The judge that `write_judge` wrote, or None if there is no readable file."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
         return None
-    return Judges.from_state(state, device)
+    return Judge.from_state(state, device)

@@ -14,7 +14,7 @@ from torch import Tensor
 from study.metrics.core import catalog
 from study.metrics.core.class_counts import allocate
 from study.metrics.core.frechet import frechet_distance, moments
-from study.metrics.core.judge import Judges, accuracy
+from study.metrics.core.judge import Judge, accuracy
 from study.metrics.core.reference import Reference
 from study.metrics.core.spread import kinds, spread
 from study.metrics.core.view import View
@@ -25,21 +25,23 @@ if TYPE_CHECKING:
 
 MAX_FOR_MOMENTS = 10_000  # real images for the mean and covariance, at most
 MAX_PER_CLASS = 100  # real images for each class's mean and variances, at most
-# Real test images that the label judge reads, at most. For images of several labels this is also
+# Real test images that a judge reads, at most. For images of several labels this is also
 # the most training images whose spread is measured, for each number of labels.
 MAX_READ = 5_000
 HELD_OUT = 1_024  # real test images kept in `Reference.x`, unless a metric wants more
 MAX_PAIRS = 512  # pairs of real test images kept for translation, at most
 
 
-def build_reference(
-    judges: Judges,
+def build_references(
+    judges: Sequence[Judge],
     dataset: Dataset,
     samples: int,
     seed: int,
     wanted: Sequence[str] = (),
-) -> Reference:
+) -> list[Reference]:
     """Measure the real images of `dataset`, which has only the classes of one condition.
+
+    There is one reference for each judge. All of them are of the same images.
 
     The training images are halved at random. At most 10,000 images of the first half give the mean
     and covariance, and `samples` images of the second half give the floor. If the second half has
@@ -57,10 +59,25 @@ def build_reference(
             training images (two, if images have several labels). If images have several labels:
             too few images share all their labels, or a metric needs one label per image.
     """
+    views = [_measure(judge, dataset, samples, seed, wanted) for judge in judges]
+    # The references share the images, which are the same, so that they are kept only once.
+    first = views[0].reference
+    shared = {name: getattr(first, name) for name in ("x", "y", "real_y", "pairs", "pairs_y")}
+    shared |= {"asked": first.asked, "conditions": first.conditions}
+    return [
+        replace(view.reference, **shared, on_real=row)
+        for view, row in zip(views, catalog.on_real(views, wanted), strict=True)
+    ]
+
+
+def _measure(
+    judge: Judge, dataset: Dataset, samples: int, seed: int, wanted: Sequence[str]
+) -> View:
+    """One judge's reference, but for `on_real`, in a view that has real images as fakes."""
     train, test, classes = dataset.train, dataset.test, len(dataset.classes)
     many = dataset.spec.labels > 1
-    if classes > judges.classes:
-        raise ValueError(f"the judges know {judges.classes} classes but the data have {classes}")
+    if classes > judge.classes:
+        raise ValueError(f"the judges know {judge.classes} classes but the data have {classes}")
     if many and (unfit := [n for n in wanted if "one_label" in catalog.load(n).NEEDS]):
         several = f"one label per image, and {dataset.name} has several"
         raise ValueError(f"metric {unfit[0]!r} needs {several}")
@@ -71,9 +88,9 @@ def build_reference(
 
     rng = np.random.default_rng(seed)
     first, second = np.array_split(rng.permutation(len(train.y)), 2)
-    real = moments(judges.features(train.x[first[:MAX_FOR_MOMENTS]]))
+    real = moments(judge.features(train.x[first[:MAX_FOR_MOMENTS]]))
     others = second[:samples] if len(second) >= samples else rng.choice(second, samples)
-    floor = frechet_distance(moments(judges.features(train.x[others])), real)
+    floor = frechet_distance(moments(judge.features(train.x[others])), real)
 
     halves: list[list[NDArray[np.int64]]] = []
     if not many:
@@ -88,11 +105,11 @@ def build_reference(
     own: dict[str, Any]
     twins = test.of(np.arange(2 * MAX_PAIRS)[: len(test.y)] if dataset.paired else rows[:0])
     if many:
-        own = _of_label_sets(judges, dataset, samples, rng)
+        own = _of_label_sets(judge, dataset, samples, rng)
         near, far = first[:samples], second[:samples]
         near = near[: len(far)]
     else:
-        own = _of_classes(judges, [train.x[near[:MAX_PER_CLASS]] for near, _ in halves])
+        own = _of_classes(judge, [train.x[near[:MAX_PER_CLASS]] for near, _ in halves])
         shares = np.minimum(allocate(marginal, samples), [len(far) for _, far in halves])
         pairs = [np.stack([h[:n] for h in half]) for half, n in zip(halves, shares, strict=True)]
         near, far = rng.permutation(np.concatenate(pairs, axis=1), axis=1)
@@ -101,33 +118,32 @@ def build_reference(
         mean=torch.from_numpy(real.mean),
         cov=torch.from_numpy(real.cov),
         fcd_floor=floor,
-        label_accuracy_real=accuracy(judges.logits(test.x[read])[:, :classes], test.y[read]),
+        label_accuracy_real=accuracy(judge.logits(test.x[read])[:, :classes], test.y[read]),
         marginal=torch.from_numpy(marginal),
         x=torch.from_numpy(test.x[held_out]),
         y=torch.from_numpy(test.y[held_out]),
-        real=torch.from_numpy(judges.features(train.x[near])).float(),
+        real=torch.from_numpy(judge.features(train.x[near])).float(),
         real_y=torch.from_numpy(train.y[near]),
         pairs=torch.from_numpy(twins.x.reshape(-1, 2, *test.x.shape[1:])),
         pairs_y=torch.from_numpy(twins.y.reshape(-1, 2)),
         **own,
     )
     pools = [np.concatenate([far, near]) for near, far in halves]
-    g = cast("Gan", RealImages(train.x, pools, judges.device))
+    g = cast("Gan", RealImages(train.x, pools, judge.device))
     fakes, generator = torch.from_numpy(train.x[far]), torch.Generator().manual_seed(seed)
-    view = View(g, reference, judges, fakes, torch.from_numpy(train.y[far]), generator)
-    return replace(reference, on_real=catalog.on_real(view, wanted))
+    return View(g, reference, judge, fakes, torch.from_numpy(train.y[far]), generator)
 
 
-def _of_classes(judges: Judges, images: Sequence[NDArray[np.uint8]]) -> dict[str, Tensor]:
+def _of_classes(judge: Judge, images: Sequence[NDArray[np.uint8]]) -> dict[str, Tensor]:
     """The fields of a reference that describe single classes.
 
     Args:
         images: [n, C, H, W] of each class.
     """
-    by_class = [judges.features(x) for x in images]
+    by_class = [judge.features(x) for x in images]
     variances = np.stack([features.var(0, ddof=1) for features in by_class])
     every, features = np.concatenate(images), np.concatenate(by_class)
-    read = judges.logits(every)[:, : len(images)].argmax(1)
+    read = judge.logits(every)[:, : len(images)].argmax(1)
     groups = [features[read == label] for label in range(len(images))]
     traces = [spread(group, np.zeros(len(group))) if len(group) else np.nan for group in groups]
     return {
@@ -138,7 +154,7 @@ def _of_classes(judges: Judges, images: Sequence[NDArray[np.uint8]]) -> dict[str
 
 
 def _of_label_sets(
-    judges: Judges, dataset: Dataset, samples: int, rng: np.random.Generator
+    judge: Judge, dataset: Dataset, samples: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     """The fields of a reference that only images of several labels have.
 
@@ -149,7 +165,7 @@ def _of_label_sets(
     traces = np.empty(dataset.spec.labels)
     for kind in range(len(traces)):
         rows = rng.permutation(np.flatnonzero(kinds(train.y) == kind))[:MAX_READ]
-        traces[kind] = spread(judges.features(train.x[rows]), train.y[rows])
+        traces[kind] = spread(judge.features(train.x[rows]), train.y[rows])
     if np.isnan(traces).any():
         raise ValueError(f"{dataset.name}: too few training images share all of their labels")
     asked = train.y[rng.choice(len(train.y), -(-samples // 2)).repeat(2)[:samples]]

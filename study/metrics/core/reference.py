@@ -1,8 +1,8 @@
-"""The reference that fakes are compared with: a condition's real images, as the judges see them."""
+"""The reference that fakes are compared with: a condition's real images, as one judge sees them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -11,13 +11,15 @@ from torch import Tensor
 
 from study.metrics.core.frechet import Moments
 
+READABLE = 0.5  # see `unreadable`
+
 
 @dataclass(frozen=True)
 class Reference:
     """Statistics of one condition's real images. All tensors are on the CPU.
 
     ```
-    reference = build_reference(judges, dataset.keep(5), samples=2_000, seed=0)
+    reference = build_references(judges, dataset.keep(5), samples=2_000, seed=0)[0]
     ```
     """
 
@@ -25,11 +27,11 @@ class Reference:
     mean: Tensor  # float64 [64]: mean judge features of real training images
     cov: Tensor  # float64 [64, 64]: their covariance
     fcd_floor: float  # distance of `samples` other real training images to mean and cov
-    # float64 [K]: tr Cov of judge features of real images that the label judge reads as each class,
+    # float64 [K]: tr Cov of judge features of real images that the judge reads as each class,
     # NaN where it reads less than two so. Where images have several labels: [labels], tr Cov within
     # label sets, one of each `kinds`.
     class_traces: Tensor
-    label_accuracy_real: float  # of the label judge on held-out real images, among these classes
+    label_accuracy_real: float  # of the judge on held-out real images, among these classes
     marginal: Tensor  # float64 [K]: share of the training images that are of each class
     x: Tensor  # uint8 NCHW: held-out real images
     y: Tensor  # labels of x: int64 [N], or uint8 [N, K] where images have several
@@ -68,6 +70,27 @@ class Reference:
     def from_state(cls, state: dict[str, Any]) -> Reference:
         """The inverse of `state`."""
         return cls(**state)
+
+
+def unreadable(references: Sequence[Reference]) -> str | None:
+    """Why the judges cannot read the labels of a condition's images; None where they can.
+
+    Labels that are mostly misread in real images say nothing of fakes. So the judges' accuracy on
+    held-out real images has to be at least half the way from chance to 1, in the mean over judges.
+    """
+    first = references[0]
+    if first.classes == 1:
+        return "there is one label only"
+    y = first.y.double() if first.y.ndim > 1 else torch.ones(1, 1)
+    chance = float(y.sum(1).square().sum() / y.sum() / first.classes)
+    least = chance + READABLE * (1 - chance)
+    found = sum(reference.label_accuracy_real for reference in references) / len(references)
+    if found >= least:
+        return None
+    return (
+        f"the judges read {found:.2f} of the labels of held-out real images right, and at least "
+        f"{least:.2f} are needed"
+    )
 
 
 def reference_name(classes: int) -> str:

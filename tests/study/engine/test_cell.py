@@ -11,7 +11,7 @@ import torch
 
 from study.engine.cell import CellRun, checkpoints
 from study.engine.shared_state import Shared
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.planning.plan import Plan
 from study.records.lock import LockedError
 from study.records.records import Records, Row
@@ -21,7 +21,7 @@ from trainables.core.loop import StoppedError
 
 
 @pytest.fixture(scope="module")
-def through(common: Shared, judges: Judges, plan: Plan) -> list[Row]:
+def through(common: Shared, judges: list[Judge], plan: Plan) -> list[Row]:
     """The rows of the plain cell, run without an interruption."""
     return to_end(begin(cell_of(plan), common, judges))
 
@@ -29,7 +29,7 @@ def through(common: Shared, judges: Judges, plan: Plan) -> list[Row]:
 class TestContinuing:
     @pytest.mark.parametrize("ticks", [1, 2, 3])
     def test_killed_cell_ends_elsewhere(
-        self, shared: Shared, judges: Judges, plan: Plan, ticks: int
+        self, shared: Shared, judges: list[Judge], plan: Plan, ticks: int
     ) -> None:
         """Results would depend on how often the machine failed."""
         # Pretraining, noisy targets and uniform fake labels: everything that draws random numbers.
@@ -51,7 +51,7 @@ class TestContinuing:
             assert grids[0] == grids[1]
 
     def test_killed_between_ticks(
-        self, shared: Shared, judges: Judges, plan: Plan, through: list[Row]
+        self, shared: Shared, judges: list[Judge], plan: Plan, through: list[Row]
     ) -> None:
         """What was trained since the last tick must be trained again, and not be counted twice."""
         cell = cell_of(plan)
@@ -62,7 +62,7 @@ class TestContinuing:
 
     @pytest.mark.parametrize("steps", [0, 3, 12])
     def test_stopped_cell_ends_elsewhere(
-        self, shared: Shared, judges: Judges, plan: Plan, steps: int, through: list[Row]
+        self, shared: Shared, judges: list[Judge], plan: Plan, steps: int, through: list[Row]
     ) -> None:
         """A stop in the middle of a tick costs no training and changes no number."""
         cell, asked = cell_of(plan), iter(range(steps))
@@ -76,7 +76,7 @@ class TestContinuing:
         assert again.loop.batches == batches
         assert plain(to_end(again)) == plain(through)
 
-    def test_stopped_in_pretraining(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+    def test_stopped_in_pretraining(self, shared: Shared, judges: list[Judge], plan: Plan) -> None:
         cell, asked = cell_of(plan, pretrain_kimg=1.0), iter(range(4))
         expected = to_end(begin(cell, elsewhere(shared, "through"), judges))
         run = begin(cell, shared, judges, stop=lambda: next(asked, None) is None)
@@ -88,7 +88,7 @@ class TestContinuing:
         assert plain(to_end(again)) == plain(expected)
 
     def test_killed_while_measuring_what_is_slow(
-        self, slow: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
+        self, slow: Shared, judges: list[Judge], plan: Plan, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """FID takes minutes on a CPU. A kill meanwhile must not cost the training before it."""
         cell = cell_of(plan)
@@ -109,7 +109,7 @@ class TestContinuing:
         assert plain(again.rows) == plain(expected)
 
     def test_two_processes_write_one_cell(
-        self, shared: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
+        self, shared: Shared, judges: list[Judge], plan: Plan, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A worker may outlive its driver a little.
 
@@ -124,7 +124,7 @@ class TestContinuing:
         CellRun(cell, shared, CPU, judges).close()
 
     def test_checkpoint_of_other_judges_goes_on(
-        self, shared: Shared, judges: Judges, plan: Plan, through: list[Row]
+        self, shared: Shared, judges: list[Judge], plan: Plan, through: list[Row]
     ) -> None:
         """Rows before and after would be measured by different judges."""
         cell = cell_of(plan)
@@ -138,7 +138,7 @@ class TestContinuing:
     def test_killed_while_saving(
         self,
         shared: Shared,
-        judges: Judges,
+        judges: list[Judge],
         plan: Plan,
         monkeypatch: pytest.MonkeyPatch,
         through: list[Row],
@@ -165,7 +165,7 @@ class TestContinuing:
 
     @pytest.mark.parametrize("damage", ["torn", "flipped", "empty"])
     def test_damaged_checkpoint_ends_the_cell(
-        self, shared: Shared, judges: Judges, plan: Plan, damage: str, through: list[Row]
+        self, shared: Shared, judges: list[Judge], plan: Plan, damage: str, through: list[Row]
     ) -> None:
         """The checkpoint before the damaged one must be taken, and the rows fall back with it."""
         cell = cell_of(plan)
@@ -182,7 +182,9 @@ class TestContinuing:
         assert Records(shared.folder).rows(cell.id) == again.rows
         assert plain(to_end(again)) == plain(through)
 
-    def test_all_checkpoints_are_damaged(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+    def test_all_checkpoints_are_damaged(
+        self, shared: Shared, judges: list[Judge], plan: Plan
+    ) -> None:
         cell = cell_of(plan)
         run = begin(cell, shared, judges)
         for _ in range(3):
@@ -195,7 +197,7 @@ class TestContinuing:
         again.advance()  # new checkpoints must count, though they are of earlier ticks
         assert len(begin(cell, shared, judges).rows) == 1
 
-    def test_finished_cell_trains_on(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+    def test_finished_cell_trains_on(self, shared: Shared, judges: list[Judge], plan: Plan) -> None:
         """The cell was killed after its last tick, before it was accepted.
 
         Only the acceptance is missing, so nothing must be trained.
@@ -208,7 +210,7 @@ class TestContinuing:
         assert again.seconds == pytest.approx(rows[-1]["seconds"])
 
     def test_continued_cell_forgets_how_long_it_trained(
-        self, shared: Shared, judges: Judges, plan: Plan
+        self, shared: Shared, judges: list[Judge], plan: Plan
     ) -> None:
         """A claim on seconds would favour cells that were interrupted."""
         run = begin(cell_of(plan), shared, judges)
@@ -217,7 +219,9 @@ class TestContinuing:
         again = begin(cell_of(plan), shared, judges)
         assert before < again.advance()["training_seconds"] < before + 9
 
-    def test_checkpoints_fill_the_disk(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+    def test_checkpoints_fill_the_disk(
+        self, shared: Shared, judges: list[Judge], plan: Plan
+    ) -> None:
         run = begin(cell_of(plan), shared, judges)
         to_end(run)
         assert [p.name for p in checkpoints(run.folder)] == ["000000020.pt", "000000030.pt"]

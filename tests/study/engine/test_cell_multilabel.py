@@ -17,12 +17,15 @@ from study.engine.cell import CellRun
 from study.engine.shared_state import Shared
 from study.errors import BadInputError
 from study.metrics.core import networks
-from study.metrics.core.judge import Judges, Recipe, train_judges
-from study.metrics.core.measure_real import build_reference
+from study.metrics.core.classifier import Recipe
+from study.metrics.core.judge import Judge
+from study.metrics.core.measure_real import build_references
+from study.metrics.core.train_judges import train_judges
 from study.planning.plan import Plan
 from study.planning.prepare import check
+from study.records.columns import TIMING_COLUMNS
 from study.records.grids import GRID_ROWS, GRID_SETS, grid_columns, grid_sets
-from study.records.records import TIMING_COLUMNS, Row
+from study.records.records import Row
 from tests.study import tiny
 
 pytestmark = pytest.mark.timeout(30)  # two networks are trained
@@ -39,24 +42,26 @@ def plan(**changes: Any) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def judges(tmp_path_factory: pytest.TempPathFactory) -> Judges:
+def judges(tmp_path_factory: pytest.TempPathFactory) -> list[Judge]:
     with pytest.MonkeyPatch.context() as patch:  # instead of the large scene network
-        small = networks.label_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES, 1)
+        small = networks.small_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES)
         patch.setattr(networks, "SceneNetwork", lambda channels, classes: small)
         recipe = Recipe(label_images=640, feature_images=640)
-        return train_judges(tiny.several_labels(), tmp_path_factory.mktemp("c"), recipe=recipe)
+        return train_judges(
+            tiny.several_labels(), tmp_path_factory.mktemp("c"), recipe=recipe, count=1
+        )
 
 
 @pytest.fixture
-def shared(tmp_path: Path, judges: Judges) -> Shared:
+def shared(tmp_path: Path, judges: list[Judge]) -> Shared:
     data = tiny.several_labels()
-    reference = build_reference(judges, data, 30, seed=0).state()
+    references = [r.state() for r in build_references(judges, data, 30, seed=0)]
     return Shared(
         folder=tmp_path / "tiny",
         x=data.train.x,
         y=data.train.y,
-        judges=judges.state(),
-        references={f"classes={tiny.SQUARES}": reference},
+        judges=[judge.state() for judge in judges],
+        references={f"classes={tiny.SQUARES}": references},
         ticks={"search": [0, 1, 2], "confirm": [0, 1, 2]},
         metrics=METRICS,
         objective="fcd",
@@ -66,7 +71,7 @@ def shared(tmp_path: Path, judges: Judges) -> Shared:
     )
 
 
-def run(shared: Shared, judges: Judges, name: str, ticks: int) -> tuple[Path, list[Row]]:
+def run(shared: Shared, judges: list[Judge], name: str, ticks: int) -> tuple[Path, list[Row]]:
     whole = plan()
     cell = whole.confirm_cells(name, whole.hyperparameters(name))[0]
     one = CellRun(cell, shared, CPU, judges)
@@ -80,7 +85,7 @@ def run(shared: Shared, judges: Judges, name: str, ticks: int) -> tuple[Path, li
 
 @pytest.mark.parametrize("name", ["acgan", "cgan"])
 def test_killed_cell_ends_elsewhere(
-    shared: Shared, judges: Judges, name: str, tmp_path: Path
+    shared: Shared, judges: list[Judge], name: str, tmp_path: Path
 ) -> None:
     elsewhere = dataclasses.replace(shared, folder=tmp_path / "through")
     _, through = run(elsewhere, judges, name, 3)

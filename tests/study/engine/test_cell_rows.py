@@ -14,7 +14,7 @@ from PIL import Image
 from study.engine.shared_state import Shared
 from study.metrics import cas, fid
 from study.metrics.core.inception import Inception
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.planning.plan import Plan
 from study.records.records import Records
 from study.records.tensors import load_tensors
@@ -24,7 +24,7 @@ from tests.study.cells import begin, cell_of, elsewhere, plain, to_end
 
 class TestSameSeed:
     def test_reused_process_gives_other_numbers(
-        self, shared: Shared, judges: Judges, plan: Plan
+        self, shared: Shared, judges: list[Judge], plan: Plan
     ) -> None:
         """A trial's numbers would depend on what its worker ran before."""
         cell = cell_of(plan, "classes=3", seed=5)
@@ -32,11 +32,13 @@ class TestSameSeed:
         to_end(begin(cell_of(plan, "classes=2", d_norm="sn"), shared, judges))
         assert plain(to_end(begin(cell, shared, judges))) == plain(fresh)
 
-    def test_seed_does_not_matter(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+    def test_seed_does_not_matter(self, shared: Shared, judges: list[Judge], plan: Plan) -> None:
         a, b = (to_end(begin(cell_of(plan, seed=s), shared, judges)) for s in (0, 1))
         assert all(x["fcd"] != y["fcd"] for x, y in zip(a, b, strict=True))
 
-    def test_evaluation_disturbs_training(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+    def test_evaluation_disturbs_training(
+        self, shared: Shared, judges: list[Judge], plan: Plan
+    ) -> None:
         """How often one measures must not change what is trained."""
         few = dataclasses.replace(elsewhere(shared, "few"), ticks={"confirm": [0, 3]})
         cell = cell_of(plan, d_norm="sn")
@@ -49,7 +51,7 @@ class TestSameSeed:
             assert torch.equal(x, y)
 
     def test_slow_metrics_disturb_training(
-        self, slow: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
+        self, slow: Shared, judges: list[Judge], plan: Plan, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """CAS trains a network in the middle of the GAN's training, in this test at each tick."""
         monkeypatch.setattr(cas, "WHEN", "tick")
@@ -62,7 +64,7 @@ class TestSameSeed:
         for x, y in zip(often.gan.parameters(), seldom.gan.parameters(), strict=True):
             assert torch.equal(x, y)
 
-    def test_read_only_arrays(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+    def test_read_only_arrays(self, shared: Shared, judges: list[Judge], plan: Plan) -> None:
         """Ray hands out the images from shared memory, read-only."""
         x, y = shared.x.copy(), shared.y.copy()
         x.flags.writeable = y.flags.writeable = False
@@ -72,7 +74,7 @@ class TestSameSeed:
 
 
 class TestRecorded:
-    def test_columns(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+    def test_columns(self, shared: Shared, judges: list[Judge], plan: Plan) -> None:
         """Claims, figures and MLflow read these columns."""
         rows = to_end(begin(cell_of(plan), shared, judges))
         assert [row["kimg"] for row in rows] == [0, 1, 2, 3]
@@ -91,7 +93,7 @@ class TestRecorded:
         json.dumps(rows, allow_nan=False)
 
     def test_slow_metric_is_measured_at_each_tick(
-        self, slow: Shared, judges: Judges, plan: Plan
+        self, slow: Shared, judges: list[Judge], plan: Plan
     ) -> None:
         """A slow metric takes longer than the training between two ticks.
 
@@ -107,7 +109,7 @@ class TestRecorded:
             assert "kcd" in row
 
     def test_fid_gets_no_network(
-        self, shared: Shared, judges: Judges, plan: Plan, monkeypatch: pytest.MonkeyPatch
+        self, shared: Shared, judges: list[Judge], plan: Plan, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Inception must be there when FID is due.
 
@@ -120,7 +122,9 @@ class TestRecorded:
         rows = to_end(begin(cell_of(plan), wanted, judges))
         assert [row.get("fid") for row in rows] == [None, None, None, 7.0]
 
-    def test_only_its_classes_are_shown(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+    def test_only_its_classes_are_shown(
+        self, shared: Shared, judges: list[Judge], plan: Plan
+    ) -> None:
         run = begin(cell_of(plan, "classes=2"), shared, judges)
         assert run.loop.y.unique().tolist() == [0, 1]
         assert len(run.loop.x) == 400
@@ -128,7 +132,7 @@ class TestRecorded:
         assert len(begin(cell_of(plan, "classes=3"), shared, judges).loop.x) == 600
 
     @pytest.mark.parametrize("condition", ["classes=2", "classes=3"])
-    def test_grid(self, shared: Shared, judges: Judges, plan: Plan, condition: str) -> None:
+    def test_grid(self, shared: Shared, judges: list[Judge], plan: Plan, condition: str) -> None:
         """A grid has one column per class, eight rows, and a border of one pixel.
 
         The report relies on this when it cuts grids up.
@@ -140,7 +144,7 @@ class TestRecorded:
         assert image.size == (int(condition[-1]) * side + 1, 8 * side + 1)
 
     def test_grid_of_a_variant_without_labels(
-        self, shared: Shared, judges: Judges, plan: Plan
+        self, shared: Shared, judges: list[Judge], plan: Plan
     ) -> None:
         cell = dataclasses.replace(
             cell_of(plan), variant="dcgan", hyperparameters={"f": 2, "batch": 100}
@@ -152,7 +156,7 @@ class TestRecorded:
         assert image.size == (8 * 17 + 1, 8 * 17 + 1)
 
     def test_generator_cannot_be_used_again(
-        self, shared: Shared, judges: Judges, plan: Plan
+        self, shared: Shared, judges: list[Judge], plan: Plan
     ) -> None:
         """The product of a cell is generator.pt, the weights of the averaged generator."""
         run = begin(cell_of(plan), shared, judges)
@@ -165,7 +169,7 @@ class TestRecorded:
 class TestDivergence:
     @pytest.mark.parametrize("network", ["G", "D"])
     def test_nan_goes_unnoticed(
-        self, shared: Shared, judges: Judges, plan: Plan, network: str
+        self, shared: Shared, judges: list[Judge], plan: Plan, network: str
     ) -> None:
         """NaN would reach Optuna, the means and the claims. The rows before it must be kept."""
         cell = cell_of(plan)
@@ -180,13 +184,13 @@ class TestDivergence:
         assert Records(shared.folder).rows(cell.id) == rows
         assert begin(cell, shared, judges).rows == rows
 
-    def test_infinite_learning_rate(self, shared: Shared, judges: Judges, plan: Plan) -> None:
+    def test_infinite_learning_rate(self, shared: Shared, judges: list[Judge], plan: Plan) -> None:
         run = begin(cell_of(plan, lr=1e30, lr_ratio=1e6), shared, judges)
         with pytest.raises(FloatingPointError):
             to_end(run)
 
     def test_broken_average_goes_unnoticed(
-        self, shared: Shared, judges: Judges, plan: Plan
+        self, shared: Shared, judges: list[Judge], plan: Plan
     ) -> None:
         """Only the averaged generator, which is evaluated, is broken. No loss shows that."""
         run = begin(cell_of(plan), shared, judges)

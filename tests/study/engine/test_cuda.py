@@ -20,7 +20,8 @@ from study.engine import trial
 from study.engine.shared_state import make_shared
 from study.engine.trial import prepare_process
 from study.engine.verify import verify
-from study.metrics.core import judge
+from study.metrics.core.classifier import Recipe
+from study.metrics.core.train_judges import train_judges
 from study.planning.resources import Resources
 from study.records.records import Records
 from tests.study import tiny
@@ -157,7 +158,7 @@ def test_judges_depend_on_what_ran_before(tmp_path: Path) -> None:
     gpu, states = torch.device("cuda"), []
     for name in ("first", "second"):
         torch.rand(5, device=gpu)
-        recipe = judge.Recipe(label_images=960, feature_images=960)
-        judges = judge.train_judges(tiny.dataset(), tmp_path / name, device=gpu, recipe=recipe)
-        states.append(judges.state()["label"])
+        recipe = Recipe(label_images=960, feature_images=960)
+        judges = train_judges(tiny.dataset(), tmp_path / name, gpu, recipe)
+        states.append(judges[0].state()["label"])
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])

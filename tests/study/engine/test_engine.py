@@ -14,7 +14,7 @@ from study.engine import shared_state
 from study.engine.cluster import start_ray
 from study.engine.engine import run_cells
 from study.engine.shared_state import make_shared
-from study.metrics.core import judge
+from study.metrics.core import train_judges
 from study.metrics.core.classifier import Recipe
 from study.planning.plan import Cell, Plan
 from study.planning.resources import Resources
@@ -44,7 +44,7 @@ def run(
     Returns: the records, and (id, outcome) of each accepted cell as the observer heard of it.
     """
     recipe = Recipe(label_images=960, feature_images=960)
-    train = judge.train_judges
+    train = train_judges.train_judges
     monkeypatch.setattr(shared_state, "train_judges", lambda *a, **k: train(*a, **k, recipe=recipe))
     records = tiny.begin(Records(storage / "tiny"), plan)
     shared = make_shared(plan, records, tiny.dataset(), storage, None, False, lambda _: None)

@@ -19,7 +19,7 @@ from study.engine.shared_state import Shared
 from study.engine.trial import prepare_process
 from study.engine.verify import circumstances, verify
 from study.errors import BadInputError
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.planning import prepare
 from study.planning.plan import Cell, Plan
 from study.planning.resources import Resources
@@ -37,7 +37,7 @@ def records(shared: Shared, plan: Plan) -> Records:
 
 
 def accepted(
-    records: Records, shared: Shared, judges: Judges, cell: Cell, ticks: int = 4
+    records: Records, shared: Shared, judges: list[Judge], cell: Cell, ticks: int = 4
 ) -> list[dict[str, Any]]:
     """Run the cell for so many ticks or until it diverges, and accept it. Returns its rows."""
     prepare_process(RESOURCES.cpus, RESOURCES.gpus)
@@ -67,7 +67,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_equal_cell_is_called_different(
-    records: Records, shared: Shared, judges: Judges, plan: Plan
+    records: Records, shared: Shared, judges: list[Judge], plan: Plan
 ) -> None:
     cell = cell_of(plan)
     accepted(records, shared, judges, cell)
@@ -79,7 +79,7 @@ def test_equal_cell_is_called_different(
 
 
 def test_cell_that_was_stopped_early_is_called_different(
-    records: Records, shared: Shared, judges: Judges, plan: Plan
+    records: Records, shared: Shared, judges: list[Judge], plan: Plan
 ) -> None:
     cell = cell_of(plan)
     accepted(records, shared, judges, cell, ticks=2)
@@ -97,7 +97,7 @@ def test_gpu_that_is_not_here_is_asked_for(
 
 
 def test_difference_goes_unnoticed(
-    records: Records, shared: Shared, judges: Judges, plan: Plan
+    records: Records, shared: Shared, judges: list[Judge], plan: Plan
 ) -> None:
     """The difference is in the last digits of one column in one row."""
     cell = cell_of(plan)
@@ -110,7 +110,7 @@ def test_difference_goes_unnoticed(
 
 
 def test_diverged_cell_is_not_compared(
-    records: Records, shared: Shared, judges: Judges, plan: Plan
+    records: Records, shared: Shared, judges: list[Judge], plan: Plan
 ) -> None:
     cell = cell_of(plan, lr=1e30)
     assert len(accepted(records, shared, judges, cell)) == 1

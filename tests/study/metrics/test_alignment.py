@@ -13,6 +13,7 @@ from torch import Tensor
 import trainables
 from study.metrics.alignment import principal_cosines
 from study.metrics.core import catalog
+from tests.study.metrics import measure
 from tests.study.metrics.test_measure import FakeGan, view
 from tests.study.tiny import SPEC
 from trainables.core.affine import affine_tangents
@@ -45,7 +46,7 @@ def measured(kind: str) -> dict[str, float]:
     coarse = 255 * torch.rand(50, 1, 4, 4, generator=rng)  # as smooth as strokes are
     x = F.interpolate(coarse, size=(16, 16), mode="bicubic").clamp(0, 255).to(torch.uint8)
     shown = dataclasses.replace(seen.reference, x=x)
-    return catalog.measure(dataclasses.replace(seen, reference=shown), ["alignment"])
+    return measure(dataclasses.replace(seen, reference=shown), ["alignment"])
 
 
 def test_affine_tangents_are_not_aligned_with_themselves() -> None:
@@ -96,6 +97,6 @@ def test_a_variant_cannot_be_measured(directions: str) -> None:
     seen = view(FakeGan([0, 1, 2, 3]))
     x = torch.randint(0, 256, (20, 1, 16, 16)).to(torch.uint8)
     shown = dataclasses.replace(seen.reference, x=x)
-    row = catalog.measure(dataclasses.replace(seen, gan=gan, reference=shown), ["alignment"])
+    row = measure(dataclasses.replace(seen, gan=gan, reference=shown), ["alignment"])
     assert row["alignment"] == pytest.approx(1, abs=1e-4) or directions != "affine"
     assert 0 <= row["alignment"] <= 1 + 1e-5

@@ -1,4 +1,4 @@
-"""What `encoder` says about encoders whose quality is known.
+"""What `encoder` and `reconstruction` say about encoders whose quality is known.
 
 If these tests fail, an E that inverts nothing passes for one that inverts G.
 """
@@ -15,18 +15,21 @@ import torch
 from torch import Tensor, nn
 
 import trainables
-from study.metrics import encoder
+from study.metrics import encoder, reconstruction
 from study.metrics.core import catalog
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.metrics.core.reference import Reference
 from study.metrics.core.view import View
 from tests.study import tiny
+from tests.study.metrics import measure
 from tests.study.tiny import SPEC
 from trainables.core.gan import to_uint8
 from trainables.data.base import DataSpec
 
 SPLIT = tiny.bars(300, 5)
 TRAIN = torch.from_numpy(SPLIT.x), torch.from_numpy(SPLIT.y)
+
+BOTH = ["encoder", "reconstruction"]
 
 
 class BarJudges:
@@ -85,11 +88,11 @@ def view(broken: str = "", weight: float = 1.0) -> View:
     )
     fakes, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
     rng = torch.Generator().manual_seed(0)
-    return View(gan, reference, cast(Judges, BarJudges()), fakes, y, rng, None, TRAIN)
+    return View(gan, reference, cast(Judge, BarJudges()), fakes, y, rng, None, TRAIN)
 
 
 def measured(broken: str = "", weight: float = 1.0) -> dict[str, float]:
-    return catalog.measure(view(broken, weight), ["encoder"])
+    return measure(view(broken, weight), BOTH)
 
 
 def test_an_inverse_is_not_seen_as_one() -> None:
@@ -141,7 +144,7 @@ def test_control_is_one_draw_or_moves_the_global_rng(monkeypatch: pytest.MonkeyP
     torch.manual_seed(3)
     seen, before = view(), torch.get_rng_state()
     monkeypatch.setattr(Coder, "__init__", noted)
-    catalog.measure(seen, ["encoder"])
+    measure(seen, ["encoder"])
     assert torch.equal(torch.get_rng_state(), before)
     assert len(set(seeds)) == encoder.RANDOM > 1
 
@@ -157,8 +160,8 @@ def test_random_encoder_of_a_variant_is_another_architecture() -> None:
         config = variant.config_type.parse({"f": 2, "batch": 32, "z_dim": 8})
         gan = variant(config, DataSpec(3, 1, (16, 16)), torch.device("cpu"))
         state = {key: value.clone() for key, value in gan.state_dict().items()}
-        row = catalog.measure(dataclasses.replace(view(), gan=gan), ["encoder"])
-        assert row.keys() == encoder.COLUMNS.keys()
+        row = measure(dataclasses.replace(view(), gan=gan), BOTH)
+        assert row.keys() == encoder.COLUMNS.keys() | reconstruction.COLUMNS.keys()
         assert row["encoder/knn_random"] != row["encoder/knn"]
         assert 0.4 < row["encoder/knn_random"] <= 1
         assert all(torch.equal(state[key], value) for key, value in gan.state_dict().items())
@@ -173,14 +176,14 @@ def test_images_kept_for_another_metric_are_shown_too() -> None:
     assert len(x) > encoder.SHOWN
     x[encoder.SHOWN :] = 0
     many = dataclasses.replace(seen, reference=dataclasses.replace(seen.reference, x=x, y=y))
-    row = catalog.measure(many, ["encoder"])
+    row = measure(many, BOTH)
     assert row["reconstruction/labels"] == 1
     assert row["encoder/knn"] > 0.95
 
 
 def test_probes_learn_from_held_out_images() -> None:
     with pytest.raises(ValueError, match="needs the training images"):
-        catalog.measure(dataclasses.replace(view(), train=None), ["encoder"])
+        measure(dataclasses.replace(view(), train=None), ["encoder"])
 
 
 def test_metric_of_an_encoder_starts_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,4 +198,4 @@ def test_distance_ratio_counts_own_images_as_others() -> None:
     a = np.array([[0.0], [10.0], [20.0]])
     b = np.array([[1.0], [10.0], [18.0]])
     others = (10 + 18 + 9 + 8 + 19 + 10) / 6
-    assert encoder.distance_ratio(a, b) == pytest.approx(1 / others)
+    assert reconstruction.distance_ratio(a, b) == pytest.approx(1 / others)

@@ -15,10 +15,11 @@ import trainables
 from study.metrics.core import catalog
 from study.metrics.core.class_counts import allocate
 from study.metrics.core.frechet import moments
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.metrics.core.needs import Need
 from study.metrics.core.reference import Reference
-from study.metrics.core.view import View
+from study.metrics.core.view import View, look
+from tests.study.metrics import measure
 from tests.study.tiny import SPEC
 
 CLASSES = 4
@@ -90,15 +91,15 @@ def reference(samples: int = 400) -> Reference:
 
 
 def view(gan: Any, seed: int = 0, **kwargs: Any) -> View:
-    judges = cast(Judges, PixelJudges())
-    return View.draw(gan, reference(), judges, torch.Generator().manual_seed(seed), **kwargs)
+    judges = cast(Judge, PixelJudges())
+    return look(gan, [reference()], [judges], torch.Generator().manual_seed(seed), **kwargs)[0]
 
 
 EVERY = ["class_loss", "fcd", "gradients", "labels", "variance"]
 
 
 def test_a_good_generator_scores_badly() -> None:
-    row = catalog.measure(view(FakeGan([0, 1, 2, 3])), EVERY)
+    row = measure(view(FakeGan([0, 1, 2, 3])), EVERY)
     assert row["label_accuracy"] == row["label_accuracy_matched"] == 1
     assert row["label_accuracy_relative"] == pytest.approx(1.25)
     assert row["label_accuracy_real"] == 0.8
@@ -115,7 +116,7 @@ def test_a_good_generator_scores_badly() -> None:
 
 def test_permuted_labels_look_like_garbage() -> None:
     """The original ACGAN fails like this: D and G agree on a code that no judge reads."""
-    row = catalog.measure(view(FakeGan([1, 2, 3, 0])), EVERY)
+    row = measure(view(FakeGan([1, 2, 3, 0])), EVERY)
     assert row["label_accuracy"] == 0
     assert row["label_accuracy_matched"] == 1
     assert row["classes_working"] == 0
@@ -127,14 +128,14 @@ def test_permuted_labels_look_like_garbage() -> None:
 
 
 def test_collapse_within_classes_is_missed() -> None:
-    row = catalog.measure(view(FakeGan([0, 1, 2, 3], spread=0)), ["variance", "fcd", "labels"])
+    row = measure(view(FakeGan([0, 1, 2, 3], spread=0)), ["variance", "fcd", "labels"])
     assert row["label_accuracy"] == 1
     assert row["variance_ratio"] == 0
     assert row["fcd"] > 1_000
 
 
 def test_half_of_the_classes_work_counts_wrong() -> None:
-    row = catalog.measure(view(FakeGan([0, 1, 0, 1])), ["labels"])
+    row = measure(view(FakeGan([0, 1, 0, 1])), ["labels"])
     assert row["classes_working"] == 0.5
     assert row["label_accuracy"] == pytest.approx(0.8, abs=0.01)
 
@@ -145,7 +146,7 @@ def test_measuring_changes_the_gan() -> None:
     Measuring twice as often must not train another GAN.
     """
     gan = FakeGan([0, 1, 2, 3])
-    catalog.measure(view(gan), EVERY)
+    measure(view(gan), EVERY)
     assert gan.batches
     assert gan.average == 0
 
@@ -154,7 +155,7 @@ def test_d_sees_mixed_or_odd_batches() -> None:
     """D's BatchNorm must see batches as in training: of the same size, and all real or all fake."""
     gan = FakeGan([0, 1, 2, 3])
     seen = view(gan)
-    catalog.measure(seen, ["class_loss"])
+    measure(seen, ["class_loss"])
     assert [len(batch) for batch in gan.batches] == [16] * 6
     real = ((seen.reference.x[:48].float() / 127.5) - 1).split(16)
     assert all(torch.allclose(a, b) for a, b in zip(gan.batches, real, strict=False))
@@ -168,7 +169,7 @@ def test_one_view_draws_or_judges_twice(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(
             PixelJudges, name, lambda s, x, n=name, f=judge: calls.append(n) or f(s, x)
         )
-    catalog.measure(view(FakeGan([0, 1, 2, 3])), EVERY)
+    measure(view(FakeGan([0, 1, 2, 3])), EVERY)
     assert sorted(calls) == ["features", "logits"]
 
 
@@ -197,22 +198,22 @@ def test_fewer_fakes_than_classes_crash() -> None:
 
 def test_wrong_number_of_fakes_gets_a_floor() -> None:
     seen = view(FakeGan([0, 1, 2, 3]))
-    fewer = View(seen.gan, seen.reference, seen.judges, seen.fakes[:99], seen.y[:99], seen.rng)
+    fewer = View(seen.gan, seen.reference, seen.judge, seen.fakes[:99], seen.y[:99], seen.rng)
     with pytest.raises(ValueError, match="400 samples but there are 99"):
-        catalog.measure(fewer, ["fcd"])
+        measure(fewer, ["fcd"])
 
 
 def test_nan_is_reported_as_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     gan = FakeGan([0, 1, 2, 3])
     monkeypatch.setattr(gan, "gradient_norms", lambda *a: {"class": torch.tensor(float("nan"))})
     with pytest.raises(FloatingPointError, match="gradient_norm/class is nan"):
-        catalog.measure(view(gan), ["gradients"])
+        measure(view(gan), ["gradients"])
 
 
 def test_undeclared_column_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog.load("labels"), "measure", lambda view: {"new": 1.0})
     with pytest.raises(KeyError, match="labels measures new"):
-        catalog.measure(view(FakeGan([0, 1, 2, 3])), ["labels"])
+        measure(view(FakeGan([0, 1, 2, 3])), ["labels"])
 
 
 def test_real_images_are_measured_at_every_tick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,9 +224,9 @@ def test_real_images_are_measured_at_every_tick(monkeypatch: pytest.MonkeyPatch)
     labels = catalog.load("labels")
     monkeypatch.setattr(labels, "REAL", {"label_accuracy": "label_accuracy_real"}, raising=False)
     perfect = view(FakeGan([0, 1, 2, 3]))
-    assert catalog.on_real(perfect, ["labels", "variance"]) == {"label_accuracy_real": 1}
+    assert catalog.on_real([perfect], ["labels", "variance"]) == [{"label_accuracy_real": 1}]
     known = dataclasses.replace(perfect.reference, on_real={"fcd_floor": 7.0, "kcd_floor": 8.0})
-    row = catalog.measure(dataclasses.replace(perfect, reference=known), ["fcd"])
+    row = measure(dataclasses.replace(perfect, reference=known), ["fcd"])
     assert row["fcd_floor"] == 7
     assert "kcd_floor" not in row
 

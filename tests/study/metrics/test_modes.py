@@ -18,11 +18,13 @@ import trainables
 from study.engine.sample_grids import FAKE, REAL, scatter
 from study.metrics.core import catalog
 from study.metrics.core.classifier import Recipe
-from study.metrics.core.judge import Judges, train_judges
-from study.metrics.core.measure_real import HELD_OUT, build_reference
+from study.metrics.core.judge import Judge
+from study.metrics.core.measure_real import HELD_OUT, build_references
 from study.metrics.core.reference import Reference
+from study.metrics.core.train_judges import train_judges
 from study.metrics.core.view import View
 from study.run import main
+from tests.study.metrics import measure
 from tests.study.tiny import POINTS, SPEC
 from trainables.data import load
 from trainables.data.points import CENTRES, SIGMA, draw
@@ -45,19 +47,19 @@ class Points:
 
 
 def reference(name: str) -> Reference:
-    return build_reference(cast(Judges, Points()), load(name), 1000, 0, ["modes"])
+    return build_references([cast(Judge, Points())], load(name), 1000, 0, ["modes"])[0]
 
 
 def measured(name: str, fakes: Tensor) -> dict[str, float]:
     view = View(
         cast(Any, torch.nn.Module()),
         reference(name),
-        cast(Judges, Points()),
+        cast(Judge, Points()),
         fakes,
         torch.zeros(len(fakes), dtype=torch.int64),
         torch.Generator(),
     )
-    return catalog.measure(view, ["modes"])
+    return measure(view, ["modes"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -109,9 +111,9 @@ def test_images_are_taken_for_points() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_judges_cannot_read_points(name: str, tmp_path: Path) -> None:
     recipe = Recipe(label_images=8_000, feature_images=8_000)
-    judges = train_judges(load(name), tmp_path, recipe=recipe)
-    assert judges.accuracy["label"] > 0.99
-    assert judges.accuracy["feature"] > 0.99
+    (judge,) = train_judges(load(name), tmp_path, recipe=recipe, count=1)
+    assert judge.accuracy["label"] > 0.99
+    assert judge.accuracy["feature"] > 0.99
 
 
 def test_points_reach_convolutions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

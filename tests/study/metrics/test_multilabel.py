@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 import trainables
 from study.metrics.core import catalog, networks
-from study.metrics.core.judge import Judges, Recipe, accuracy, train_judges
-from study.metrics.core.measure_real import build_reference
+from study.metrics.core.classifier import Recipe
+from study.metrics.core.judge import Judge, accuracy
+from study.metrics.core.measure_real import build_references
 from study.metrics.core.reference import Reference
 from study.metrics.core.spread import spread
-from study.metrics.core.view import View
+from study.metrics.core.train_judges import train_judges
+from study.metrics.core.view import look
 from study.records.tensors import load_tensors, save_tensors
 from tests.study import tiny
 from tests.study.tiny import SEVERAL, SPEC
@@ -47,19 +49,19 @@ def small() -> Iterator[None]:
     `SceneNetwork` takes seconds for 20 steps on a busy core.
     """
     with pytest.MonkeyPatch.context() as patch:
-        network = networks.label_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES, 1)
+        network = networks.small_network((3, tiny.SIZE, tiny.SIZE), tiny.SQUARES)
         patch.setattr(networks, "SceneNetwork", lambda channels, classes: copy.deepcopy(network))
         yield
 
 
 @pytest.fixture(scope="module")
-def judges(cache: Path) -> Judges:
-    return train_judges(tiny.several_labels(), cache, recipe=RECIPE)
+def judge(cache: Path) -> Judge:
+    return train_judges(tiny.several_labels(), cache, recipe=RECIPE, count=1)[0]
 
 
 @pytest.fixture(scope="module")
-def reference(judges: Judges) -> Reference:
-    return build_reference(judges, tiny.several_labels(), samples=240, seed=0, wanted=EVERY)
+def reference(judge: Judge) -> Reference:
+    return build_references([judge], tiny.several_labels(), samples=240, seed=0, wanted=EVERY)[0]
 
 
 class FakeGan(nn.Module):
@@ -88,9 +90,9 @@ class FakeGan(nn.Module):
         return {"adversarial": torch.tensor(2.0), "class": torch.tensor(0.5)}
 
 
-def row(judges: Judges, reference: Reference, gan: Any, names: list[str]) -> dict[str, float]:
+def row(judge: Judge, reference: Reference, gan: Any, names: list[str]) -> dict[str, float]:
     rng = torch.Generator().manual_seed(0)
-    return catalog.measure(View.draw(gan, reference, judges, rng), names)
+    return catalog.measure(look(gan, [reference], [judge], rng), names)
 
 
 class TestAccuracy:
@@ -108,9 +110,9 @@ class TestAccuracy:
 
 
 class TestJudges:
-    def test_judges_cannot_read_an_easy_set(self, judges: Judges) -> None:
-        assert judges.accuracy["label"] > 0.95
-        assert judges.accuracy["feature"] > 0.9
+    def test_judges_cannot_read_an_easy_set(self, judge: Judge) -> None:
+        assert judge.accuracy["label"] > 0.95
+        assert judge.accuracy["feature"] > 0.9
 
     @pytest.mark.parametrize("channels", [1, 3])
     def test_label_judge_mixes_up_places(
@@ -134,16 +136,16 @@ class TestJudges:
     ) -> None:
         """Below .95, accuracies of fakes would say more about the judge than about G."""
         monkeypatch.setattr(networks, "SceneNetwork", SCENE_NETWORK)
-        judges = train_judges(load("shapes", cache=tmp_path), tmp_path)
-        assert judges.accuracy["label"] >= 0.95
-        assert judges.accuracy["feature"] >= 0.7
+        judge = train_judges(load("shapes", cache=tmp_path), tmp_path, count=1)[0]
+        assert judge.accuracy["label"] >= 0.95
+        assert judge.accuracy["feature"] >= 0.7
 
-    def test_shipping_or_the_cache_changes_a_judgement(self, judges: Judges, cache: Path) -> None:
+    def test_shipping_or_the_cache_changes_a_judgement(self, judge: Judge, cache: Path) -> None:
         x = tiny.several_labels().test.x[:40]
-        again = train_judges(tiny.several_labels(), cache, recipe=RECIPE)
-        for other in (again, Judges.from_state(judges.state())):
-            assert np.array_equal(other.logits(x), judges.logits(x))
-            assert np.array_equal(other.features(x), judges.features(x))
+        again = train_judges(tiny.several_labels(), cache, recipe=RECIPE, count=1)[0]
+        for other in (again, Judge.from_state(judge.state())):
+            assert np.array_equal(other.logits(x), judge.logits(x))
+            assert np.array_equal(other.features(x), judge.features(x))
 
 
 class TestReference:
@@ -183,8 +185,8 @@ class TestReference:
 
 
 class TestColumns:
-    def test_good_generator_scores_badly(self, judges: Judges, reference: Reference) -> None:
-        got = row(judges, reference, FakeGan(), EVERY)
+    def test_good_generator_scores_badly(self, judge: Judge, reference: Reference) -> None:
+        got = row(judge, reference, FakeGan(), EVERY)
         assert got["topk_accuracy"] > 0.95
         assert got["topk_accuracy/test"] > 0.9
         assert got["topk_accuracy/new_test"] > 0.9
@@ -194,52 +196,52 @@ class TestColumns:
         assert got["fcd"] < 5 * got["fcd_floor"]
         assert got["gradient_norm/class"] == 0.5
 
-    def test_floor_is_not_what_guessing_gives(self, judges: Judges, reference: Reference) -> None:
-        floor = row(judges, reference, FakeGan(), ["multilabel"])["topk_random"]
+    def test_floor_is_not_what_guessing_gives(self, judge: Judge, reference: Reference) -> None:
+        floor = row(judge, reference, FakeGan(), ["multilabel"])["topk_random"]
         sets = torch.cat([*reference.conditions.values()]).numpy()
         guesses = np.random.default_rng(0).normal(size=(200, *sets.shape))
         assert floor == pytest.approx(np.mean([accuracy(g, sets) for g in guesses]), abs=0.02)
 
-    def test_other_objects_count_as_hits(self, judges: Judges, reference: Reference) -> None:
-        got = row(judges, reference, FakeGan(lambda y: y.roll(1, 1)), ["multilabel"])
+    def test_other_objects_count_as_hits(self, judge: Judge, reference: Reference) -> None:
+        got = row(judge, reference, FakeGan(lambda y: y.roll(1, 1)), ["multilabel"])
         assert got["topk_accuracy"] < 0.6
         assert got["exact_set"] < 0.1
 
     def test_too_many_objects_count_as_an_exact_set(
-        self, judges: Judges, reference: Reference
+        self, judge: Judge, reference: Reference
     ) -> None:
-        got = row(judges, reference, FakeGan(lambda y: torch.ones_like(y)), ["multilabel"])
+        got = row(judge, reference, FakeGan(lambda y: torch.ones_like(y)), ["multilabel"])
         assert got["exact_set"] < 0.1
 
     def test_collapse_within_a_label_set_is_missed(
-        self, judges: Judges, reference: Reference
+        self, judge: Judge, reference: Reference
     ) -> None:
-        got = row(judges, reference, FakeGan(noise=0), ["variance", "multilabel"])
+        got = row(judge, reference, FakeGan(noise=0), ["variance", "multilabel"])
         assert got["variance_ratio"] < 1e-6
 
     def test_sets_of_fakes_are_not_compared_with_real_ones(
-        self, judges: Judges, reference: Reference
+        self, judge: Judge, reference: Reference
     ) -> None:
         """Precision and recall know no labels; coverage within a class is left out."""
         assert reference.real.shape == (240, 64)
         assert reference.real_y.shape == (240, tiny.SQUARES)
         assert not len(reference.class_means)
-        good = row(judges, reference, FakeGan(), ["prdc"])
-        bad = row(judges, reference, FakeGan(lambda y: torch.ones_like(y)), ["prdc"])
+        good = row(judge, reference, FakeGan(), ["prdc"])
+        bad = row(judge, reference, FakeGan(lambda y: torch.ones_like(y)), ["prdc"])
         assert good["coverage_real"] > 0.9
         assert good["coverage"] > 0.7
         assert bad["recall"] < 0.3 < good["recall"]
         assert not {"coverage_within", "coverage_within_real"} & good.keys()
 
     def test_order_of_metrics_changes_their_values(
-        self, judges: Judges, reference: Reference
+        self, judge: Judge, reference: Reference
     ) -> None:
-        some = row(judges, reference, FakeGan(), ["multilabel", "fcd"])
-        other = row(judges, reference, FakeGan(), ["gradients", "fcd", "multilabel"])
+        some = row(judge, reference, FakeGan(), ["multilabel", "fcd"])
+        other = row(judge, reference, FakeGan(), ["gradients", "fcd", "multilabel"])
         assert all(other[name] == value for name, value in some.items())
 
-    def test_class_loss_is_not_of_the_whole_set(self, judges: Judges, reference: Reference) -> None:
-        got = row(judges, reference, FakeGan(), ["class_loss"])
+    def test_class_loss_is_not_of_the_whole_set(self, judge: Judge, reference: Reference) -> None:
+        got = row(judge, reference, FakeGan(), ["class_loss"])
         y = reference.y[: len(reference.y) // 16 * 16].double()
         logits = FakeGan().classify(y).double()
         expected = nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
@@ -271,15 +273,15 @@ class TestRefusals:
             with pytest.raises(ValueError, match=f"'{name}' needs one label per image"):
                 catalog.check([name], acgan, SEVERAL)
 
-    def test_real_images_are_drawn_by_class(self, judges: Judges) -> None:
+    def test_real_images_are_drawn_by_class(self, judge: Judge) -> None:
         """Images that belong to no single class would be drawn from uninitialised row numbers."""
         data = tiny.several_labels()
         with pytest.raises(ValueError, match="'cas' needs one label per image, and squares"):
-            build_reference(judges, data, samples=240, seed=0, wanted=["cas"])
+            build_references([judge], data, samples=240, seed=0, wanted=["cas"])[0]
 
-    def test_data_without_repeated_sets_get_a_spread_of_none(self, judges: Judges) -> None:
+    def test_data_without_repeated_sets_get_a_spread_of_none(self, judge: Judge) -> None:
         data = tiny.several_labels()
         _, rows = np.unique(data.train.y, axis=0, return_index=True)
         few = Dataset("few", data.train.of(rows), data.test, data.classes, "rendered")
         with pytest.raises(ValueError, match="few: too few training images share all of their"):
-            build_reference(cast(Any, judges), few, samples=20, seed=0)
+            build_references([cast(Any, judge)], few, samples=20, seed=0)[0]

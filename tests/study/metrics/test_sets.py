@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from study.metrics import intra_fcd, kcd, ms_ssim, prdc
 from study.metrics.core import catalog
-from study.metrics.core.judge import Judges
-from study.metrics.core.measure_real import build_reference
+from study.metrics.core.judge import Judge
+from study.metrics.core.measure_real import build_references
 from study.metrics.core.reference import Reference
-from study.metrics.core.view import View
+from study.metrics.core.view import View, look
 from trainables.data import Dataset, Split
 
 CLASSES, SIDE, SAMPLES = 3, 8, 300
@@ -40,7 +40,7 @@ class PixelJudges:
         return np.zeros((len(x), CLASSES))
 
 
-JUDGES = cast(Judges, PixelJudges())
+JUDGES = cast(Judge, PixelJudges())
 
 
 def images(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -63,7 +63,7 @@ DATASET = Dataset("bars", split(3_000, 1), split(60, 2), ("a", "b", "c"), "rende
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    return build_reference(JUDGES, DATASET, SAMPLES, seed=0, wanted=EVERY)
+    return build_references([JUDGES], DATASET, SAMPLES, seed=0, wanted=EVERY)[0]
 
 
 class Source(nn.Module):
@@ -88,7 +88,7 @@ def measure(
     names: list[str] = EVERY,
 ) -> dict[str, float]:
     rng = torch.Generator().manual_seed(seed)
-    return catalog.measure(View.draw(cast(Any, Source(draw)), reference, JUDGES, rng), names)
+    return catalog.measure(look(cast(Any, Source(draw)), [reference], [JUDGES], rng), names)
 
 
 @pytest.fixture(scope="module")
@@ -274,16 +274,16 @@ class TestFewSamples:
     """Thirty fakes of three classes are ten of each. Twenty are too few to judge single classes."""
 
     def test_few_fakes_are_not_measured(self) -> None:
-        few = build_reference(JUDGES, DATASET, 30, seed=0, wanted=EVERY)
+        few = build_references([JUDGES], DATASET, 30, seed=0, wanted=EVERY)[0]
         row = measure(few, images)
         assert {"coverage_within", "coverage_within_real", "intra_fcd"} <= row.keys()
 
     def test_too_few_fakes_get_a_number(self) -> None:
-        fewer = build_reference(JUDGES, DATASET, 20, seed=0, wanted=EVERY)
+        fewer = build_references([JUDGES], DATASET, 20, seed=0, wanted=EVERY)[0]
         row = measure(fewer, images)
         assert not {"coverage_within", "coverage_within_real", "intra_fcd"} & row.keys()
         assert {"coverage", "kcd", "ms_ssim_within"} <= row.keys()
-        fewest = build_reference(JUDGES, DATASET, 6, seed=0, wanted=EVERY)
+        fewest = build_references([JUDGES], DATASET, 6, seed=0, wanted=EVERY)[0]
         assert measure(fewest, images).keys() >= {"kcd", "ms_ssim_within"}
 
 
@@ -292,7 +292,7 @@ def test_generator_without_labels_is_not_measured(reference: Reference) -> None:
         conditional = False
 
     source = cast(Any, Unconditional(images))
-    view = View.draw(source, reference, JUDGES, torch.Generator().manual_seed(0))
-    row = catalog.measure(view, ["kcd", "prdc"])
+    views = look(source, [reference], [JUDGES], torch.Generator().manual_seed(0))
+    row = catalog.measure(views, ["kcd", "prdc"])
     assert row["coverage"] == pytest.approx(1 - 1 / 32, abs=0.03)
     assert "coverage_within" not in row

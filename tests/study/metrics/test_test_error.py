@@ -15,8 +15,9 @@ from torch import Tensor
 
 import trainables
 from study.metrics.core import catalog
-from study.metrics.core.judge import Judges
-from study.metrics.core.measure_real import build_reference
+from study.metrics.core.judge import Judge
+from study.metrics.core.measure_real import build_references
+from tests.study.metrics import measure
 from tests.study.metrics.test_measure import FakeGan, PixelJudges, reference, view
 from tests.study.tiny import SEVERAL, SPEC
 from trainables.data.base import Dataset, Split
@@ -37,7 +38,7 @@ def measured(read: list[int], x: Tensor | None = None) -> dict[str, float]:
     """
     seen = view(Unconditional(read))
     known = seen.reference if x is None else dataclasses.replace(reference(), x=x)
-    return catalog.measure(dataclasses.replace(seen, reference=known), ["test_error"])
+    return measure(dataclasses.replace(seen, reference=known), ["test_error"])
 
 
 def test_errors_are_not_those_of_d() -> None:
@@ -88,8 +89,8 @@ def test_few_of_the_real_images_are_kept(wanted: tuple[str, ...], n: int) -> Non
     x[:, 0, 0, 0] = y
     train = Split(x[:400], y[:400])
     data = Dataset("pixels", train, Split(x, y), ("a", "b", "c", "d"), "made")
-    built = build_reference(cast(Judges, AllJudges()), data, 40, 0, wanted)
+    built = build_references([cast(Judge, AllJudges())], data, 40, 0, wanted)[0]
     assert len(built.x) == len(built.y) == n
     assert torch.equal(built.x[:, 0, 0, 0], built.y)
-    few = build_reference(cast(Judges, AllJudges()), data, 40, 0)
+    few = build_references([cast(Judge, AllJudges())], data, 40, 0)[0]
     assert torch.equal(built.x[:1_024], few.x), "a metric more, and others see other images"

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 import trainables
 from study.metrics.core import catalog
-from study.metrics.core.judge import Judges
-from study.metrics.core.measure_real import build_reference
+from study.metrics.core.judge import Judge
+from study.metrics.core.measure_real import build_references
 from study.metrics.core.reference import Reference
 from study.metrics.core.view import View
+from tests.study.metrics import measure
 from tests.study.tiny import PAIRED, SPEC
 from trainables.data.base import Dataset, Split, two_domains
 
@@ -91,8 +92,8 @@ def measured(does: str, seed: int = 0) -> dict[str, float]:
     judges: Any = PixelJudges()
     rng = torch.Generator().manual_seed(seed)
     view = View(gan, reference, judges, empty, empty, rng)
-    row = catalog.measure(view, ["translation"])
-    assert row == catalog.measure(view, ["translation"]), "not repeatable"
+    row = measure(view, ["translation"])
+    assert row == measure(view, ["translation"]), "not repeatable"
     return row
 
 
@@ -142,7 +143,7 @@ def test_hidden_code_is_not_seen() -> None:
     assert hides["cycle_l1_noisy"] - hides["cycle_l1"] > 2 * honest["cycle_l1_noisy"]
 
 
-def test_pairs_are_not_the_datas(judges: Judges) -> None:
+def test_pairs_are_not_the_datas(judges: list[Judge]) -> None:
     """The held-out rows 2i and 2i + 1 are a pair.
 
     The test takes the same path from a data set to its reference as a study.
@@ -155,12 +156,12 @@ def test_pairs_are_not_the_datas(judges: Judges) -> None:
 
     train, test = (split(30, 0), split(30, 200)), (split(20, 0), split(20, 200))
     data = two_domains("d", train, test, ("a",), ("dark", "light"), "rendered")
-    reference = build_reference(judges, data, samples=10, seed=0)
+    reference = build_references(judges, data, samples=10, seed=0)[0]
     assert torch.equal(reference.pairs[:, 0], torch.from_numpy(test[0].x))
     assert torch.equal(reference.pairs[:, 1], torch.from_numpy(test[1].x))
     assert reference.pairs_y.tolist() == [[0, 1]] * 20
     plain: Dataset = dataclasses.replace(data, paired=False)
-    assert len(build_reference(judges, plain, samples=10, seed=0).pairs) == 0
+    assert len(build_references(judges, plain, samples=10, seed=0)[0].pairs) == 0
 
 
 def test_variant_or_data_are_asked_for_what_they_lack() -> None:

@@ -21,8 +21,9 @@ from study.metrics import truncation
 from study.metrics.core import catalog
 from study.metrics.core.frechet import moments
 from study.metrics.core.reference import Reference
-from study.metrics.core.view import View
+from study.metrics.core.view import View, look
 from study.metrics.truncation import THRESHOLDS, truncated_normal
+from tests.study.metrics import measure
 from tests.study.tiny import SPEC
 
 CLASSES, Z_DIM, N = 2, 3, 400
@@ -76,7 +77,7 @@ def view(gan: Any, seed: int = 0) -> View:
         real_y=torch.arange(N) % CLASSES,
     )
     judges: Any = PixelJudges()
-    return View.draw(gan, reference, judges, torch.Generator().manual_seed(seed))
+    return look(gan, [reference], [judges], torch.Generator().manual_seed(seed))[0]
 
 
 def test_wide_generator_gains_nothing_or_loses_nothing() -> None:
@@ -84,7 +85,7 @@ def test_wide_generator_gains_nothing_or_loses_nothing() -> None:
 
     A cut of z moves the fakes in among the real images, and leaves some real images out.
     """
-    row = catalog.measure(view(FakeGan(40)), ["truncation", "fcd", "labels", "prdc"])
+    row = measure(view(FakeGan(40)), ["truncation", "fcd", "labels", "prdc"])
     assert row["truncation/precision/inf"] < 0.9
     assert row["truncation/precision/0.25"] == 1
     assert row["truncation/precision_gain"] == pytest.approx(1 - row["truncation/precision/inf"])
@@ -99,7 +100,7 @@ def test_wide_generator_gains_nothing_or_loses_nothing() -> None:
 
 
 def test_generator_that_ignores_z_seems_to_gain() -> None:
-    row = catalog.measure(view(FakeGan(0)), ["truncation"])
+    row = measure(view(FakeGan(0)), ["truncation"])
     for column in ("precision_gain", "recall_loss", "precision_tau", "recall_tau"):
         assert row[f"truncation/{column}"] == 0
         (claim,) = [c for c in STUDY.claims if c.metric == f"truncation/{column}"]
@@ -119,7 +120,7 @@ def test_thresholds_see_other_labels_or_other_noise() -> None:
     """The points of the curve would then differ by chance as well."""
     gan = FakeGan(20, z_mean=0.5, z_std=2.0)
     seen = view(gan)
-    catalog.measure(seen, ["truncation"])
+    measure(seen, ["truncation"])
     assert len(gan.seen) == len(THRESHOLDS)
     for z, threshold in zip(gan.seen[1:], THRESHOLDS[1:], strict=True):
         assert z.abs().max() <= threshold + 1e-6
@@ -130,8 +131,8 @@ def test_thresholds_see_other_labels_or_other_noise() -> None:
 
 def test_too_few_fakes_crash() -> None:
     seen = view(FakeGan(20))
-    few = View(seen.gan, seen.reference, seen.judges, seen.fakes[:6], seen.y[:6], seen.rng)
-    assert catalog.measure(few, ["truncation"]) == {}
+    few = View(seen.gan, seen.reference, seen.judge, seen.fakes[:6], seen.y[:6], seen.rng)
+    assert measure(few, ["truncation"]) == {}
 
 
 def test_variant_without_a_normal_z_starts(monkeypatch: pytest.MonkeyPatch) -> None:

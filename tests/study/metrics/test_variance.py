@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from study.metrics import variance
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.metrics.core.measure_real import _of_classes
 from study.metrics.core.reference import Reference
 from study.metrics.core.view import View
@@ -36,7 +36,7 @@ class Reader:
         return np.asarray(x)[:, 0, 0, 1:].astype(float)
 
 
-JUDGES = cast(Judges, Reader())
+JUDGES = cast(Judge, Reader())
 
 
 def images(y: NDArray[np.int64], varied: bool, rng: np.random.Generator) -> NDArray[np.uint8]:

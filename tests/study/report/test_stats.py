@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.report.rules import nominal, verdict
+from study.report.looks import nominal
+from study.report.rules import verdict
 from study.report.stats import Effect, estimate, rate
 
 

@@ -15,7 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from study.engine.cell import CellRun
 from study.engine.shared_state import Shared
-from study.metrics.core.judge import Judges
+from study.metrics.core.judge import Judge
 from study.planning.mlflow_store import default_uri
 from study.planning.plan import Cell, Plan
 from study.records.records import Records, write_json
@@ -30,7 +30,7 @@ from tests.study.cells import begin, to_end
 class Lab:
     records: Records
     shared: Shared
-    judges: Judges
+    judges: list[Judge]
 
     @property
     def client(self) -> MlflowClient:
@@ -71,7 +71,7 @@ class Lab:
 
 @pytest.fixture(name="lab")
 def empty_lab(
-    shared: Shared, judges: Judges, plan: Plan, store: Path, monkeypatch: pytest.MonkeyPatch
+    shared: Shared, judges: list[Judge], plan: Plan, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Lab]:
     """A study with its judges and without cells, beside an empty store of MLflow."""
     shutil.copy(store, shared.folder.parent / "mlflow.db")

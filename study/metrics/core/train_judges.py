@@ -1,0 +1,194 @@
+"""Train a study's judges: once per data set, on all its classes, side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from study.metrics.core.augment import turned, warped
+from study.metrics.core.classifier import Recipe, batched, repeatable, train
+from study.metrics.core.judge import Judge, accuracy, bf16_pays, read_judge, write_judge
+from study.metrics.core.networks import feature_network, in_colour, label_network
+from trainables.data import Dataset
+
+VERSION = 3  # raise this number when an architecture, the training or the file changes
+# A judge is one draw of its weights: a distance may double with the judge's seed. So a study has
+# several judges, and a verdict needs them all.
+JUDGES = 3
+HELD_OUT = 10_000  # test images on which the judges' own accuracies are measured, at most
+MIN_TO_WARP = 8  # pixels a side; points in the plane are images of one row
+
+# The recipe for images of several labels, and the one for natural images in colour.
+SCENES = Recipe(
+    label_images=24_000, feature_images=60_000, batch=32, label_lr=1e-3, feature_lr=3e-3
+)
+COLOUR = Recipe(
+    label_images=60_000, feature_images=60_000, label_lr=8e-3, feature_lr=8e-3, weight_decay=0.05
+)
+
+
+def train_judges(
+    dataset: Dataset,
+    cache: Path,
+    device: torch.device | str = "cpu",
+    recipe: Recipe | None = None,
+    share: float = 1.0,
+    count: int = JUDGES,
+    report: Callable[[str], None] = lambda _: None,
+) -> list[Judge]:
+    """Train judges on all classes of `dataset`, or read from `cache` those that it has.
+
+    Data of one class have no labels to learn. Judges of such data learn by how many quarters an
+    image was turned (Gidaris et al. 2018), so that their features describe images.
+
+    On a CPU each network is trained by one thread, as many networks at once as torch has threads.
+    So the judges do not depend on the number of threads. Each judge is kept once it is trained: who
+    interrupts this function loses the others only.
+
+    Args:
+        dataset: with all its classes. Conditions that keep fewer classes share these judges.
+        cache: folder of the files `<cache>/judges/<hash>.pt`, which are written atomically.
+        device: where the judges are trained and stay.
+        recipe: how the judges are trained; None: as suits the kind of data.
+        share: share of the recipe's images that are trained on. Below 1 suits runs in which little
+            depends on the judges.
+        count: number of judges. Judge n has seed n, whatever the number.
+        report: called with a line when a judge has been trained.
+    """
+    recipe = _scaled(recipe or _recipe(dataset), share)
+    paths = [cache / "judges" / f"{_key(dataset, recipe, seed)}.pt" for seed in range(count)]
+    judges = [read_judge(path, device) for path in paths]
+    missing = [seed for seed, judge in enumerate(judges) if judge is None]
+    if not missing:
+        return [judge for judge in judges if judge is not None]
+
+    stop, threads = threading.Event(), torch.get_num_threads()
+    networks = [make for seed in missing for make in _networks(dataset, recipe, seed, device)]
+    total = len(missing) * (recipe.label_images + recipe.feature_images)
+    workers = 1 if torch.device(device).type == "cuda" else min(threads, len(networks))
+    with (
+        repeatable(device, 0),
+        # disable=None shows the bar on a terminal only.
+        tqdm(total=total, desc="judges", unit="image", disable=None, leave=False) as bar,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+
+        def step(images: int) -> None:
+            bar.update(images)
+            if stop.is_set():
+                raise InterruptedError
+
+        try:
+            trained = [pool.submit(make, step) for make in networks]
+            for i, seed in enumerate(missing):
+                label, feature = (future.result() for future in trained[2 * i : 2 * i + 2])
+                judge = _judge(dataset, label, feature, seed)
+                write_judge(paths[seed], judge)
+                judges[seed] = judge
+                report(f"judges: {seed + 1} of {count} trained")
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
+    return [judge for judge in judges if judge is not None]
+
+
+def _recipe(dataset: Dataset) -> Recipe:
+    if dataset.spec.labels > 1:
+        return SCENES
+    shape = (dataset.channels, *dataset.size)
+    return COLOUR if in_colour(shape, dataset.spec.labels) else Recipe()
+
+
+def _scaled(recipe: Recipe, share: float) -> Recipe:
+    images = (round(share * n) for n in (recipe.label_images, recipe.feature_images))
+    label_images, feature_images = images
+    return replace(recipe, label_images=label_images, feature_images=feature_images)
+
+
+def _key(dataset: Dataset, recipe: Recipe, seed: int) -> str:
+    key = [dataset.digest, len(dataset.classes), asdict(recipe), seed, VERSION, torch.__version__]
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+
+def _networks(
+    dataset: Dataset, recipe: Recipe, seed: int, device: torch.device | str
+) -> list[Callable[[Callable[[int], None]], nn.Module]]:
+    """Functions that train a judge's label network and its feature network, and return them.
+
+    The networks themselves are built here, because their first weights are drawn from torch's
+    global random state, which threads share.
+    """
+    labels, classes = dataset.spec.labels, len(dataset.classes)
+    shape = (dataset.channels, *dataset.size)
+    makers: list[Callable[[Callable[[int], None]], nn.Module]] = []
+    for own, build, images, lr in (
+        (2 * seed, label_network, recipe.label_images, recipe.label_lr),
+        (2 * seed + 1, feature_network, recipe.feature_images, recipe.feature_lr),
+    ):
+        with repeatable(device, own):
+            network = build(shape, classes, labels).to(device)
+
+        def make(
+            step: Callable[[int], None],
+            network: nn.Module = network,
+            images: int = images,
+            lr: float = lr,
+            own: int = own,
+        ) -> nn.Module:
+            if torch.device(device).type == "cpu":
+                torch.set_num_threads(1)  # of this thread
+            bf16 = labels > 1 and own % 2 == 0 and bf16_pays(torch.device(device))
+            prepare = _prepare(dataset, images, own)
+            x, y = dataset.train.x, dataset.train.y
+            train(network, x, y, recipe, images, lr, own, bf16=bf16, prepare=prepare, step=step)
+            return network
+
+        makers.append(make)
+    return makers
+
+
+def _prepare(
+    dataset: Dataset, images: int, seed: int
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+    """What is done to a batch of images and labels before a network learns from it.
+
+    Images of one class are turned. Images that a network sees more than twice are warped, so that
+    it does not learn them by heart; but not scenes of several labels, which are rendered.
+    """
+    one, often = len(dataset.classes) == 1, images > 2 * len(dataset.train.y)
+    warps = often and dataset.spec.labels == 1 and min(dataset.size) >= MIN_TO_WARP
+    if not (one or warps):
+        return None
+    rng = torch.Generator().manual_seed(seed)
+
+    def prepare(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        if one:
+            x, y = turned(x, rng)
+        return (warped(x, rng) if warps else x), y
+
+    return prepare
+
+
+def _judge(dataset: Dataset, label: nn.Module, feature: nn.Module, seed: int) -> Judge:
+    """The judge of two trained networks, with their accuracies on held-out images."""
+    shape, classes = (dataset.channels, *dataset.size), len(dataset.classes)
+    judge = Judge(label, feature, shape, classes, dataset.spec.labels, {})
+    rows = np.random.default_rng(seed).permutation(len(dataset.test.y))[:HELD_OUT]
+    x, y = torch.from_numpy(dataset.test.x[rows]), dataset.test.y[rows]
+    if classes == 1:
+        x, turns = turned(x, torch.Generator().manual_seed(seed))
+        y = turns.numpy()
+    judge.accuracy["label"] = accuracy(judge.logits(x), y)
+    judge.accuracy["feature"] = accuracy(batched(judge.feature, x).numpy(), y)
+    return judge
