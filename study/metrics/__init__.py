@@ -14,11 +14,18 @@ A metric file may also define
 WHEN = "end"                      # the metric is slow: see below
 REAL = {"recall": "recall_real"}  # `recall` of real images, measured once, is this column
 UNBOUNDED = frozenset({"fcd"})    # positive columns without an upper bound: see below
+BY_FEATURES = frozenset({"fcd"})  # columns that depend on the judge's features: see below
+BY_LABELS = frozenset({"label_accuracy"})  # columns that depend on the labels that a judge reads
 HELD_OUT = 10_000                 # held-out real images in `Reference.x`, at most; default 1,024
 ```
 
 A claim on an unbounded column has to compare ratios (`log=True`). A few seeds may have values many
 times as large as the others there, and the interval of a plain mean would then be far too narrow.
+
+A study has several judges, which differ in their seeds. A column that depends on the judge is
+measured with the eyes of each one, and is the mean over them. `View` has one judge: its features,
+its labels, and a reference of real images as that judge sees them. A column that depends on labels
+is left out where the judges cannot read them.
 
 A slow metric is measured at the end of confirm cells only. On a GPU it is measured at every tick of
 confirm cells.
