@@ -1,14 +1,19 @@
-"""The studies. Every file of this folder except core.py is one; the folder is their registry."""
+"""The studies. Every file of this folder except core.py and checks.py is one.
+
+The folder is their registry.
+"""
 
 import importlib
 import pkgutil
 
 from search_spaces.core import Study
 
+NO_STUDIES = ("checks", "core")
+
 
 def names() -> list[str]:
     """Names of all studies, in the form that `python -m study.run NAME` takes."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "core")
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in NO_STUDIES)
 
 
 def load(name: str) -> Study:

@@ -37,6 +37,8 @@ def leads(parameter: str, text: str) -> Claim:
     return Claim(
         id=f"L-{parameter}",
         text=f"{text} matters most",
+        source="our own question: the write-up of recipe A varied one thing at a time, and "
+        "compared none by importance",
         metric=f"importance/{parameter}",
         of=Group(ALL),
         region=(0.0, inf),

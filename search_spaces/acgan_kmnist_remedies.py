@@ -15,7 +15,7 @@ import itertools
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.acgan_kmnist_classes import RECIPE_A
+from search_spaces.acgan_kmnist_classes import RECIPE_A, WRITE_UP
 from search_spaces.core import Budget, Claim, Condition, Failure, Group, Study
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def step(number: int, before: str, after: str) -> Claim:
     return Claim(
         id=f"step{number}",
         text=f"{after!r} alone raises label accuracy by at least .10",
+        source="our own question: published remedies for ACGANs, added one by one to recipe A",
         metric=ACCURACY,
         of=Group(after),
         against=Group(before),
@@ -105,6 +106,7 @@ STUDY = Study(
             id="works",
             primary=True,
             text="it works: label accuracy at least .90 of the judge's own on real images",
+            source="our own question: the write-up of recipe A gave up on 49 classes",
             metric=RELATIVE,
             of=Group(REPAIRED),
             region=(0.9, inf),
@@ -112,6 +114,7 @@ STUDY = Study(
         Claim(
             id="varies",
             text="and the images vary: variance ratio at least .5",
+            source="our own question: right labels alone would not show a collapse within classes",
             metric="variance_ratio",
             of=Group(REPAIRED),
             region=(0.5, inf),
@@ -119,6 +122,8 @@ STUDY = Study(
         Claim(
             id="covers",
             text="and cover the real ones: coverage at least .6",
+            source="our own question: right labels alone would not show that real images are "
+            "left out",
             metric="coverage",
             of=Group(REPAIRED),
             region=(0.6, inf),
@@ -127,6 +132,7 @@ STUDY = Study(
             id="gain",
             primary=True,
             text="label accuracy rises by at least .30 from recipe A to the last rung",
+            source="our own question: the write-up of recipe A gave up on 49 classes",
             metric=ACCURACY,
             of=Group(REPAIRED),
             against=Group(FIRST),
@@ -136,6 +142,8 @@ STUDY = Study(
         Claim(
             id="saturation",
             text="early on G's adversarial : class gradient is 10x lower where it saturates",
+            source="our own question: derived from recipe A's minimax loss of G, whose gradient "
+            "vanishes where D is sure; gradients at G's output in eval mode",
             metric="gradient_norm/ratio",
             of=Group(FIRST, at="early"),
             against=Group(names[1], at="early"),
@@ -145,6 +153,8 @@ STUDY = Study(
         Claim(
             id="symptom",
             text="the class-loss ratio is no cause: labels are right at 3 or more, real over fake",
+            source=f"{WRITE_UP}: took the ratio of D's training class losses for the cause of the "
+            "failure; our own question is whether it is",
             metric="loss/d/class_real",
             over="loss/d/class_fake",
             of=Group(SPECTRAL),
@@ -154,6 +164,7 @@ STUDY = Study(
         Claim(
             id="bn",
             text="with BN in D again it fails: label accuracy falls by at least .30",
+            source="our own question: a change taken back from the repaired ACGAN",
             metric=ACCURACY,
             of=Group("BN in D again"),
             against=Group(BASE),
@@ -162,6 +173,8 @@ STUDY = Study(
         Claim(
             id="fakes",
             text="with the class loss on fakes again label accuracy falls by at least .10",
+            source="our own question: a change taken back from the repaired ACGAN; later code "
+            "trains D's class head on real images alone",
             metric=ACCURACY,
             of=Group("class loss on fakes again"),
             against=Group(BASE),
@@ -170,6 +183,8 @@ STUDY = Study(
         Claim(
             id="twin",
             text="a twin head keeps more variety: its variance ratio is higher",
+            source="Gong 2019 (arXiv:1907.02690): states that a twin head keeps diversity within "
+            "classes; we measure the variance ratio",
             metric="variance_ratio",
             of=Group("twin head (TAC-GAN)"),
             against=Group(BASE),
@@ -178,6 +193,7 @@ STUDY = Study(
         Claim(
             id="tuned",
             text="tuning the last rung lowers its FCD, which the search is for",
+            source="our own question: whether the search finds what its objective asks for",
             metric="fcd",
             of=Group(REPAIRED, "best"),
             against=Group(REPAIRED),

@@ -6,11 +6,12 @@ Neither torch nor Ray is imported here, so that listing the studies is instant.
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from search_spaces.checks import check_choice, check_plain, check_region, check_text
 
 if TYPE_CHECKING:
     import optuna
@@ -18,49 +19,9 @@ if TYPE_CHECKING:
 Condition = Mapping[str, Any]
 Space = Callable[["optuna.Trial"], dict[str, Any]]
 Scale = Literal["smoke", "quick", "full"]
-IMPORTANCE, LOSS = "importance/", "loss/"  # see `Claim`
+IMPORTANCE, LOSS, TRAIN = "importance/", "loss/", "train/"  # see `Claim`
 Config = Literal["reference", "best"]
 Moment = Literal["start", "early", "best", "last", "largest_relapse"]
-
-
-def check_text(what: str, value: object) -> None:
-    """Refuse a value that cannot stand on one line of a report.
-
-    Raises:
-        ValueError: the value is not a text, is empty, or has line breaks or other characters that
-            are not printable.
-    """
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise ValueError(f"{what}={value!r}: one line of printable text is needed")
-
-
-def check_plain(what: str, values: object) -> None:
-    """Refuse anything but a mapping of names to values that JSON can hold.
-
-    Raises:
-        ValueError: `values` is not a mapping, a name is not printable text, or JSON cannot hold a
-            value.
-    """
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{what}={values!r}: a mapping of names to values is needed")
-    for name, value in values.items():
-        check_text(f"a name in {what}", name)
-        try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError, RecursionError):
-            needed = "numbers, texts and lists of them are needed"
-            raise ValueError(f"{what}: {name}={value!r}: {needed}") from None
-
-
-def _check_choice(what: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{what}={value!r}: choose one of {', '.join(map(str, choices))}")
-
-
-def _check_region(what: str, region: object) -> None:
-    pair = isinstance(region, tuple) and [type(bound) in (int, float) for bound in region]
-    if not isinstance(region, tuple) or pair != [True, True] or not region[0] < region[1]:
-        raise ValueError(f"{what}: region={region!r}: (low, high) is needed")  # NaN is refused, too
 
 
 def crossed(**factors: tuple[Any, ...]) -> dict[str, Condition]:
@@ -139,8 +100,8 @@ class Group:
 
     def __post_init__(self) -> None:
         check_text("condition", self.condition)
-        _check_choice("config", self.config, get_args(Config))
-        _check_choice("at", self.at, get_args(Moment))
+        check_choice("config", self.config, get_args(Config))
+        check_choice("at", self.at, get_args(Moment))
 
 
 @dataclass(frozen=True)
@@ -155,7 +116,7 @@ class Failure:
 
     def __post_init__(self) -> None:
         check_text("failure: metric", self.metric)
-        _check_region("failure", self.region)
+        check_region("failure", self.region)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,12 +131,17 @@ class Claim:
     A study's primary claims are what it is about: at most one study in twenty has a wrong verdict
     among them. Each other claim is exploratory, and one in twenty may be wrong.
 
-    The metric is the quantity that the claim's source measured. It is a column of the study's
-    metrics, of the losses or of a cell's clock. With `over` it is one column divided by another one
-    at the same moment of the same cell.
+    The source says in one line where the claim comes from and which quantity was measured there. It
+    also says so where the claim is a question of our own. It is not part of the claim's `repr`,
+    because a corrected reference makes no other claim.
+
+    The metric is the quantity that the source measured. If that cannot be had, the source says what
+    the metric stands for. It is a column of the study's metrics, of the training or of a cell's
+    clock. With `over` it is one column divided by another one at the same moment of the same cell.
 
     A loss's column is "loss/PLAYER/TERM": the mean of the term over the steps since the last tick,
-    in training mode, on the images of those steps; at 0 kimg the term of the first step. The clock
+    in training mode, on the images of those steps; at 0 kimg the term of the first step. Columns
+    "train/NAME" are other quantities that a variant reports of its steps in the same way. The clock
     has `training_seconds` since the cell's start, `seconds` (the same plus the time for measuring)
     and `images_per_second` since the last tick. The metric "importance/NAME" is the share of the
     objective's variance that is due to the search parameter NAME, minus the largest share of any
@@ -184,6 +150,7 @@ class Claim:
 
     id: str
     text: str
+    source: str = field(default="", repr=False)
     metric: str
     over: str | None = None  # the metric is divided by this column
     of: Group
@@ -207,13 +174,15 @@ class Claim:
             raise ValueError(f"claim id={self.id!r}: letters, digits, _, - and . are needed")
         where = f"claim {self.id}"
         check_text(f"{where}: text", self.text)
+        if self.source != "":
+            check_text(f"{where}: source", self.source)
         for column in self.columns:
             check_text(f"{where}: metric", column)
         if self.metric.startswith(IMPORTANCE) and (self.over is not None or self.primary):
             raise ValueError(f"{where}: an importance is exploratory, and divided by nothing")
         if not isinstance(self.of, Group) or not isinstance(self.against, Group | None):
             raise ValueError(f"{where}: of and against: a Group is needed")
-        _check_region(where, self.region)
+        check_region(where, self.region)
         if self.log and self.region[0] < 0:
             raise ValueError(f"{where}: region={self.region!r}: a ratio is never negative")
 
@@ -266,7 +235,7 @@ class Study:
         if not isinstance(self.searched, tuple | None):
             raise ValueError(f"searched={self.searched!r}: a tuple of conditions is needed")
         for name in self.searched or ():
-            _check_choice("searched", name, tuple(self.conditions))
+            check_choice("searched", name, tuple(self.conditions))
         if not isinstance(self.scales, Mapping) or {*self.scales} != {*get_args(Scale)}:
             needed = ", ".join(get_args(Scale))
             raise ValueError(f"scales={self.scales!r}: a Budget for each of {needed} is needed")
@@ -295,4 +264,4 @@ class Study:
             for group in (claim.of, claim.against):
                 if group is not None:
                     what = f"claim {claim.id}: condition"
-                    _check_choice(what, group.condition, tuple(self.conditions))
+                    check_choice(what, group.condition, tuple(self.conditions))

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import optuna
 
 
+WRITE_UP = "write-up of recipe D (Coulomb GAN on MNIST)"
+
+
 def row(d: tuple[float, float], g: tuple[float, float], eps: float | None = None) -> dict[str, Any]:
     """A row of the table: (learning rate, decay) of D and of G, and eps for a Coulomb GAN."""
     rates = {"lr": g[0], "lr_ratio": round(d[0] / g[0], 6), "decay_d": d[1], "decay_g": g[1]}
@@ -73,6 +76,8 @@ def lower(name: str) -> Claim:
         id=f"D1.{name[-1]}",
         primary=True,
         text=f"the standard GAN has the lower FCD than {name.replace('_', ' ')}",
+        source=f"{WRITE_UP}, table: FID on 3,000 samples against the training set, one run a row; "
+        "we measure FCD",
         metric="fcd",
         of=Group("standard"),
         against=Group(name),
@@ -101,6 +106,8 @@ STUDY = Study(
         Claim(
             id="D1.logits",
             text="so it has with cross-entropy on logits, as it was meant, than coulomb 1",
+            source="our own question: the write-up's standard GAN lost its sigmoid but not its "
+            "loss on probabilities",
             metric="fcd",
             of=Group("standard_logits"),
             against=Group("coulomb_1"),
@@ -110,7 +117,9 @@ STUDY = Study(
         Claim(
             id="D2",
             primary=True,
-            text="the standard GAN's digits at 15 epochs of 100 are as good as Coulomb 1's at 95",
+            text="the standard GAN's FCD at 15 epochs of 100 is lower than Coulomb 1's at 100",
+            source=f"{WRITE_UP}: author's eyes (clean digits by epoch 15, Coulomb 1 by about 95); "
+            "we measure FCD at 15 and at 100 epochs",
             metric="fcd",
             of=Group("standard", at="early"),
             against=Group("coulomb_1"),
@@ -120,6 +129,7 @@ STUDY = Study(
         Claim(
             id="D3",
             text="scaled distances and tuning cut the Coulomb GAN's FCD by at least 30 %",
+            source="our own question: what the write-up's rows leave untuned",
             metric="fcd",
             of=Group("tuned", "best"),
             against=Group("coulomb_1"),
@@ -129,6 +139,7 @@ STUDY = Study(
         Claim(
             id="D4",
             text="the standard GAN has the lower FCD than the tuned Coulomb GAN, too",
+            source="our own question: whether the table compares methods or settings",
             metric="fcd",
             of=Group("standard"),
             against=Group("tuned", "best"),

@@ -24,6 +24,8 @@ def claim(loss: str, noise: str) -> Claim:
         id=f"N-{loss}-{noise}",
         primary=True,
         text=f"{loss} G: {noise} noise in D's targets lowers FCD by a tenth or more",
+        source="our own question: recipe A has two-sided noise, and Salimans 2016 "
+        "(arXiv:1606.03498) one-sided smoothing, both without figures; we measure FCD",
         metric="fcd",
         of=Group(name(loss, noise)),
         against=Group(name(loss, "none")),
@@ -53,6 +55,8 @@ STUDY = Study(
             id="N-sides",
             primary=True,
             text="one-sided noise is better than two-sided: lower FCD (non-saturating G)",
+            source="Salimans 2016 (arXiv:1606.03498), section 3.4: advises by argument against "
+            "smoothing the targets of fakes; we measure FCD",
             metric="fcd",
             of=Group(name("non_saturating", "one_sided")),
             against=Group(name("non_saturating", "two_sided")),

@@ -19,7 +19,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from trainables.acgan import Acgan, AcganConfig
 from trainables.core.config import Config, Positive
 from trainables.core.layers import Norm, init_normal
-from trainables.core.player import Player
+from trainables.core.player import Batch, Player, Terms
 from trainables.dcgan import Dcgan, DcganConfig
 
 
@@ -136,7 +136,11 @@ class RecipeC(Dcgan):
 
 
 class AcganMnist(RecipeC, Acgan):
-    """The original code halves every loss. This is left out: it does not change Adam's steps."""
+    """The original code halves every loss. This is left out: it does not change Adam's steps.
+
+    As the original does, a step reports the accuracy of D's class head on its real images and its
+    fakes together, in training mode, as "train/class_accuracy". No player is trained on it.
+    """
 
     config_type: ClassVar[type[Config]] = AcganMnistConfig
     config: AcganMnistConfig
@@ -145,6 +149,14 @@ class AcganMnist(RecipeC, Acgan):
         players = super().build()
         self.D.softmax = self.config.double_softmax
         return players
+
+    def step(self, x: Tensor, y: Tensor) -> Terms:
+        return super().step(x, y) | {"train/class_accuracy": self.class_accuracy}
+
+    def terms_d(self, real: Tensor, fake: Tensor, b: Batch) -> Terms:
+        read = self.class_logits(torch.cat([real, fake])).argmax(1)
+        self.class_accuracy = (read == torch.cat([b.y, b.y_fake])).float().mean()
+        return super().terms_d(real, fake, b)
 
 
 VARIANT = AcganMnist

@@ -240,7 +240,8 @@ class Plan:
             "ticks": budget.ticks(max(budget.kimg, budget.searched_kimg)),
             "samples": budget.samples,
             "first_seed": self.first_seed,
-            # What decides verdicts must not change once figures are known. The claims' texts may.
+            # What decides verdicts must not change once figures are known. The claims' texts may,
+            # and so may their sources, which are no part of a claim's `repr`.
             "claims": {c.id: repr(dataclasses.replace(c, text=c.id)) for c in study.claims},
             "failure": repr(study.failure),
             "paired": study.paired,

@@ -17,7 +17,8 @@ import optuna
 import torch
 
 import trainables
-from search_spaces.core import IMPORTANCE, LOSS, Study, check_plain
+from search_spaces.checks import check_plain
+from search_spaces.core import IMPORTANCE, LOSS, TRAIN, Study
 from study.metrics.core import catalog
 from study.planning.plan import Plan
 from study.planning.probe import probe
@@ -62,7 +63,9 @@ def check_study(study: Study) -> None:
             needed = "log=True is needed, because it has no upper bound"
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: {needed}")
         for column in claim.columns:
-            if column in (*columns, *TIMING_COLUMNS) or column.startswith((IMPORTANCE, LOSS)):
+            if column in (*columns, *TIMING_COLUMNS) or column.startswith(
+                (IMPORTANCE, LOSS, TRAIN)
+            ):
                 continue
             valid = ", ".join([*columns, *TIMING_COLUMNS])
             example = f"or a loss, as in {LOSS}d/class_real"
@@ -112,7 +115,7 @@ def check_metrics(study: Study, spec: DataSpec) -> None:
         if claim.metric.startswith(IMPORTANCE):
             continue
         groups = [group for group in (claim.of, claim.against) if group is not None]
-        measured = [column for column in claim.columns if not column.startswith(LOSS)]
+        measured = [column for column in claim.columns if not column.startswith((LOSS, TRAIN))]
         wanted += [(f"claim {claim.id}", c, group.condition) for group in groups for c in measured]
     for what, column, name in wanted:
         if column not in (*columns[name], *fid, *TIMING_COLUMNS):
@@ -123,7 +126,7 @@ def check_metrics(study: Study, spec: DataSpec) -> None:
 
 
 def check_losses(plan: Plan) -> None:
-    """Refuse a claim on a loss that its condition's variant does not report.
+    """Refuse a claim on a loss or other column of training that its variant does not report.
 
     Raises:
         ValueError: one line.
@@ -132,18 +135,18 @@ def check_losses(plan: Plan) -> None:
     @functools.cache
     def reported(condition: str) -> list[str]:
         terms = probe(plan, condition, torch.device("cpu")).run(0)
-        return sorted(name for name in terms if name.startswith(LOSS))
+        return sorted(name for name in terms if name.startswith((LOSS, TRAIN)))
 
     for claim in plan.study.claims:
         for group in (claim.of, claim.against):
             if group is None or group.condition not in plan.conditions:
                 continue
             for column in claim.columns:
-                if column.startswith(LOSS) and column not in reported(group.condition):
+                if column.startswith((LOSS, TRAIN)) and column not in reported(group.condition):
                     valid = ", ".join(reported(group.condition))
                     raise ValueError(
-                        f"claim {claim.id}: {column} is no loss of {group.condition}: "
-                        f"choose from {valid}"
+                        f"claim {claim.id}: {column} is no loss or other column of training of "
+                        f"{group.condition}: choose from {valid}"
                     )
 
 

@@ -98,6 +98,7 @@ def _claim(finding: Finding) -> dict[str, Any]:
         "id": claim.id,
         "primary": claim.primary,
         "text": claim.text,
+        "source": claim.source,
         "metric": claim.quantity,
         "scale": ("ratio" if claim.log else "difference") if claim.against else "",
         "of": _group(claim.of),

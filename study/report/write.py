@@ -20,11 +20,12 @@ def claims_frame(records: Records) -> pd.DataFrame:
 
     Claims are judged on the confirm cells. Only claims on importances are judged on search cells.
 
-    Columns: id, primary (whether it is one of the claims that are judged together), text, metric,
-    of, against, effect, low and high (the interval), n_of and n_against (the number of values
-    in each group), interquartile (the effect of the middle halves), improvement (the probability
-    that a value of the one group is above one of the other), region, verdict, reason (why the claim
-    is not run or undecided, what weakens the verdict, which cells are missing).
+    Columns: id, primary (whether it is one of the claims that are judged together), text, source
+    (what was measured where the claim comes from), metric, of, against, effect, low and high (the
+    interval), n_of and n_against (the number of values in each group), interquartile (the effect of
+    the middle halves), improvement (the probability that a value of the one group is above one of
+    the other), region, verdict, reason (why the claim is not run or undecided, what weakens the
+    verdict, which cells are missing).
     """
     from study.records.frames import Frames
     from study.report.verdicts import assess
@@ -55,8 +56,9 @@ def write_report(records: Records) -> Path:
 def _frame(findings: Sequence[Finding]) -> pd.DataFrame:
     import pandas as pd
 
-    columns = ["id", "primary", "text", "metric", "of", "against", "effect", "low", "high", "n_of"]
-    columns += ["n_against", "interquartile", "improvement", "region", "verdict", "reason"]
+    columns = ["id", "primary", "text", "source", "metric", "of", "against", "effect", "low"]
+    columns += ["high", "n_of", "n_against", "interquartile", "improvement", "region", "verdict"]
+    columns += ["reason"]
     return pd.DataFrame([_row(one) for one in findings], columns=columns)
 
 
@@ -67,6 +69,7 @@ def _row(finding: Finding) -> dict[str, object]:
         "id": claim.id,
         "primary": claim.primary,
         "text": claim.text,
+        "source": claim.source,
         "metric": claim.quantity,
         "of": _group(claim.of),
         "against": _group(claim.against) if claim.against else None,

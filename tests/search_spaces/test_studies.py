@@ -11,7 +11,7 @@ import pytest
 
 import search_spaces
 import trainables
-from search_spaces.core import IMPORTANCE, LOSS, Budget, Study, crossed
+from search_spaces.core import IMPORTANCE, LOSS, TRAIN, Budget, Study, crossed
 from study.engine.search import ConditionSearch
 from study.metrics.core import catalog
 from study.planning.estimate import estimate
@@ -107,13 +107,21 @@ def test_claim_cannot_be_judged(name: str) -> None:
         if (parameter := claim.metric.removeprefix(IMPORTANCE)) != claim.metric:
             assert parameter in plan(study, study.scales["quick"]).space, claim.id
             continue
-        for column in claim.columns:  # a plan refuses losses that a variant does not report
-            assert column in {*columns, *TIMING_COLUMNS} or column.startswith(LOSS), claim.id
+        for column in claim.columns:  # a plan refuses what a variant does not report of its steps
+            known = column in {*columns, *TIMING_COLUMNS} or column.startswith((LOSS, TRAIN))
+            assert known, claim.id
         low, high = claim.region
         assert math.isfinite(low) or math.isfinite(high), claim.id
         # Shares end at -1 and 1, but their intervals go beyond. If a region ended there, the
         # clearest results would be undecided.
         assert claim.log or not {low, high} & {-1, 1}, f"{claim.id}: leave that end open"
+
+
+@every_study
+def test_claim_does_not_say_where_it_comes_from(name: str) -> None:
+    """Nobody could tell whether the claim measures what its source measured."""
+    for claim in search_spaces.load(name).claims:
+        assert claim.source, claim.id
 
 
 @every_study

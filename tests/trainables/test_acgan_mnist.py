@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import trainables
 from trainables.acgan_mnist import DropoutDiscriminator
+from trainables.core.player import Batch
 from trainables.data.base import DataSpec
 
 LOOKS = DataSpec(10, 1, (28, 28))
@@ -58,6 +59,38 @@ class TestDoubleSoftmax:
         torch.testing.assert_close(a[:, 0], b[:, 0])
         torch.testing.assert_close(a[:, 1:].softmax(1), b[:, 1:])
         assert not torch.allclose(a[:, 1:], b[:, 1:])
+
+
+class TestAccuracyInTraining:
+    def test_it_is_of_other_images_or_of_another_head(self) -> None:
+        """D reads each real image right, and one fake of four: 20 of 32 in all."""
+        gan, (x, y) = make(), batch()
+        b = Batch(x, y, (y + 1) % 10, x)
+        real = torch.cat([torch.zeros(16, 1), 9.0 * torch.eye(10)[b.y]], dim=1)
+        read = torch.where(torch.arange(16) < 4, b.y_fake, b.y)
+        fake = torch.cat([torch.full((16, 1), 99.0), 9.0 * torch.eye(10)[read]], dim=1)
+        gan.terms_d(real, fake, b)
+        assert float(gan.class_accuracy) == 20 / 32
+
+    def test_a_step_does_not_report_it_of_ds_own_turn(self) -> None:
+        gan, seen = make(), []
+        losses_d = gan.players["d"].losses
+
+        def watched(b: Batch) -> dict[str, Tensor]:
+            assert gan.D.training
+            terms: dict[str, Tensor] = losses_d(b)
+            seen.append(float(gan.class_accuracy))
+            return terms
+
+        gan.players["d"].losses = watched
+        assert [float(gan.step(*batch())["train/class_accuracy"])] == seen
+        assert 0 <= seen[0] <= 1
+
+    def test_a_player_is_trained_on_it(self) -> None:
+        gan = make()
+        gan.step(*batch())
+        assert not gan.class_accuracy.requires_grad
+        assert not any("accuracy" in name for p in gan.players.values() for name in p.weights)
 
 
 def test_eps_slip_is_elsewhere_than_in_the_original() -> None:

@@ -96,7 +96,7 @@ class Gan(nn.Module, ABC):
         """Let every player take one turn.
 
         Returns the unweighted loss terms by the name "loss/<player>/<term>", as scalars on the
-        device.
+        device. A variant may add other quantities of the step, such as "train/<quantity>".
         """
         self.unfreeze(*self.players)
         with self.autocast():

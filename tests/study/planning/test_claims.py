@@ -7,6 +7,7 @@ scale on which its intervals are too narrow.
 from __future__ import annotations
 
 import dataclasses
+import json
 from math import inf
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 from search_spaces.core import Claim, Failure, Group, Study
 from study.errors import BadInputError
 from study.planning.prepare import check
+from study.planning.study_json import claim_json
 from study.planning.validation import check_study
+from study.report.verdicts import claim_from_json
 from tests.study import tiny
 
 
@@ -55,9 +58,28 @@ def test_failure_on_a_column_that_is_not_measured_is_taken() -> None:
 @pytest.mark.parametrize("column", ["loss/d/class_reel", "loss/e/class_real", "loss/d"])
 def test_loss_that_no_player_has_is_taken(column: str) -> None:
     plan = tiny.plan(study(metric="loss/d/class_real", over=column, log=True))
-    line = f"claim X: {column} is no loss of classes=2: choose from .*loss/d/class_real, "
+    line = f"claim X: {column} is no loss or other column of training of classes=2: choose from "
+    line += ".*loss/d/class_real, "
     with pytest.raises(BadInputError, match=line):
         check(plan)
+
+
+def test_column_of_training_that_the_variant_does_not_report_is_taken() -> None:
+    plan = tiny.plan(study(metric="train/class_accuracy"))
+    with pytest.raises(BadInputError, match="train/class_accuracy is no loss or other column of"):
+        check(plan)
+
+
+@pytest.mark.parametrize("source", [" ", "two\nlines", None, 3])
+def test_source_that_cannot_stand_on_a_line_is_taken(source: Any) -> None:
+    with pytest.raises(ValueError, match=r"claim X: source=.*one line of printable text is needed"):
+        study(metric="label_accuracy", source=source)
+
+
+def test_source_is_not_on_record() -> None:
+    given = study(metric="label_accuracy", source="table 1: accuracy").claims[0]
+    assert claim_json(given)["source"] == "table 1: accuracy"
+    assert claim_from_json(json.loads(json.dumps(claim_json(given)))) == given
 
 
 def test_loss_of_training_is_refused() -> None:

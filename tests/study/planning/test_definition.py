@@ -42,6 +42,16 @@ class TestDefinition:
         lines = difference(plan.definition(), plan_.definition())
         assert any(line.startswith(key) for line in lines), lines
 
+    def test_corrected_reference_is_another_definition(self, plan: Plan) -> None:
+        """A folder would be refused, or begun anew, because a page number was wrong."""
+        known = plan.definition()
+        (claim,) = plan.study.claims
+        for change in ({"source": "table 1: accuracy"}, {"text": "two classes do"}):
+            claims = (dataclasses.replace(claim, **change),)
+            assert tiny.plan(tiny.study(claims=claims)).definition() == known
+        moved = (dataclasses.replace(claim, region=(0.8, 1.0)),)
+        assert tiny.plan(tiny.study(claims=moved)).definition() != known
+
     def test_difference_hides_something(self) -> None:
         old = {"a": 1, "b": {"c": [1], "d": 2}, "gone": True, "same": "x"}
         new = {"a": 2, "b": {"c": [1, 2], "d": 2}, "came": None, "same": "x", "e": {"f": 1}}

@@ -99,6 +99,17 @@ class TestPage:
         verdicts = pd.read_csv(made_up.folder / "claims.csv")["verdict"]
         assert verdicts.to_list() == claims_frame(made_up)["verdict"].to_list()
 
+    @pytest.mark.usefixtures("undrawn")
+    def test_claim_stands_there_without_its_source(self, tmp_path: Path) -> None:
+        records, study = Records(tmp_path), synthetic.study_json()
+        study["claims"][0]["source"] = "write-up: plot of losses"
+        write_json(tmp_path / "study.json", study)
+        html = page(records)
+        assert html.count("Source: ") == 1
+        assert "Source: write-up: plot of losses" in html
+        sources = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False)["source"].to_list()
+        assert sources == ["write-up: plot of losses"] + [""] * (len(study["claims"]) - 1)
+
     def test_the_same_records_give_the_same_page(self, made_up: Records, html: str) -> None:
         assert page(made_up) == html
 
