@@ -12,7 +12,8 @@ of the standard GAN and of Coulomb 1 was 34 and 33 at `lr_scale` 2, 19 and 44 at
 10. The value 5 had been fixed before that.
 
 The rows are not searched. Only `tuned` is, starting from scaled distances. FCD is the objective
-everywhere. FID is measured as well if the weights of Inception are available.
+everywhere. FID, which the write-up reported, is measured as well on a GPU at scale full, and
+anywhere else where `--fid-weights` asks for it.
 """
 
 from __future__ import annotations
