@@ -215,7 +215,7 @@ class Study:
     objective: str = "fcd"  # a column of the metrics; lower is better
     failure: Failure | None = None  # None: only cells that diverged have failed
     paired: bool = False  # compare conditions seed by seed, because a seed decides much in all
-    fid: bool = True  # measure Inception FID of confirm cells if Inception's weights are there
+    fid: bool = True  # measure FID of confirm cells, where study/planning/fid_weights.py says so
 
     def __post_init__(self) -> None:
         for name in ("title", "variant", "data", "stand_in", "objective"):

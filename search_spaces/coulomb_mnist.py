@@ -9,10 +9,12 @@ At scale quick the whole published schedule is run in fewer steps (`speed`). The
 all rows are multiplied by the same number (`lr_scale`), so that they keep their ratios: see
 trainables/standard_gan.py. The choice of this number matters a lot. In a pilot of one seed the FCD
 of the standard GAN and of Coulomb 1 was 34 and 33 at `lr_scale` 2, 19 and 44 at 5, and 12 and 78 at
-10. The value 5 had been fixed before that.
+10. The value 5 had been fixed before that. (D's second convolution was padded then. Now it is
+not, as in the write-up.)
 
 The rows are not searched. Only `tuned` is, starting from scaled distances. FCD is the objective
-everywhere. FID is measured as well if the weights of Inception are available.
+everywhere. FID, which the write-up reported, is measured as well on a GPU at scale full, and
+anywhere else where `--fid-weights` asks for it.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def parser() -> Parser:
     p.add_argument("--set", action="append", default=[], dest="settings", metavar="K=V", help=fix)
     p.add_argument("--data", default="auto", metavar="NAME|PATH", help="default: auto")
     p.add_argument("--data-dir", type=Path, metavar="DIR", help="default: $STUDY_DATA or data/")
-    p.add_argument("--fid-weights", type=Path, metavar="FILE", help="pytorch-fid's Inception")
+    p.add_argument("--fid-weights", type=Path, metavar="FILE", help="measure FID, on a CPU too")
     p.add_argument("--cpus-per-trial", type=whole(1), default=1, metavar="N")
     p.add_argument("--gpus-per-trial", type=share, metavar="F", help="default: 0.25 with a GPU")
     p.add_argument("--max-concurrent", type=whole(1), metavar="N", help="default: what fits")

@@ -164,7 +164,7 @@ def verify(
     from study.engine.shared_state import make_shared
     from study.engine.verify import circumstances, verify
     from study.errors import BadInputError
-    from study.planning import places, prepare, study_json
+    from study.planning import fid_weights, places, prepare, study_json
     from study.planning.plan import Cell
     from study.planning.resources import device_of
     from study.records import environment
@@ -184,11 +184,12 @@ def verify(
     study_json.check_digest(study, records.folder, dataset)
     bf16 = study["definition"]["bf16"]
     smoke = study["definition"]["scale"] == "smoke"
-    shared = make_shared(plan, records, dataset, cache, args.fid_weights, bf16, display.say, smoke)
-    label, rows = f"{cell.id} ({cell.label})", len(records.rows(cell.id))
+    weights = fid_weights.find_again(rows := records.rows(cell.id), args.fid_weights)
+    shared = make_shared(plan, records, dataset, cache, weights, bf16, display.say, smoke)
+    label = f"{cell.id} ({cell.label})"
     line = verify(records, cell.id, shared, resources)
     if line is None:
-        display.say(f"{label}: equal, all {rows} rows")
+        display.say(f"{label}: equal, all {len(rows)} rows")
         return COMPLETE
     display.say(f"{label}: different, {line}")
     for other in circumstances(then, environment.describe()):
@@ -219,9 +220,10 @@ def execute(
     command: str,
 ) -> int:
     """Run the cells that are missing, then write the report and print the summary."""
-    from study.planning import places, prepare, study_json
+    from study.planning import fid_weights, places, prepare, study_json
     from study.planning.mlflow_store import default_uri
     from study.planning.plan import is_finished
+    from study.planning.resources import device_of
     from study.report.write import claims_frame, write_report
     from study.tracking.mlflow_mirror import Mirror
 
@@ -246,13 +248,14 @@ def execute(
             prepare.check_images(plan, dataset)
             if not began:
                 records.lock = stack.enter_context(prepare.lock(records.folder))
+            weights, about_fid = fid_weights.choose(plan, args.fid_weights, device_of(resources))
+            if about_fid:
+                display.say(f"fid: {about_fid}")
             bf16 = study_json.write_study(
-                records, plan, dataset, resources, data_line, scale, command
+                records, plan, dataset, resources, data_line, scale, command, about_fid
             )
             smoke = scale == "smoke"
-            shared = make_shared(
-                plan, records, dataset, cache, args.fid_weights, bf16, display.say, smoke
-            )
+            shared = make_shared(plan, records, dataset, cache, weights, bf16, display.say, smoke)
             from study.engine.engine import run_cells
 
             mirror = following = Mirror(uri, args.storage, records)

@@ -20,6 +20,9 @@ from trainables.core.gan import Gan
 from trainables.core.player import Batch, Player, Terms
 
 EPSILON = 1e-7  # at which Keras clips probabilities
+# Keras' eps of BatchNorm, and its momentum of .99, which PyTorch counts as .01. No figure depends
+# on the momentum: training uses the statistics of each batch, and the averaged G has its own.
+KERAS_BN = (1e-3, 0.01)
 
 
 class RecipeDConfig(Config, frozen=True):
@@ -36,7 +39,7 @@ class RecipeDConfig(Config, frozen=True):
 class UpsamplingGenerator(nn.Module):
     """FC 16f, FC to 2f maps of a quarter of the image's size, and twice upsampling and conv5.
 
-    BN and ReLU follow each layer but the last, which ends in tanh.
+    BN and ReLU follow each layer but the last, which ends in tanh. BN has Keras' defaults.
     """
 
     def __init__(self, z_dim: int, f: int, size: tuple[int, int], channels: int) -> None:
@@ -45,15 +48,15 @@ class UpsamplingGenerator(nn.Module):
         self.size = size
         self.layers = nn.Sequential(
             nn.Linear(z_dim, 16 * f),
-            nn.BatchNorm1d(16 * f),
+            nn.BatchNorm1d(16 * f, *KERAS_BN),
             nn.ReLU(inplace=True),
             nn.Linear(16 * f, 2 * f * h * w),
-            nn.BatchNorm1d(2 * f * h * w),
+            nn.BatchNorm1d(2 * f * h * w, *KERAS_BN),
             nn.ReLU(inplace=True),
             nn.Unflatten(1, (2 * f, h, w)),
             nn.Upsample(scale_factor=2),
             nn.Conv2d(2 * f, f, 5, 1, 2),
-            nn.BatchNorm2d(f),
+            nn.BatchNorm2d(f, *KERAS_BN),
             nn.ReLU(inplace=True),
             nn.Upsample(scale_factor=2),
             nn.Conv2d(f, channels, 5, 1, 2),
@@ -69,16 +72,17 @@ class UpsamplingGenerator(nn.Module):
 class Critic(nn.Module):
     """Stride-2 conv5 of f and 2f maps, FC 4f, dropout .5, and FC 1 without a sigmoid.
 
-    LReLU .2 follows each layer but the last.
+    LReLU .2 follows each layer but the last. Only the first convolution is padded, so that images
+    of 28 pixels become maps of 14 and 5.
     """
 
     def __init__(self, channels: int, f: int, size: tuple[int, int]) -> None:
         super().__init__()
-        h, w = (math.ceil(side / 4) for side in size)
+        h, w = ((math.ceil(side / 2) - 5) // 2 + 1 for side in size)
         self.layers = nn.Sequential(
             nn.Conv2d(channels, f, 5, 2, 2),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(f, 2 * f, 5, 2, 2),
+            nn.Conv2d(f, 2 * f, 5, 2),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Flatten(),
             nn.Linear(2 * f * h * w, 4 * f),
@@ -112,6 +116,7 @@ class RecipeD(Gan):
     config: RecipeDConfig
     conditional: ClassVar[bool] = False
     uniform: ClassVar[bool] = True
+    least_side: ClassVar[int] = 9  # D's second convolution needs maps of 5 pixels
     weights_d: ClassVar[dict[str, float]] = {}  # weights of D's terms
 
     def build(self) -> dict[str, Player]:

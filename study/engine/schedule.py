@@ -38,7 +38,8 @@ class StudySearcher(Searcher):
 
     Within a search, cells that an earlier command left unfinished come before new ones. Confirm
     cells of the reference recipe keep the machine busy while a search waits for its last cells.
-    Confirm cells of the best configuration come when the search of their condition is over.
+    Confirm cells of the best configuration come when the search of their condition is over. Confirm
+    cells of the conditions alternate, see `confirmations`.
     """
 
     def __init__(

@@ -58,11 +58,11 @@ def make_shared(
 ) -> Shared:
     """Make the judges, once per data set, and the references, once per number of classes.
 
-    Both are read from the study's judges.pt where it has one. Inception's statistics are added
-    where the study measures FID and Inception's weights are found. Which labels the judges cannot
-    read is noted in study.json.
+    Both are read from the study's judges.pt where it has one. Which labels the judges cannot read
+    is noted in study.json.
 
     Args:
+        fid_weights: Inception's weights; None: FID is not measured.
         report: called with one line before each step that takes a while.
         smoke: whether the scale is smoke. Its verdicts say nothing, so the judges are trained on
             a fifth of the images.
@@ -102,16 +102,13 @@ def make_shared(
     _keep_for_life(records, judges_digest, blind)
     if not kept or kept["references"].keys() != references.keys():
         save_tensors(own, {"judges": judged, "references": references})
-    weights = inception.find_weights(fid_weights) if plan.study.fid else None
-    if plan.study.fid and weights is None:
-        report("fid: left out, its Inception weights are neither here nor downloadable")
     inceptions = {}
-    if weights is not None:
+    if fid_weights is not None:
         for n in counts:
-            report(f"fid: real images of {n} classes through Inception")
             part = dataset.keep(n)
+            report(f"fid: all {len(part.train.y)} real images of {n} classes through Inception")
             network = inception.Inception.build(
-                weights, part, plan.budget.samples, 0, cache, device
+                fid_weights, part, plan.budget.samples, 0, cache, device
             )
             inceptions[reference_name(n)] = network.state()
     ticks = {
@@ -126,7 +123,7 @@ def make_shared(
         references=references,
         judges_digest=judges_digest,
         ticks=ticks,
-        metrics=(*plan.study.metrics, *(["fid"] if weights else [])),
+        metrics=(*plan.study.metrics, *(["fid"] if fid_weights else [])),
         objective=plan.study.objective,
         bf16=bf16,
         inceptions=inceptions,

@@ -256,6 +256,10 @@ def confirmations(plan: Plan, records: Records) -> list[Cell]:
 
     Each condition has those of its reference. Once all its search cells are accepted, it also has
     those of the best configuration found.
+
+    The conditions alternate: first comes seed 0 of every condition, then seed 1. So cells of one
+    condition do not run beside each other while another condition's run later, on a busier or
+    quieter machine, and times of training can be compared.
     """
     best, searches = records.best(), plan.searched
     cells: dict[str, Cell] = {}
@@ -265,7 +269,7 @@ def confirmations(plan: Plan, records: Records) -> list[Cell]:
             configurations.append(best[name])
         for values in configurations:
             cells |= {cell.id: cell for cell in plan.confirm_cells(name, values)}
-    return list(cells.values())
+    return sorted(cells.values(), key=lambda cell: cell.seed)
 
 
 def is_searched(plan: Plan, records: Records, condition: str) -> bool:

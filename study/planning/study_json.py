@@ -76,11 +76,15 @@ def write_study(
     data_line: str,
     scale: str,
     command: str,
+    about_fid: str | None,
 ) -> bool:
     """Write study.json in a new folder, or add this run to the list of runs in a known folder.
 
     Returns whether the study computes in bfloat16. This is decided once, when the folder is begun:
     bfloat16 is used if the processor computes it natively.
+
+    Args:
+        about_fid: why this run leaves FID out, or what weakens it; see `fid_weights.choose`.
 
     Raises:
         BadInputError: the data or the definition differ from what the folder was begun with.
@@ -123,7 +127,8 @@ def write_study(
         "reference": value["definition"]["reference"],
         "left_out": plan.left_out,
     }
-    value["runs"].append({"command": command, "cpus_per_trial": resources.cpus} | here)
+    run = {"command": command, "cpus_per_trial": resources.cpus, "about_fid": about_fid}
+    value["runs"].append(run | here)
     write_json(records.folder / "study.json", value)
     return bool(value["definition"]["bf16"])
 

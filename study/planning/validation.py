@@ -151,7 +151,7 @@ def check_losses(plan: Plan) -> None:
 
 
 def check_data_spec(plan: Plan, condition: str, config: Config) -> None:
-    """Refuse images with several labels, or points in the plane, if a condition cannot use them.
+    """Refuse several labels, points in the plane or small images, if a condition cannot use them.
 
     Raises:
         ValueError: one line.
@@ -159,6 +159,9 @@ def check_data_spec(plan: Plan, condition: str, config: Config) -> None:
     variant = trainables.load(plan.variant(condition))
     if plan.data_spec.points and not variant.on_points:
         raise ValueError(f"{plan.data} has points in the plane: {condition} takes images only")
+    if min(plan.size) < (least := variant.least_side) and not plan.data_spec.points:
+        height, width = plan.size
+        raise ValueError(f"{plan.data} has images of {height}x{width}: {condition} takes {least}+")
     if plan.labels == 1:
         return
     if (variant.conditional or variant.classifies) and not variant.multilabel:

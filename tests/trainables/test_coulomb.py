@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 import trainables
+from study.planning.validation import check_data_spec
+from tests.study import tiny
 from trainables.core.loop import Loop
 from trainables.coulomb import potentials
 from trainables.data.base import DataSpec
 from trainables.standard_gan import RecipeD, clipped_bce
 
-LOOKS = DataSpec(2, 1, (8, 8))
+LOOKS = DataSpec(2, 1, (9, 9))
 
 
 def make(name: str = "coulomb", bf16: bool = False, **values: Any) -> Any:
@@ -93,7 +96,7 @@ def test_self_potential_is_no_offset_between_real_and_fake() -> None:
 @pytest.mark.parametrize("scaled", [False, True])
 def test_g_moves_away_from_the_real_images(scaled: bool) -> None:
     gan = make(scale_distances=scaled, lr=1e-3)
-    x = torch.full((8, 1, 8, 8), 0.8) + 0.05 * torch.randn(8, 1, 8, 8)
+    x = torch.full((8, 1, 9, 9), 0.8) + 0.05 * torch.randn(8, 1, 9, 9)
     batch = gan.draw(x, torch.zeros(8, dtype=torch.int64))
     batch.fake = (-batch.x).requires_grad_()
     gan.D.eval()  # without dropout D needs fewer steps
@@ -124,10 +127,40 @@ def test_scaled_distances_depend_on_the_number_of_pixels() -> None:
     for n in (1, 4):
         gan = make(scale_distances=True)
         x = torch.linspace(-1, 1, 8)[:, None, None, None].expand(8, 1, n, n)
-        batch = gan.draw(torch.zeros(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64))
+        batch = gan.draw(torch.zeros(8, 1, 9, 9), torch.zeros(8, dtype=torch.int64))
         batch.x, batch.fake = x, -x / 2
         found.append(gan.targets(batch)[0])
     torch.testing.assert_close(*found)
+
+
+def test_networks_are_not_the_write_ups() -> None:
+    """D's second convolution has no padding, and Keras' BatchNorm has an eps of .001."""
+    variants = [trainables.load(name) for name in ("coulomb", "standard_gan")]
+    spec, cpu = DataSpec(10, 1, (28, 28)), torch.device("cpu")
+    gans = [variant(variant.config_type.parse({}), spec, cpu) for variant in variants]
+    shapes = [{name: p.shape for name, p in gan.named_parameters()} for gan in gans]
+    assert shapes[0] == shapes[1], "the two GANs differ in more than their losses"
+    for gan in gans:
+        x = gan.generate(gan.G, gan.noise(2), None)
+        assert x.shape == (2, 1, 28, 28)
+        maps = []
+        for layer in gan.D.layers:
+            x = layer(x)
+            if isinstance(layer, nn.Conv2d):
+                maps.append(x.shape[1:])
+        assert maps == [(64, 14, 14), (128, 5, 5)]
+        norms = [m for m in gan.G.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+        assert [norm.num_features for norm in norms] == [1024, 128 * 7 * 7, 64]
+        assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}
+
+
+def test_images_without_room_for_a_convolution_start_a_study() -> None:
+    """The cells would fail one by one."""
+    study = tiny.study(variant="coulomb", space=None, reference={}, conditions={"c": {}}, claims=())
+    config = trainables.load("coulomb").config_type.parse({})
+    with pytest.raises(ValueError, match=r"^bars has images of 9x8: c takes 9\+$"):
+        check_data_spec(tiny.plan(study, size=(9, 8)), "c", config)
+    check_data_spec(tiny.plan(study, size=(9, 9)), "c", config)
 
 
 class TestSchedules:
@@ -166,7 +199,7 @@ class TestSchedules:
         reports = []
         for stop in (False, True):
             gan = make(decay_d=0.1, decay_g=0.1, eps_half_life=2.0)
-            x = torch.randint(0, 256, (40, 1, 8, 8), generator=torch.Generator().manual_seed(1))
+            x = torch.randint(0, 256, (40, 1, 9, 9), generator=torch.Generator().manual_seed(1))
             loop = Loop(gan, x.to(torch.uint8), torch.zeros(40, dtype=torch.int64), 0)
             loop.run(48)
             if stop:
@@ -206,5 +239,5 @@ class TestClipped:
         reports = []
         for clipped in (False, True):
             gan = make("standard_gan", clipped=clipped)
-            reports.append(gan.step(torch.rand(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64)))
+            reports.append(gan.step(torch.rand(8, 1, 9, 9), torch.zeros(8, dtype=torch.int64)))
         assert reports[0]["loss/d/adversarial_real"] != reports[1]["loss/d/adversarial_real"]

@@ -36,6 +36,7 @@ class Gan(nn.Module, ABC):
     translates: ClassVar[bool] = False  # G turns images of one domain into images of another
     uniform: ClassVar[bool] = False  # z is uniform; if False, z is normal
     on_points: ClassVar[bool] = False  # has networks for points in the plane, which are 1x2 images
+    least_side: ClassVar[int] = 1  # of the images that the networks take, in pixels
     G: nn.Module
 
     def __init__(
@@ -50,12 +51,10 @@ class Gan(nn.Module, ABC):
         self.G_ema = copy.deepcopy(self.G).requires_grad_(False).eval()
         self.updates = 0
         betas = config.beta1, config.beta2
-        self.optimizers = {
-            name: torch.optim.Adam(
-                [{"params": n.parameters()} for n in player.networks], player.lr, betas, fused=True
-            )
-            for name, player in self.players.items()
-        }
+        self.optimizers = {}
+        for name, player in self.players.items():
+            groups = [{"params": n.parameters()} for n in player.networks]
+            self.optimizers[name] = torch.optim.Adam(groups, player.lr, betas, fused=True)
 
     @abstractmethod
     def build(self) -> dict[str, Player]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import io
 import json
-import pickle
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from study.metrics.core.frechet import Moments, frechet_distance, moments
-from study.metrics.core.judge import Images, native_bf16
-from study.records.records import write_atomically
+from study.metrics.core.frechet import Moments, frechet_distance
+from study.metrics.core.judge import Images
+from study.records.tensors import load_tensors, save_tensors
 from trainables.data import Dataset
 
 FILE = "pt_inception-2015-12-05-6726825d.pth"
@@ -29,7 +28,9 @@ SHAPES = {  # these tell the file from the file of any other network
     "Mixed_7c.branch_pool.conv.weight": (192, 2048, 1, 1),
     "fc.weight": (1008, 2048),
 }
-BATCH = 50
+DIMENSIONS = 2048  # of the features
+BATCH = 50  # images at a time, as in pytorch-fid
+PROTOCOL = "float32, all training images"  # how cached statistics were measured
 PROBE_SECONDS = 3
 
 
@@ -66,15 +67,15 @@ class Inception:
 
     ```
     if (path := find_weights(args.fid_weights)) is not None:
-        inception = Inception.build(path, dataset.keep(5), samples=2_000, seed=0, cache=cache)
+        inception = Inception.build(path, dataset.keep(5), samples=10_000, seed=0, cache=cache)
     ```
     """
 
     weights: dict[str, Tensor]  # as in the file; `state` ships them
     network: nn.Module
-    real: Moments  # of the features of `samples` real training images
-    floor: float  # distance of `samples` other real training images to those
-    samples: int  # real images on either side of the floor; also the number of fakes
+    real: Moments  # of the features of all training images
+    floor: float  # distance of `samples` training images to all other training images
+    samples: int  # the number of fakes for which the floor holds
 
     @classmethod
     def build(
@@ -86,36 +87,33 @@ class Inception:
         cache: Path,
         device: torch.device | str = "cpu",
     ) -> Inception:
-        """Measure 2 x `samples` real training images, or read the result of an earlier call.
+        """Measure all training images, or read the result of an earlier call.
 
-        The cached result is the file `<cache>/fid/<hash>.pt`. The training images are halved at
-        random. If a half has fewer than `samples` images, images are drawn with replacement
-        within the half.
+        The cached result is the file `<cache>/fid/<hash>.pt`. For the floor, `samples` training
+        images are drawn at random, and are compared with all others. If there are fewer than twice
+        `samples` training images, the floor compares one half with the other, and is then too high.
         """
         tensors = _read_weights(weights)
         network = _network(tensors).to(device)
         file = hashlib.sha256(weights.read_bytes()).hexdigest()
-        key = [file, dataset.digest, len(dataset.classes), samples, seed, torch.__version__]
+        data = [dataset.digest, len(dataset.classes)]
+        key = [PROTOCOL, file, *data, samples, seed, torch.__version__]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         path = cache / "fid" / f"{name}.pt"
-        try:
-            kept = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
-            rng = np.random.default_rng(seed)
-            halves = np.array_split(rng.permutation(len(dataset.train.y)), 2)
-            sets = []
-            for half in halves:
-                rows = half[:samples] if len(half) >= samples else rng.choice(half, samples)
-                sets.append(moments(inception_features(network, dataset.train.x[rows])))
+        kept = load_tensors(path) if path.exists() else None
+        if kept is None:
+            x = dataset.train.x
+            rows = np.random.default_rng(seed).permutation(len(x))
+            n = min(samples, len(x) // 2)
+            drawn, others = _spread(network, x[rows[:n]]), _spread(network, x[rows[n:]])
+            real = _moments(_merged(drawn, others))
             kept = {
-                "mean": torch.from_numpy(sets[0].mean),
-                "cov": torch.from_numpy(sets[0].cov),
-                "floor": frechet_distance(sets[1], sets[0]),
+                "mean": torch.from_numpy(real.mean),
+                "cov": torch.from_numpy(real.cov),
+                "floor": frechet_distance(_moments(drawn), _moments(others)),
                 "samples": samples,
             }
-            buffer = io.BytesIO()
-            torch.save(kept, buffer)
-            write_atomically(path, buffer.getvalue())
+            save_tensors(path, kept)
         return cls._of(tensors, network, kept)
 
     def state(self) -> dict[str, Any]:
@@ -141,22 +139,57 @@ class Inception:
         return cls(weights, network, real, state["floor"], state["samples"])
 
 
+class _Spread(NamedTuple):
+    """How a set of features spreads. Two sets merge without their features (Chan et al. 1979)."""
+
+    n: int
+    mean: Tensor  # float64 [2048]
+    scatter: Tensor  # float64 [2048, 2048]: sum of the outer products of deviations from the mean
+
+
+def inception_moments(network: nn.Module, x: Images) -> Moments:
+    """Mean and covariance of the features of at least two uint8 NCHW images, in float64.
+
+    Only the features of one batch are held at a time.
+    """
+    return _moments(_spread(network, x))
+
+
 @torch.no_grad()
-def inception_features(network: nn.Module, x: Images) -> NDArray[np.float64]:
+def inception_features(network: nn.Module, x: Tensor) -> Tensor:
     """Features, float64 [N, 2048], of uint8 NCHW images with one or three channels.
 
-    On a CPU that multiplies bfloat16 natively, the network runs in bfloat16. This is three times as
-    fast there.
+    The network runs in float32 on every device. By default a GPU would convolve in TF32, which
+    keeps three digits.
     """
-    device = next(network.parameters()).device
-    bf16 = device.type == "cpu" and native_bf16()
-    parts: list[Tensor] = []
-    for batch in torch.split(torch.as_tensor(x), BATCH):
-        images = batch.to(device).float().div(255)
-        images = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            parts.append(network(images)[0].flatten(1).double().cpu())
-    return np.asarray(torch.cat(parts).numpy())
+    images = x.to(next(network.parameters()).device).float().div(255)
+    images = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+        features: Tensor = network(images)[0]
+    return features.flatten(1).double()
+
+
+def _spread(network: nn.Module, x: Images) -> _Spread:
+    batches = torch.split(torch.as_tensor(x), BATCH)
+    # disable=None shows the bar on a terminal only.
+    with tqdm(batches, desc="fid", unit="batch", disable=None, leave=False) as bar:
+        return functools.reduce(_merged, (_spread_of(inception_features(network, b)) for b in bar))
+
+
+def _spread_of(features: Tensor) -> _Spread:
+    mean = features.mean(0)
+    apart = features - mean
+    return _Spread(len(features), mean, apart.T @ apart)
+
+
+def _merged(a: _Spread, b: _Spread) -> _Spread:
+    n, apart = a.n + b.n, b.mean - a.mean
+    between = torch.outer(apart, apart) * (a.n * b.n / n)
+    return _Spread(n, a.mean + apart * (b.n / n), a.scatter + b.scatter + between)
+
+
+def _moments(s: _Spread) -> Moments:
+    return Moments(s.mean.cpu().numpy(), (s.scatter / (s.n - 1)).cpu().numpy())
 
 
 def _network(weights: dict[str, Tensor]) -> nn.Module:

@@ -88,6 +88,20 @@ class TestOrder:
         assert sum(c.condition_name == "classes=2" for c in later) == 4
         assert sum(c.hyperparameters == best for c in later) == 2
 
+    def test_conditions_run_one_after_the_other(self, plan: Plan, records: Records) -> None:
+        """Training times of conditions compare only if their cells had like neighbours.
+
+        So the conditions must take turns, with the reference's cells and with the best's.
+        """
+        ray = Ray(dataclasses.replace(plan, budget=tiny.budget(seeds=3)), records)
+        cells = []
+        while (cell := ray.ask()) is not None:
+            cells.append(cell)
+            ray.finish(cell, objective=4.0 - 0.1 * (cell.number or 0))
+        names = list(plan.conditions)
+        turns = [(seed, name) for seed in range(3) for name in names for _ in range(2)]
+        assert [(c.seed, c.condition_name) for c in cells if c.phase == "confirm"] == turns
+
     def test_plain_factorial(self, records: Records) -> None:
         """A study without a space has confirm cells only."""
         ray = Ray(tiny.plan(tiny.study(space=None)), records)

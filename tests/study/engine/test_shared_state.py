@@ -37,12 +37,14 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setattr(cas, "IMAGES", 60)
     monkeypatch.setattr(cas, "DRAWS", 300)
 
-    def run(plan: Plan) -> Shared:
+    def run(plan: Plan, fid_weights: Path | None = None) -> Shared:
         records = Records(tmp_path / "tiny")
         if not (records.folder / "study.json").exists():
             tiny.begin(records, plan)
         data = tiny.dataset()
-        return shared_state.make_shared(plan, records, data, tmp_path, None, False, lambda _: None)
+        return shared_state.make_shared(
+            plan, records, data, tmp_path, fid_weights, False, lambda _: None
+        )
 
     return run
 
@@ -76,12 +78,10 @@ def test_fid_is_not_measured_where_its_weights_are(
     If FID were measured without its weights, each confirm cell would fail at its end.
     """
     plan = tiny.plan(tiny.study(metrics=("fcd", "labels")))
-    monkeypatch.setattr(inception, "find_weights", lambda path: None)
     assert make(plan).metrics == ("fcd", "labels")
-    monkeypatch.setattr(inception, "find_weights", lambda path: Path("weights"))
     network = SimpleNamespace(state=lambda: {"samples": 30})
     monkeypatch.setattr(inception.Inception, "build", lambda *_: network)
-    shared = make(plan)
+    shared = make(plan, Path("weights"))
     assert shared.metrics == ("fcd", "labels", "fid")
     assert shared.inceptions.keys() == plan.conditions.keys()
 

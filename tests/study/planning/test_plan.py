@@ -175,7 +175,7 @@ class TestConfirmations:
         assert len(cells) == len({c.id for c in cells}) == 8
         best = [c for c in cells if c.hyperparameters["adversarial"] == "hinge"]
         assert [(c.condition_name, c.seed) for c in best] == [
-            (name, seed) for name in plan.conditions for seed in range(2)
+            (name, seed) for seed in range(2) for name in plan.conditions
         ]
 
     def test_fixed_condition_waits_for_a_search(self, records: Records) -> None:

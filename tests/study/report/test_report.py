@@ -83,6 +83,15 @@ class TestPage:
         write_json(tmp_path / "study.json", study)
         assert "say nothing of the" in page(records)
 
+    @pytest.mark.usefixtures("undrawn")
+    def test_page_does_not_say_why_fid_is_missing(self, tmp_path: Path) -> None:
+        """The last run of the command counts, because each run decides anew."""
+        records, line = Records(tmp_path), "left out, because without a GPU"
+        for lines, told in (([None, line], True), ([line, None], False), ([], False)):
+            study = synthetic.study_json(runs=[{"about_fid": text} for text in lines])
+            write_json(tmp_path / "study.json", study)
+            assert (line in page(records)) == told
+
     def test_it_holds_every_figure_and_table(self, made_up: Records, html: str) -> None:
         assert html.count("data:image/svg+xml") == 5  # losses of two configurations, 3 more
         # conditions x moments x configurations, and the columns of 49 classes
