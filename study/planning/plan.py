@@ -21,6 +21,12 @@ from trainables.data.base import DataSpec
 # Search cell n has seed 1000 + n, and confirm cells count from seed 0. --first-seed adds to both.
 # So no search cell shares its seed with a confirm cell, up to 1000 confirm seeds.
 SEARCH_SEEDS = 1000
+# TPE suggests a search cell if it may know the ends of so many cells, and random sampling suggests
+# the cells before. The number does not depend on the number of trials, so that a study that grows
+# keeps its cells.
+TPE_STARTUP = 4
+# What chose the hyperparameters of a search cell. "reference": it is the reference recipe.
+SampledBy = Literal["reference", "random", "tpe"]
 Configuration = Literal["reference", "found"]
 
 
@@ -39,16 +45,17 @@ class Cell:
     seed: int
     kimg: int
     suggested: Mapping[str, Any] | None = None  # a search cell's parameters, as Optuna names them
+    sampled_by: SampledBy | None = None  # None: a confirm cell
     configuration: Configuration | None = None  # None: a search cell
 
     @property
     def id(self) -> str:
         """12 hex digits of a SHA-256 over all fields that decide the cell's numbers.
 
-        How the values were found (`suggested`, `configuration`) is left out.
+        How the values were found (`suggested`, `sampled_by`, `configuration`) is left out.
         """
         defining = dataclasses.asdict(self) | {"suggested": None}
-        del defining["configuration"]
+        del defining["configuration"], defining["sampled_by"]
         text = json.dumps(defining, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -154,7 +161,12 @@ class Plan:
         return value
 
     def search_cell(
-        self, condition: str, number: int, suggested: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        condition: str,
+        number: int,
+        suggested: Mapping[str, Any],
+        values: Mapping[str, Any],
+        sampled_by: SampledBy = "random",
     ) -> Cell:
         suggested_classes = {k: v for k, v in values.items() if k == "classes"}
         return self._cell(
@@ -163,6 +175,7 @@ class Plan:
             phase="search",
             number=number,
             suggested=suggested,
+            sampled_by=sampled_by,
             hyperparameters=self.hyperparameters(condition, values),
             seed=SEARCH_SEEDS + self.first_seed + number,
             kimg=self.budget.searched_kimg,
@@ -245,6 +258,7 @@ class Plan:
             "failure": repr(study.failure),
             "paired": study.paired,
             "search_parallelism": budget.search_parallelism,
+            "tpe_startup": TPE_STARTUP,
         }
         plain: dict[str, Any] = json.loads(json.dumps(value))
         return plain

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from study.records.frames import FLAGS, Frames, natural
 from study.records.records import Records
 from study.report import curves, grid_panels
-from study.report.importances import importances
+from study.report.configurations import configuration
 from study.report.rules import Finding
 from study.report.stats import rate
 from study.report.verdicts import collapse_kimg, failures
@@ -60,7 +60,7 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         one_configuration=definition.get("space") and "best" not in shown,
         classes=definition.get("classes", []),
         cells=_cells(frames),
-        configurations=[_configuration(records, frames, c) for c in frames.conditions],
+        configurations=[configuration(records, frames, c) for c in frames.conditions],
         outcomes=_outcomes(records, frames),
         seeds=_seeds(frames),
         failures=_failures(frames),
@@ -247,30 +247,6 @@ def _cells(frames: Frames) -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda r: (natural(r["condition"]), r["config"] == "best", r["seed"]))
-
-
-def _configuration(records: Records, frames: Frames, condition: str) -> dict[str, Any]:
-    """Hyperparameters of a condition: reference value, best value and importance.
-
-    Only those are listed that have an importance or whose best value differs from the reference.
-    The largest importance comes first.
-    """
-    reference = frames.study.get("reference", {}).get(condition, {})
-    best = records.best().get(condition, {})
-    found = importances(frames, condition)
-    shares = found if isinstance(found, dict) else {}
-    varied = {k for k in (best or {}) if best[k] != reference.get(k)} | shares.keys()
-    ranked = sorted(varied, key=lambda k: (-shares.get(k, 0.0), k))
-    return {
-        "condition": condition,
-        "left_out": frames.study.get("left_out", {}).get(condition),
-        "searched": bool(best),
-        "note": found if isinstance(found, str) else None,
-        "rows": [
-            {"name": k, "reference": reference.get(k), "best": best.get(k), "share": shares.get(k)}
-            for k in ranked
-        ],
-    }
 
 
 def _outcomes(records: Records, frames: Frames) -> dict[str, Any]:

@@ -127,6 +127,7 @@ def write_cell(records: Records, id: str, **given: Any) -> None:
         "number": given.get("number"),
         "hyperparameters": given["hyperparameters"],
         "suggested": given.get("suggested"),
+        "sampled_by": given.get("sampled_by"),
         "seed": given["seed"],
     }
     write_json(folder / "cell.json", cell)
@@ -206,6 +207,7 @@ def write_study(folder: Path, seeds: int = 4, **changes: Any) -> Records:
                 seed=1000 + n,
                 hyperparameters=values,
                 suggested=suggested,
+                sampled_by="reference" if n == 0 else "random" if n < 4 else "tpe",
                 outcome=outcome,
                 rows=mine[:4] if outcome == "pruned" else mine,
             )
