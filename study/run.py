@@ -221,7 +221,7 @@ def execute(
     """Run the cells that are missing, then write the report and print the summary."""
     from study.planning import places, prepare, study_json
     from study.planning.mlflow_store import default_uri
-    from study.planning.plan import is_finished
+    from study.planning.progress import is_finished
     from study.report.write import claims_frame, write_report
     from study.tracking.mlflow_mirror import Mirror
 

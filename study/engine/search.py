@@ -104,7 +104,7 @@ class ConditionSearch:
         name, first = f"{self.plan.name}/{self.condition}", self.plan.first_seed
         seed = hashlib.sha256(f"{name}/{number}{f'/{first}' if first else ''}".encode()).digest()
         study = optuna.create_study(
-            direction="minimize",
+            direction=self.plan.direction,
             sampler=self._sampler(number, int.from_bytes(seed[:4], "big")),
             # A trial is stopped where its best value so far is worse than the median of the
             # finished trials at the same kimg. No trial is stopped before three have finished, or

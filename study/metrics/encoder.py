@@ -35,7 +35,7 @@ NEIGHBOURS = 5
 SHOWN = 1_024
 RANDOM = 3  # untrained encoders, whose mean is the control
 
-_CODES = f"a probe on E(x) that has seen {PROBED:,} training images; higher is better"
+_CODES = f"a probe on E(x) that has seen {PROBED:,} training images"
 _RATIO = (
     f"mean distance of at most {SHOWN:,} real images to their G(E(x)) over that to other images'"
 )
@@ -43,7 +43,7 @@ _TRAINED = {
     "reconstruction/pixels": f"{_RATIO}, Euclid in pixels (EGr / EGr_b); 1 is chance",
     "reconstruction/features": f"{_RATIO}, in the judge's features; 1 is chance",
     "reconstruction/labels": f"share of at most {SHOWN:,} held-out real images whose G(E(x)) the "
-    "label judge reads as the image's own label; higher is better",
+    "label judge reads as the image's own label",
     "encoder/knn": f"accuracy on held-out real images of the {NEIGHBOURS} nearest neighbours, "
     + _CODES,
     "encoder/linear": f"accuracy on held-out real images of logistic regression, {_CODES}",
@@ -55,6 +55,15 @@ COLUMNS = (
     | {f"{name}_random": f"{name} of the same G with an E never trained" for name in _TRAINED}
     | {f"{name}_gain": f"{name} minus {name}_random" for name in _GAINS}
 )
+DIRECTIONS = {
+    "reconstruction/pixels": "minimize",
+    "reconstruction/features": "minimize",
+    "reconstruction/labels": "maximize",
+    "encoder/knn": "maximize",
+    "encoder/linear": "maximize",
+    "encoder/knn_gain": "maximize",
+    "encoder/linear_gain": "maximize",
+}
 
 
 def measure(view: View) -> dict[str, float]:

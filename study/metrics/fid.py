@@ -14,9 +14,10 @@ from study.metrics.core.view import View
 NEEDS: frozenset[str] = frozenset()
 WHEN = "end"
 COLUMNS = {
-    "fid": "FID by pytorch-fid's Inception against as many real training images; lower is better",
+    "fid": "FID by pytorch-fid's Inception against as many real training images",
     "fid_floor": "the same distance between two disjoint sets of real images of that size",
 }
+DIRECTIONS = {"fid": "minimize"}
 UNBOUNDED = frozenset({"fid"})
 
 

@@ -11,12 +11,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.core import Budget, Study
 from study.planning.space import describe_space
-from study.records.records import Records
 from trainables.data.base import DataSpec
+
+if TYPE_CHECKING:
+    from study.records.objective import Direction
 
 # Search cell n has seed 1000 + n, and confirm cells count from seed 0. --first-seed adds to both.
 # So no search cell shares its seed with a confirm cell, up to 1000 confirm seeds.
@@ -112,6 +114,18 @@ class Plan:
     def space(self) -> dict[str, Any]:
         """Every parameter that the study's space can suggest."""
         return describe_space(self.study)
+
+    @cached_property
+    def directions(self) -> dict[str, Direction]:
+        """Which values are better of each column of the metrics that has better ones."""
+        from study.metrics.core import catalog  # imports torch
+
+        return catalog.directions((*self.study.metrics, "fid"))
+
+    @property
+    def direction(self) -> Direction:
+        """Which values of the objective are better."""
+        return self.directions[self.study.objective]
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -241,6 +255,7 @@ class Plan:
             "study": self.name,
             "variant": study.variant,
             "objective": study.objective,
+            "directions": self.directions,
             "metrics": list(study.metrics),
             "conditions": study.conditions,
             "reference": {name: self.hyperparameters(name) for name in study.conditions},
@@ -262,37 +277,6 @@ class Plan:
         }
         plain: dict[str, Any] = json.loads(json.dumps(value))
         return plain
-
-
-def confirmations(plan: Plan, records: Records) -> list[Cell]:
-    """The confirm cells that are known so far.
-
-    Each condition has those of its reference. Once all its search cells are accepted, it also has
-    those of the best configuration found.
-    """
-    best, searches = records.best(), plan.searched
-    cells: dict[str, Cell] = {}
-    for name in plan.conditions:
-        configurations = [plan.hyperparameters(name)]
-        if name in searches and name in best and is_searched(plan, records, name):
-            configurations.append(best[name])
-        for values in configurations:
-            cells |= {cell.id: cell for cell in plan.confirm_cells(name, values)}
-    return list(cells.values())
-
-
-def is_searched(plan: Plan, records: Records, condition: str) -> bool:
-    """Whether every search cell of a condition is accepted."""
-    cells = [records.cell(cell_id) for cell_id in records.ids() if records.result(cell_id)]
-    done = sum(c["phase"] == "search" and c["condition_name"] == condition for c in cells)
-    return bool(done >= plan.budget.trials)
-
-
-def is_finished(plan: Plan, records: Records) -> bool:
-    """Whether every cell of the plan is accepted."""
-    return all(is_searched(plan, records, name) for name in plan.searched) and all(
-        records.result(cell.id) for cell in confirmations(plan, records)
-    )
 
 
 def difference(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

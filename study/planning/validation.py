@@ -31,7 +31,10 @@ PROBES = 100  # times that a check runs a space with random values
 
 
 def check_study(study: Study) -> None:
-    """Refuse unknown data or metrics, and an objective or claim on a column that nothing measures.
+    """Refuse unknown data or metrics, and an objective or claim on a column that does not suit it.
+
+    An objective is measured at every tick and is better high or low. So is what a claim on the
+    largest relapse looks at. All other columns of claims are measured at all.
 
     Raises:
         ValueError: one line that names the bad value and the valid ones.
@@ -44,8 +47,10 @@ def check_study(study: Study) -> None:
     columns = [column for name in study.metrics for column in catalog.load(name).COLUMNS]
     slow = {c for name in study.metrics if catalog.at_end(name) for c in catalog.load(name).COLUMNS}
     steady = [column for column in columns if column not in slow]
-    if study.objective not in steady:
-        raise ValueError(f"objective {study.objective!r}: choose from {', '.join(steady)}")
+    directions = catalog.directions((*study.metrics, "fid"))
+    directed = [column for column in steady if column in directions]
+    if study.objective not in directed:
+        raise ValueError(f"objective {study.objective!r}: choose from {', '.join(directed)}")
     if study.fid:
         columns += catalog.load("fid").COLUMNS
     if study.failure is not None and study.failure.metric not in steady:
@@ -61,6 +66,12 @@ def check_study(study: Study) -> None:
         if not claim.log and (losses or unbounded & {*claim.columns}):
             needed = "log=True is needed, because it has no upper bound"
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: {needed}")
+        moments = [group.at for group in (claim.of, claim.against) if group is not None]
+        if "largest_relapse" in moments and claim.quantity not in directed:
+            valid = ", ".join(directed)
+            raise ValueError(
+                f"claim {claim.id}: largest_relapse of {claim.quantity!r}: choose from {valid}"
+            )
         for column in claim.columns:
             if column in (*columns, *TIMING_COLUMNS) or column.startswith((IMPORTANCE, LOSS)):
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,6 +54,7 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         verdicts={v: sum(one.verdict == v for one in findings) for v in SIGNS},
         signs=SIGNS,
         objective=frames.objective,
+        direction=frames.directions[frames.objective],
         figures=_figures(frames, shown, findings),
         samples={
             config: grid_panels.rows(records, frames, ticks) for config, ticks in shown.items()
@@ -187,7 +189,11 @@ def _figures(
     of the claims that no other figure shows.
     """
     conditions = [c for c in frames.conditions if c in set(frames.confirm()["condition"])]
-    by_config = dict(shown)
+    draw = functools.partial(
+        curves.curves, dict(shown), conditions=conditions, directions=frames.directions
+    )
+    # High values, such as shares, may be 0 at first, which a logarithmic axis cannot show.
+    low = frames.directions[frames.objective] == "minimize"
     drawn = {*TRAINING, *HELD_OUT, "class_loss_ratio", "label_accuracy", "variance_ratio"}
     drawn.add(frames.objective)
     others = sorted({column for one in findings for column in one.claim.columns} - drawn)
@@ -198,10 +204,10 @@ def _figures(
     return {
         "training_losses": training,
         "losses": held_out,
-        "ratio": curves.curves(by_config, ["class_loss_ratio"], conditions, log=True, level=1.0),
-        "labels": curves.curves(by_config, ["label_accuracy", "variance_ratio"], conditions),
-        "objective": curves.curves(by_config, [frames.objective], conditions, log=True),
-        "others": curves.curves(by_config, others, conditions),
+        "ratio": draw(["class_loss_ratio"], log=True, level=1.0),
+        "labels": draw(["label_accuracy", "variance_ratio"]),
+        "objective": draw([frames.objective], log=low),
+        "others": draw(others),
         "other_names": others,
     }
 
@@ -239,7 +245,7 @@ def _cells(frames: Frames) -> list[dict[str, Any]]:
                 "best": cell.get(f"best/{objective}"),
                 "best_kimg": cell["best_kimg"],
                 "last": cell.get(f"last/{objective}"),
-                "collapse": collapse_kimg(mine, objective),
+                "collapse": collapse_kimg(mine, objective, frames.directions[objective]),
                 "accuracy": cell.get("last/label_accuracy"),
                 "variance": cell.get("last/variance_ratio"),
                 "seconds": cell["seconds"],

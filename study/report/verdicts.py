@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.core import IMPORTANCE, Claim, Group
 from study.records.frames import FLAGS, Frames
+from study.records.objective import relapses
 from study.report.importances import importance_leads
 from study.report.rules import Finding, Question, Seeds, judge, verdict
 from study.report.stats import Effect
@@ -16,8 +17,10 @@ from study.report.stats import Effect
 if TYPE_CHECKING:
     import pandas as pd
 
+    from study.records.objective import Direction
 
-COLLAPSED = 2.0  # a cell has collapsed where its objective exceeds this times its best
+
+COLLAPSED = 2.0  # a cell has collapsed where its objective is worse than its best by this factor
 
 
 def claim_from_json(value: Mapping[str, Any]) -> Claim:
@@ -103,7 +106,10 @@ def _seeds(group: Group, claim: Claim, frames: Frames) -> Seeds:
     if claim.over is not None:
         quantity = quantity / ticks[claim.over]
     measured = ticks[["id", "kimg"]].assign(value=quantity)
-    values = {int(row["seed"]): _at(group, row, measured) for _, row in finished.iterrows()}
+    direction = frames.directions.get(claim.metric)
+    values = {
+        int(row["seed"]): _at(group, row, measured, direction) for _, row in finished.iterrows()
+    }
     kept = {seed: v for seed, v in values.items() if v == v}  # a NaN: the tick lacks the metric
     if len(kept) < len(values):
         which = f"{len(values) - len(kept)} of {len(values)}"
@@ -125,7 +131,9 @@ def failures(study: Mapping[str, Any], cells: pd.DataFrame) -> pd.Series[bool]:
     return failed
 
 
-def _at(group: Group, cell: pd.Series[Any], measured: pd.DataFrame) -> float:
+def _at(
+    group: Group, cell: pd.Series[Any], measured: pd.DataFrame, direction: Direction | None
+) -> float:
     mine = measured[measured["id"].eq(cell["id"])].sort_values("kimg")
     if group.at == "start":
         mine = mine[mine["kimg"].eq(0)]
@@ -134,24 +142,26 @@ def _at(group: Group, cell: pd.Series[Any], measured: pd.DataFrame) -> float:
     elif group.at == "best":
         mine = mine[mine["kimg"].eq(cell["best_kimg"])]
     elif group.at == "largest_relapse":
-        values = mine["value"][mine["kimg"].gt(0)].dropna()
-        return float((values / values.cummin()).max())
+        assert direction is not None  # validation refuses other columns
+        return float(relapses(mine["value"][mine["kimg"].gt(0)].dropna(), direction).max())
     if mine.empty:
         return float("nan")
     return float(mine["value"].iloc[-1 if group.at == "last" else 0])
 
 
-def collapse_kimg(ticks: pd.DataFrame, objective: str) -> float | None:
-    """The first kimg after a cell's best tick at which the objective is worse than twice its best.
+def collapse_kimg(ticks: pd.DataFrame, objective: str, direction: Direction) -> float | None:
+    """The first kimg after a cell's best tick at which the objective is twice as bad as its best.
 
-    `ticks` are those of one cell. None where this never happens, or nothing was measured.
+    That is above twice its best or, where high values are better, below half of it. `ticks` are
+    those of one cell. None where this never happens, or nothing was measured.
     """
     if objective not in ticks.columns:
         return None
     values = ticks.sort_values("kimg")[["kimg", objective]].dropna()
     if values.empty:
         return None
-    best = values.iloc[int(values[objective].argmin())]
-    later = values[values["kimg"].gt(best["kimg"])]
-    collapsed = later[later[objective].gt(COLLAPSED * best[objective])]
+    column = values[objective]
+    best = int(column.argmin() if direction == "minimize" else column.argmax())
+    later = relapses(column, direction).iloc[best:].gt(COLLAPSED)
+    collapsed = values.iloc[best:][later]
     return None if collapsed.empty else float(collapsed["kimg"].iloc[0])

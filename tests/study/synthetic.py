@@ -92,6 +92,7 @@ def study_json(**changes: Any) -> dict[str, Any]:
         "paired": False,
         "definition": {
             "objective": "fcd",
+            "directions": {"fcd": "minimize", "label_accuracy": "maximize"},
             "data": "kana",
             "digest": "0123456789abcdef",
             "classes": [chr(0x3042 + 2 * i) for i in range(49)],
