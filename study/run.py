@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, command: str) -> int:
     from study.errors import BadInputError
-    from study.planning import places, prepare, resources, study_json
+    from study.planning import pilot, places, prepare, resources, study_json
     from study.planning.plan import Plan
     from study.records.folders import study_folder
     from study.records.records import Records
@@ -113,6 +113,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
             paired=spec.paired,
             only=args.only,
             first_seed=args.first_seed,
+            pilot=pilot.of_folder(args.pilot, known, records.folder),
         )
     )
     if args.verify is not None:
@@ -120,6 +121,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
     if known:
         study_json.refuse_changes(known, plan.definition(), records.folder)
         study_json.check_looks(known, plan.budget.seeds, records.folder)
+    pilot.check(plan, known)
     share = resources.fit(nodes, args.cpus_per_trial, args.gpus_per_trial, args.max_concurrent)
     from study.console import Display
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Search cell n has seed 1000 + n, and confirm cells count from seed 0. --first-seed adds to both.
 # So no search cell shares its seed with a confirm cell, up to 1000 confirm seeds.
 SEARCH_SEEDS = 1000
+MAX_FIRST_SEED = 1_000_000
 # TPE suggests a search cell if it may know the ends of so many cells, and random sampling suggests
 # the cells before. The number does not depend on the number of trials, so that a study that grows
 # keeps its cells.
@@ -93,6 +94,7 @@ class Plan:
     paired: bool = False  # the data hold images of two domains
     only: str | None = None  # the one condition to run; None: all
     first_seed: int = 0  # of the confirm cells; another one replicates a study on fresh seeds
+    pilot: Mapping[str, Any] | None = None  # see study/planning/pilot.py
     # (condition, configuration) -> number of seeds, where that is more than the budget's.
     more_seeds: Mapping[tuple[str, Configuration], int] = field(default_factory=dict)
 

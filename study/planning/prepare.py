@@ -13,7 +13,7 @@ import trainables
 from search_spaces.core import Budget, Study
 from study.errors import BadInputError
 from study.planning import validation
-from study.planning.plan import SEARCH_SEEDS, Plan
+from study.planning.plan import MAX_FIRST_SEED, SEARCH_SEEDS, Plan
 from study.records.lock import Lock, LockedError, take
 from study.records.records import Records
 from trainables.data import DataError
@@ -21,7 +21,6 @@ from trainables.data import DataError
 if TYPE_CHECKING:
     from trainables.data import Dataset
 
-MAX_FIRST_SEED = 1_000_000
 # The fields of a budget that --set can change.
 BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples", "search_parallelism")
 

@@ -88,6 +88,7 @@ def study_json(**changes: Any) -> dict[str, Any]:
         "reference": dict.fromkeys(names, REFERENCE),
         "left_out": {},
         "looks": [4, 8],
+        "pilot": None,
         "failure": None,
         "paired": False,
         "definition": {

@@ -35,7 +35,12 @@ def begun(storage: Path) -> Records:
     records = Records(storage / NAME)
     more = {"data_source": "data: kana, rendered", "digest": "0" * 16, "scale": "smoke"}
     definition = plan.definition() | more
-    value = {"format": FORMAT, "definition": definition, "looks": looks(plan.budget.seeds)}
+    value = {
+        "format": FORMAT,
+        "definition": definition,
+        "looks": looks(plan.budget.seeds),
+        "pilot": None,
+    }
     write_json(records.folder / "study.json", value | {"runs": []})
     return records
 
