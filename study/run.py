@@ -130,30 +130,13 @@ def _run(args: argparse.Namespace, command: str) -> int:
     for name, why in plan.left_out.items():
         display.say(f"left out: {name}, for {why}")
     if args.dry_run:
-        return dry_run(plan, share, display)
+        from study.dry_run import dry_run
+
+        dry_run(plan, records, known, share, display.say, args.decide)
+        return COMPLETE
     if args.verify is not None:
         return verify(args, plan, records, share, display)
     return execute(args, plan, records, share, display, line, scale, command)
-
-
-def dry_run(plan: Plan, resources: Resources, display: Display) -> int:
-    """Print the number of cells, the resources per trial and an estimate of the time.
-
-    The estimate comes from a few training steps that are timed on this machine.
-    """
-    from study.planning.estimate import estimate
-
-    search, confirm = plan.count()
-    names = " | ".join(plan.conditions)
-    display.say(f"cells: {search} search + at most {confirm} confirm over {names}")
-    display.say(
-        f"resources: {resources.cpus} CPU and {resources.gpus:g} GPU per trial, "
-        f"{resources.concurrent} at a time"
-    )
-    minutes = estimate(plan, resources) / 60
-    length = f"{minutes:.0f} minutes" if minutes >= 1 else "under a minute"
-    display.say(f"estimated time: {length} (judges and early stopping apart)")
-    return COMPLETE
 
 
 def verify(

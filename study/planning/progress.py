@@ -1,9 +1,43 @@
-"""Which confirm cells of a plan are known so far, and whether all of its cells have ended."""
+"""Which cells of a plan there are, which are known so far, and which are missing."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 from study.planning.plan import Cell, Plan
 from study.records.records import Records
+
+# Numbers of cells, by condition and phase.
+Work = Counter[tuple[str, str]]
+
+
+def planned(plan: Plan) -> Work:
+    """All cells of a plan, as if none of them were done.
+
+    Each searched condition counts with two confirmed configurations, although it needs only one if
+    the reference turns out to be its best.
+    """
+    work: Work = Counter()
+    for name in plan.conditions:
+        work[name, "confirm"] = plan.seeds(name, "reference")
+        if name in plan.searched:
+            work[name, "search"] = plan.budget.trials
+            work[name, "confirm"] += plan.seeds(name, "found")
+    return work
+
+
+def missing(plan: Plan, records: Records) -> Work:
+    """The cells of a plan that are not accepted, at most: see `planned`."""
+    cells = [records.cell(cell_id) for cell_id in records.ids() if records.result(cell_id)]
+    searched = Counter(c["condition_name"] for c in cells if c["phase"] == "search")
+    work: Work = Counter()
+    for cell in confirmations(plan, records):
+        work[cell.condition_name, "confirm"] += records.result(cell.id) is None
+    for name in plan.searched:
+        if left := max(0, plan.budget.trials - searched[name]):
+            work[name, "search"] = left
+            work[name, "confirm"] += plan.seeds(name, "found")
+    return work
 
 
 def confirmations(plan: Plan, records: Records) -> list[Cell]:
