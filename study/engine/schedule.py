@@ -50,7 +50,8 @@ class StudySearcher(Searcher):
         Args:
             grow: called when every cell of the plan has ended. None: the study ends then.
         """
-        super().__init__(metric="objective", mode=plan.direction[:3])
+        mode = "min" if plan.direction == "minimize" else "max"
+        super().__init__(metric="objective", mode=mode)
         self.grow = grow
         self.plan, self.records, self.observer = plan, records, observer
         self.searches = {name: ConditionSearch(plan, name, records) for name in plan.searched}

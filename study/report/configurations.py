@@ -36,7 +36,7 @@ def configuration(records: Records, frames: Frames, condition: str) -> dict[str,
 
 
 def sampled_by(records: Records, condition: str) -> str | None:
-    """What chose the search cells that have begun, as a sentence; None where there are none."""
+    """What sampled the search cells that have begun, as a line; None where there are none."""
     cells = [records.cell(cell_id) for cell_id in records.ids()]
     counts = Counter(
         cell["sampled_by"]
@@ -45,7 +45,7 @@ def sampled_by(records: Records, condition: str) -> str | None:
     )
     if not counts:
         return None
-    parts = ["the reference recipe", f"{counts['random']} cells at random"]
+    cells_by = f"the reference recipe, {counts['random']} at random"
     if not counts["tpe"]:
-        return f"Random search: {' and '.join(parts)}."
-    return f"Search by TPE: {', '.join(parts)} and {counts['tpe']} suggested by TPE."
+        return f"Random search: {cells_by}."
+    return f"Search by TPE: {cells_by}, {counts['tpe']} suggested by TPE."

@@ -126,3 +126,10 @@ def test_claims_on_the_best_are_costed_as_the_reference(tmp_path: Path) -> None:
     first, most = told(plan, records, new=True)[3:]
     assert ": 20 cells, 60 thousand images" in first
     assert ": 29 cells, 87 thousand images" in most, "nine more seeds of the best of classes=2"
+
+
+def test_folder_without_cells_ends_in_a_traceback(tmp_path: Path) -> None:
+    plan, records = begin(tmp_path / "tiny", claim("classes=2"))
+    _, now, most = told(plan, records)[3:]
+    assert now.endswith("unfinished, before the next look: 6 cells, 18 thousand images, 16 minutes")
+    assert ": 15 cells, " in most

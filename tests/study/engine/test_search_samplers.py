@@ -97,8 +97,8 @@ def test_sampler_changes_the_id_of_a_cell(plan: Plan) -> None:
 @pytest.mark.parametrize(
     ("trials", "line"),
     [
-        (4, "Random search: the reference recipe and 3 cells at random."),
-        (6, "Search by TPE: the reference recipe, 4 cells at random and 1 suggested by TPE."),
+        (4, "Random search: the reference recipe, 3 at random."),
+        (6, "Search by TPE: the reference recipe, 4 at random, 1 suggested by TPE."),
     ],
 )
 def test_random_search_passes_for_tpe(records: Records, trials: int, line: str) -> None:
