@@ -90,8 +90,8 @@ class Group:
 
     `at` is the moment. "start" is 0 kimg, "early" is the first tick after it, "best" is the tick
     with the best objective, and "last" is the end. "largest_relapse" is not a moment but looks at
-    all ticks after 0 kimg. Its value is the largest factor by which the metric rose above its
-    lowest value so far. The factor is 1 if the metric never rose.
+    all ticks after 0 kimg. Its value is the largest factor by which the metric became worse than
+    its best value so far. The factor is 1 if the metric never became worse.
     """
 
     condition: str
@@ -212,7 +212,7 @@ class Study:
     metrics: tuple[str, ...]  # files of study/metrics/, measured at every tick unless slow
     claims: tuple[Claim, ...]
     scales: Mapping[Scale, Budget]
-    objective: str = "fcd"  # a column of the metrics; lower is better
+    objective: str = "fcd"  # a column that its metric declares better high or low
     failure: Failure | None = None  # None: only cells that diverged have failed
     paired: bool = False  # compare conditions seed by seed, because a seed decides much in all
     fid: bool = True  # measure FID of confirm cells, where study/planning/fid_weights.py says so

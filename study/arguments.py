@@ -69,6 +69,9 @@ def parser() -> Parser:
     p.add_argument("--seeds", type=whole(1), metavar="N", help="seeds per confirmed configuration")
     p.add_argument("--first-seed", type=whole(0), default=0, metavar="N", help="default: 0")
     p.add_argument(
+        "--pilot", type=storage_folder, metavar="FOLDER", help="use none of this study's seeds"
+    )
+    p.add_argument(
         "--decide", action="store_true", help="more seeds where primary claims are undecided"
     )
     fix = "fix a hyperparameter, or kimg, search_kimg, tick_kimg, samples, search_parallelism"

@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, command: str) -> int:
     from study.errors import BadInputError
-    from study.planning import places, prepare, resources, study_json
+    from study.planning import pilot, places, prepare, resources, study_json
     from study.planning.plan import Plan
     from study.records.folders import study_folder
     from study.records.records import Records
@@ -113,6 +113,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
             paired=spec.paired,
             only=args.only,
             first_seed=args.first_seed,
+            pilot=pilot.of_folder(args.pilot, known, records.folder),
         )
     )
     if args.verify is not None:
@@ -120,6 +121,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
     if known:
         study_json.refuse_changes(known, plan.definition(), records.folder)
         study_json.check_looks(known, plan.budget.seeds, records.folder)
+    pilot.check(plan, known)
     share = resources.fit(nodes, args.cpus_per_trial, args.gpus_per_trial, args.max_concurrent)
     from study.console import Display
 
@@ -128,30 +130,13 @@ def _run(args: argparse.Namespace, command: str) -> int:
     for name, why in plan.left_out.items():
         display.say(f"left out: {name}, for {why}")
     if args.dry_run:
-        return dry_run(plan, share, display)
+        from study.dry_run import dry_run
+
+        dry_run(plan, records, known, share, display.say, args.decide)
+        return COMPLETE
     if args.verify is not None:
         return verify(args, plan, records, share, display)
     return execute(args, plan, records, share, display, line, scale, command)
-
-
-def dry_run(plan: Plan, resources: Resources, display: Display) -> int:
-    """Print the number of cells, the resources per trial and an estimate of the time.
-
-    The estimate comes from a few training steps that are timed on this machine.
-    """
-    from study.planning.estimate import estimate
-
-    search, confirm = plan.count()
-    names = " | ".join(plan.conditions)
-    display.say(f"cells: {search} search + at most {confirm} confirm over {names}")
-    display.say(
-        f"resources: {resources.cpus} CPU and {resources.gpus:g} GPU per trial, "
-        f"{resources.concurrent} at a time"
-    )
-    minutes = estimate(plan, resources) / 60
-    length = f"{minutes:.0f} minutes" if minutes >= 1 else "under a minute"
-    display.say(f"estimated time: {length} (judges and early stopping apart)")
-    return COMPLETE
 
 
 def verify(
@@ -222,7 +207,7 @@ def execute(
     """Run the cells that are missing, then write the report and print the summary."""
     from study.planning import fid_weights, places, prepare, study_json
     from study.planning.mlflow_store import default_uri
-    from study.planning.plan import is_finished
+    from study.planning.progress import is_finished
     from study.planning.resources import device_of
     from study.report.write import claims_frame, write_report
     from study.tracking.mlflow_mirror import Mirror

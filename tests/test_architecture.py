@@ -30,7 +30,14 @@ FLOORS = (
     {"engine", "tracking", "report"},
     {"door"},
 )
-DOORS = {"study.run", "study.ui", "study.console", "study.arguments", "study.report.__main__"}
+DOORS = {
+    "study.run",
+    "study.dry_run",
+    "study.ui",
+    "study.console",
+    "study.arguments",
+    "study.report.__main__",
+}
 
 
 def files(folder: str) -> list[Path]:

@@ -23,7 +23,8 @@ from study.engine.shared_state import SMOKE_SHARE, Shared
 from study.engine.trial import prepare_process
 from study.metrics import cas, encoder
 from study.metrics.core.judge import Judge
-from study.planning.plan import Cell, Plan, is_finished
+from study.planning.plan import Cell, Plan
+from study.planning.progress import is_finished
 from study.planning.resources import Resources
 from study.records.records import Records
 from study.report.write import claims_frame

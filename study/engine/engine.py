@@ -30,7 +30,8 @@ from study.engine.cluster import start_ray
 from study.engine.schedule import EarlyStopping, Grow, Observer, StudySearcher
 from study.engine.shared_state import Shared
 from study.engine.trial import StopFile, StudyTrial
-from study.planning.plan import Plan, is_finished
+from study.planning.plan import Plan
+from study.planning.progress import is_finished
 from study.planning.resources import Resources
 from study.records.records import Records
 

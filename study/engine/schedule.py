@@ -17,7 +17,8 @@ from ray.tune.search import Searcher
 
 from study.engine.search import ConditionSearch
 from study.engine.trial import StopFile
-from study.planning.plan import Cell, Plan, confirmations
+from study.planning.plan import Cell, Plan
+from study.planning.progress import confirmations
 from study.records.records import Records, write_json
 
 MAX_ATTEMPTS = 3  # attempts at a cell whose code crashes
@@ -50,7 +51,8 @@ class StudySearcher(Searcher):
         Args:
             grow: called when every cell of the plan has ended. None: the study ends then.
         """
-        super().__init__(metric="objective", mode="min")
+        mode = "min" if plan.direction == "minimize" else "max"
+        super().__init__(metric="objective", mode=mode)
         self.grow = grow
         self.plan, self.records, self.observer = plan, records, observer
         self.searches = {name: ConditionSearch(plan, name, records) for name in plan.searched}

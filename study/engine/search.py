@@ -12,7 +12,7 @@ from typing import Any, cast
 import optuna
 from optuna.trial import TrialState
 
-from study.planning.plan import Cell, Plan
+from study.planning.plan import TPE_STARTUP, Cell, Plan, SampledBy
 from study.planning.space import PartialFixedTrial, describe_space
 from study.records.records import Records, Row
 
@@ -72,8 +72,7 @@ class ConditionSearch:
         number = next(open_, None)
         if number is None:
             return None
-        known = range(max(0, number - self.plan.budget.search_parallelism + 1))
-        if any(n not in self.ended for n in known):
+        if any(n not in self.ended for n in self._known(number)):
             return None
         self.handed.add(number)
         if number not in self.cells:
@@ -88,7 +87,8 @@ class ConditionSearch:
             start = {**known_values, **self.plan.study.reference_params}
         trial = self._trial(number, start)
         values = self._values(trial)
-        cell = self.plan.search_cell(self.condition, number, trial.params, values)
+        sampled_by: SampledBy = "reference" if number == 0 else self._sampled_by(number)
+        cell = self.plan.search_cell(self.condition, number, trial.params, values, sampled_by)
         self.cells[number] = cell
         self.running[cell.id] = trial
 
@@ -104,8 +104,8 @@ class ConditionSearch:
         name, first = f"{self.plan.name}/{self.condition}", self.plan.first_seed
         seed = hashlib.sha256(f"{name}/{number}{f'/{first}' if first else ''}".encode()).digest()
         study = optuna.create_study(
-            direction="minimize",
-            sampler=self._sampler(int.from_bytes(seed[:4], "big")),
+            direction=self.plan.direction,
+            sampler=self._sampler(number, int.from_bytes(seed[:4], "big")),
             # A trial is stopped where its best value so far is worse than the median of the
             # finished trials at the same kimg. No trial is stopped before three have finished, or
             # in the first two thirds of its length, where the order of the trials is noise.
@@ -114,22 +114,32 @@ class ConditionSearch:
             ),
         )
         for n in range(number):
-            lower = self.ended.get(n) if n <= number - self.plan.budget.search_parallelism else None
-            study.add_trial(lower or self._frozen(self.cells[n], TrialState.RUNNING, []))
+            known = self.ended.get(n) if n in self._known(number) else None
+            study.add_trial(known or self._frozen(self.cells[n], TrialState.RUNNING, []))
         if values is not None:
             study.enqueue_trial(dict(values))
         return study.ask()
 
-    def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
-        """TPE, or random sampling for a study that only searches and confirms nothing.
+    def _known(self, number: int) -> range:
+        """The numbers of the cells whose ends a cell may know."""
+        return range(max(0, number - self.plan.budget.search_parallelism + 1))
 
-        Such a study looks for importances, not for a good configuration. Importances compare the
-        values that were sampled, and TPE samples important parameters mostly where they are good.
+    def _sampled_by(self, number: int) -> SampledBy:
+        """What suggests a cell after the first: TPE, if the cell may know enough results.
+
+        All cells are sampled at random if a study only searches and confirms nothing. Such a study
+        looks for importances, not for a good configuration. Importances compare the values that
+        were sampled, and TPE samples important parameters mostly where they are good.
         """
-        if self.plan.budget.seeds == 0:
+        states = [self.ended[n].state for n in self._known(number)]
+        few = sum(state != TrialState.FAIL for state in states) < TPE_STARTUP
+        return "random" if few or self.plan.budget.seeds == 0 else "tpe"
+
+    def _sampler(self, number: int, seed: int) -> optuna.samplers.BaseSampler:
+        if self._sampled_by(number) == "random":
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(
-            multivariate=True, group=True, constant_liar=True, seed=seed
+            n_startup_trials=0, multivariate=True, group=True, constant_liar=True, seed=seed
         )
 
     def _values(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:

@@ -25,10 +25,11 @@ COLUMNS = {
     "class_loss/fake": "cross-entropy of D's class head on fakes, for the labels asked for",
     "class_loss_ratio": "class_loss/real / class_loss/fake; 1 is even",
     "class_accuracy/real": "accuracy (top-k with several labels) of D's class head on held-out "
-    "real images; higher is better",
+    "real images",
     "class_accuracy/fake": "the same on fakes, for the labels asked for",
     "collusion_gap": "accuracy on fakes of D's own head minus the judge's; near 0 is honest",
 }
+DIRECTIONS = {"class_accuracy/real": "maximize"}
 UNBOUNDED = frozenset({"class_loss/real", "class_loss/fake", "class_loss_ratio"})
 BY_LABELS = frozenset({"collusion_gap"})
 RESOLUTION = 1e-12  # smallest divisor: a mean cross-entropy below it is rounding error

@@ -29,7 +29,7 @@ NEIGHBOURS = 5
 SHOWN = 1_024
 RANDOM = 3  # untrained encoders, whose mean is the control
 
-_CODES = f"a probe on E(x) that has seen {PROBED:,} training images; higher is better"
+_CODES = f"a probe on E(x) that has seen {PROBED:,} training images"
 _TRAINED = {
     "encoder/knn": f"accuracy on held-out real images of the {NEIGHBOURS} nearest neighbours, "
     + _CODES,
@@ -41,6 +41,12 @@ COLUMNS = (
     | {f"{name}_random": f"{name} with an E never trained" for name in _TRAINED}
     | {f"{name}_gain": f"{name} minus {name}_random" for name in _TRAINED}
 )
+DIRECTIONS = {
+    "encoder/knn": "maximize",
+    "encoder/linear": "maximize",
+    "encoder/knn_gain": "maximize",
+    "encoder/linear_gain": "maximize",
+}
 
 
 def measure(view: View) -> dict[str, float]:

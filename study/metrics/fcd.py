@@ -10,11 +10,12 @@ from study.metrics.core.view import View
 
 NEEDS: frozenset[str] = frozenset()
 COLUMNS = {
-    "fcd": "Frechet distance of fakes to real training images in judge features; lower is better",
+    "fcd": "Frechet distance of fakes to real training images in judge features",
     "fcd_floor": "the same distance of as many other real training images: the best possible (out "
     "of reach where images have several labels: fakes are asked for in pairs of one label set)",
     "samples": "number of fakes that were measured",
 }
+DIRECTIONS = {"fcd": "minimize"}
 UNBOUNDED = frozenset({"fcd"})
 BY_FEATURES = frozenset({"fcd", "fcd_floor"})
 

@@ -22,10 +22,11 @@ NEEDS: frozenset[str] = frozenset()
 WHEN = "end"
 COLUMNS = {
     "fid": "FID by pytorch-fid's Inception in float32: `samples` fakes against all training "
-    "images; mostly bias where `samples` is 2,048 or less; lower is better",
+    "images; mostly bias where `samples` is 2,048 or less",
     "fid_floor": "FID of `samples` training images against all other training images: what real "
     "images have (of half against half, and too high, where there are too few)",
 }
+DIRECTIONS = {"fid": "minimize"}
 UNBOUNDED = frozenset({"fid"})
 
 

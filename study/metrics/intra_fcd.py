@@ -22,9 +22,10 @@ from study.metrics.core.view import View
 NEEDS = frozenset({"labels", "one_label"})
 COLUMNS = {
     "intra_fcd": "Frechet distance of each class's fakes to its real training images in judge "
-    "features, covariances diagonal, mean over the classes that have ten fakes; lower is better",
+    "features, covariances diagonal, mean over the classes that have ten fakes",
     "intra_fcd_floor": "the same distance of as many other real images: the best possible",
 }
+DIRECTIONS = {"intra_fcd": "minimize"}
 UNBOUNDED = frozenset({"intra_fcd"})
 BY_FEATURES = frozenset(COLUMNS)
 REAL = {"intra_fcd": "intra_fcd_floor"}

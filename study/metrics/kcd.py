@@ -16,9 +16,10 @@ from study.metrics.core.view import View
 NEEDS = frozenset({"one_label"})  # `likeness` needs classes
 COLUMNS = {
     "kcd": "kernel distance of fakes to as many real training images in judge features, unbiased; "
-    "lower is better, 0 is right",
+    "0 is right",
     "kcd_floor": "the same distance of other real training images: how far 0 is missed by chance",
 }
+DIRECTIONS = {"kcd": "minimize"}
 REAL = {"kcd": "kcd_floor"}
 BY_FEATURES = frozenset(COLUMNS)
 ROWS = 200  # rows at a time, whose kernels with all other rows must fit into memory

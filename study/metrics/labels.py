@@ -12,14 +12,19 @@ from study.metrics.core.view import View
 
 NEEDS = frozenset({"labels", "one_label"})
 COLUMNS = {
-    "label_accuracy": "share of fakes whose label the judge reads as asked; higher is better",
+    "label_accuracy": "share of fakes whose label the judge reads as asked",
     "label_accuracy_matched": "the same under the permutation of labels that suits G best "
     "(Hungarian): far above label_accuracy, labels are permuted; both low, images are no letters",
     "label_accuracy_real": "the judge's own accuracy on held-out real images of these classes",
-    "label_accuracy_relative": "label_accuracy / label_accuracy_real; higher is better",
-    "label_error_relative": "1 - label_accuracy_relative; lower is better",
-    "classes_working": "share of classes of which the judge reads at least half as asked; "
-    "higher is better",
+    "label_accuracy_relative": "label_accuracy / label_accuracy_real",
+    "label_error_relative": "1 - label_accuracy_relative",
+    "classes_working": "share of classes of which the judge reads at least half as asked",
+}
+DIRECTIONS = {
+    "label_accuracy": "maximize",
+    "label_accuracy_relative": "maximize",
+    "classes_working": "maximize",
+    "label_error_relative": "minimize",
 }
 BY_LABELS = frozenset(COLUMNS)
 

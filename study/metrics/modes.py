@@ -17,10 +17,14 @@ from study.metrics.core.view import View
 
 NEEDS = frozenset({"points", "one_label"})
 COLUMNS = {
-    "modes_covered": "modes with a tenth of their share of fakes within 3 standard deviations; "
-    "higher is better",
-    "modes_lost": "the other modes; lower is better",
-    "high_quality": "share of fakes within 3 standard deviations of a mode; higher is better",
+    "modes_covered": "modes with a tenth of their share of fakes within 3 standard deviations",
+    "modes_lost": "the other modes",
+    "high_quality": "share of fakes within 3 standard deviations of a mode",
+}
+DIRECTIONS = {
+    "modes_covered": "maximize",
+    "high_quality": "maximize",
+    "modes_lost": "minimize",
 }
 REAL = {"high_quality": "high_quality_real"}
 COLUMNS |= {REAL[column]: f"{column} of other real points in place of fakes" for column in REAL}

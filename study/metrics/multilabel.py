@@ -17,13 +17,19 @@ from study.metrics.core.view import View
 NEEDS = frozenset({"labels", "several_labels"})
 COLUMNS = {
     "topk_accuracy": "share of the labels asked for that are among the judge's k highest outputs, "
-    "k labels asked for, over all test label sets; higher is better",
+    "k labels asked for, over all test label sets",
     "topk_accuracy/test": "the same over the label sets of test.json",
     "topk_accuracy/new_test": "the same over the label sets of new_test.json",
     "topk_accuracy_real": "the same on held-out real images: the ceiling",
     "topk_random": "the same of a judge that guesses: the floor",
     "exact_set": "share of fakes in which the judge sees (output > 1/2) the labels asked for and "
-    "no other; higher is better",
+    "no other",
+}
+DIRECTIONS = {
+    "topk_accuracy": "maximize",
+    "topk_accuracy/test": "maximize",
+    "topk_accuracy/new_test": "maximize",
+    "exact_set": "maximize",
 }
 BY_LABELS = frozenset(COLUMNS)
 EACH = 4  # fakes per label set and evaluation

@@ -14,12 +14,18 @@ from study.metrics.core.view import MIN_TO_COMPARE, View
 
 NEEDS: frozenset[str] = frozenset()
 COLUMNS = {
-    "precision": "share of fakes inside the ball of some real image (k=3); higher is better",
-    "recall": "share of real images inside the ball of some fake (k=3); higher is better",
+    "precision": "share of fakes inside the ball of some real image (k=3)",
+    "recall": "share of real images inside the ball of some fake (k=3)",
     "density": "real balls that a fake lies in, over k=5, mean over fakes; about 1 is right",
-    "coverage": "share of real balls that hold a fake (k=5); higher is better, .97 is right",
+    "coverage": "share of real balls that hold a fake (k=5); .97 is right",
     "coverage_within": "coverage among the images of one class, mean over the classes that have "
-    "ten fakes, where images have one label; higher is better, .97 is right",
+    "ten fakes, where images have one label; .97 is right",
+}
+DIRECTIONS = {
+    "precision": "maximize",
+    "recall": "maximize",
+    "coverage": "maximize",
+    "coverage_within": "maximize",
 }
 REAL = {column: f"{column}_real" for column in COLUMNS}
 COLUMNS |= {REAL[column]: f"{column} of other real images in place of fakes" for column in REAL}

@@ -23,11 +23,16 @@ _TRAINED = {
     "reconstruction/pixels": f"{_RATIO}, Euclid in pixels (EGr / EGr_b); 1 is chance",
     "reconstruction/features": f"{_RATIO}, in the judge's features; 1 is chance",
     "reconstruction/labels": f"share of at most {SHOWN:,} held-out real images whose G(E(x)) the "
-    "judge reads as the image's own label; higher is better",
+    "judge reads as the image's own label",
 }
 NEEDS = frozenset({"encodes", "one_label"})
 COLUMNS = _TRAINED | {
     f"{name}_random": f"{name} of the same G with an E never trained" for name in _TRAINED
+}
+DIRECTIONS = {
+    "reconstruction/pixels": "minimize",
+    "reconstruction/features": "minimize",
+    "reconstruction/labels": "maximize",
 }
 BY_FEATURES = frozenset({"reconstruction/features", "reconstruction/features_random"})
 BY_LABELS = frozenset({"reconstruction/labels", "reconstruction/labels_random"})

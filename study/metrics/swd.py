@@ -23,18 +23,19 @@ SHOWN = 1_024  # fakes, and as many real images, at most: the distance depends o
 NEEDS: frozenset[str] = frozenset()
 COLUMNS = {
     "swd": "sliced Wasserstein distance of 7x7 patches to those of held-out real images x 1000, "
-    f"mean over the levels of a Laplacian pyramid, of {SHOWN:,} images at most; lower is better",
+    f"mean over the levels of a Laplacian pyramid, of {SHOWN:,} images at most",
     "swd_floor": "the same of real training images in place of fakes",
-    "swd_finest": "swd of the finest level: sharp detail; lower is better",
-    "swd_coarsest": "swd of the coarsest level: large shapes; lower is better",
+    "swd_finest": "swd of the finest level: sharp detail",
+    "swd_coarsest": "swd of the coarsest level: large shapes",
 }
+DIRECTIONS = {"swd": "minimize", "swd_finest": "minimize", "swd_coarsest": "minimize"}
 UNBOUNDED = frozenset({"swd", "swd_finest", "swd_coarsest"})
 REAL = {"swd": "swd_floor"}
 PATCH = 7  # pixels a side
 # No level is halved to fewer pixels a side: a smaller one has hardly room for two patches.
 MIN_SIDE = 2 * PATCH
 PER_IMAGE = 32  # patches of each image at each level
-DIRECTIONS = 128
+PROJECTIONS = 128
 BLUR = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 
 
@@ -103,6 +104,6 @@ def normalised(x: Tensor) -> Tensor:
 
 def sliced_wasserstein(a: Tensor, b: Tensor, rng: torch.Generator) -> float:
     """1-Wasserstein distance of points a, b [N, P] along directions, mean over random ones."""
-    directions = F.normalize(torch.randn(a.shape[1], DIRECTIONS, generator=rng), dim=0)
+    directions = F.normalize(torch.randn(a.shape[1], PROJECTIONS, generator=rng), dim=0)
     along = [(points @ directions).T.contiguous().sort().values for points in (a, b)]
     return float((along[0] - along[1]).abs().mean())

@@ -16,9 +16,14 @@ from study.metrics.core.view import View
 NEEDS = frozenset({"classifies", "one_label"})
 COLUMNS = {
     "validation_error": "share of held-out real images that D's class head reads wrong, in one "
-    "half of them: what a search goes by; lower is better",
-    "test_error": "the same in the other half, which nothing was chosen on; lower is better",
+    "half of them: what a search goes by",
+    "test_error": "the same in the other half, which nothing was chosen on",
     "test_accuracy": "1 - test_error",
+}
+DIRECTIONS = {
+    "validation_error": "minimize",
+    "test_error": "minimize",
+    "test_accuracy": "maximize",
 }
 HELD_OUT = 10_000
 

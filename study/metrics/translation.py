@@ -17,20 +17,19 @@ NOISE = 8.0  # standard deviation, of 255: invisible to the eye, but drowns a hi
 
 NEEDS = frozenset({"translates", "paired", "one_label"})
 COLUMNS = {
-    "paired_l1": "distance of translations to the other image of the pair, both ways; "
-    "lower is better",
+    "paired_l1": "distance of translations to the other image of the pair, both ways",
     "paired_l1/forth": "the same from the first domain to the second",
     "paired_l1/back": "the same from the second domain to the first",
     "paired_l1_copy": "the same of images that are not translated at all",
     "label_consistency": "share of translations in which the judge reads the class of their "
-    "source, whichever domain it sees; higher is better",
+    "source, whichever domain it sees",
     "label_consistency/forth": "the same from the first domain to the second",
     "label_consistency/back": "the same from the second domain to the first",
-    "translation_accuracy": "share of translations in which it reads class and domain as asked; "
-    "higher is better (its ceiling: see label_accuracy_real)",
+    "translation_accuracy": "share of translations in which it reads class and domain as asked "
+    "(its ceiling: see label_accuracy_real)",
     "domain_accuracy": "share of translations that the judge takes for images of the domain asked "
-    "for, whatever their class; higher is better",
-    "cycle_l1": "distance of images, translated there and back, to themselves; lower is better",
+    "for, whatever their class",
+    "cycle_l1": "distance of images, translated there and back, to themselves",
     "cycle_l1_noisy": "the same with noise (standard deviation 8 of 255) added on the way: far "
     "above cycle_l1, G hides its source in what it draws",
 }
@@ -38,6 +37,17 @@ BY_LABELS = frozenset(
     {"label_consistency", "label_consistency/forth", "label_consistency/back"}
     | {"translation_accuracy", "domain_accuracy"}
 )
+DIRECTIONS = {
+    "paired_l1": "minimize",
+    "paired_l1/forth": "minimize",
+    "paired_l1/back": "minimize",
+    "cycle_l1": "minimize",
+    "label_consistency": "maximize",
+    "label_consistency/forth": "maximize",
+    "label_consistency/back": "maximize",
+    "translation_accuracy": "maximize",
+    "domain_accuracy": "maximize",
+}
 UNBOUNDED = frozenset({"paired_l1", "paired_l1/forth", "paired_l1/back"})
 
 

@@ -1,42 +1,40 @@
-"""Estimate how long a plan will take, from a few timed training steps of its variants."""
+"""Estimate how long cells of a plan will take, from a few timed training steps of its variants."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import torch
 
 from study.planning.plan import Plan
 from study.planning.probe import probe
+from study.planning.progress import Work
 from study.planning.resources import Resources, device_of
 
 MOMENTS = 4  # points of training at which a step is timed
 
 
-def estimate(plan: Plan, resources: Resources) -> float:
-    """Seconds that all cells of the plan take, without training the judges and start-up.
+def estimate(plan: Plan, resources: Resources, works: Sequence[Work]) -> list[float]:
+    """Seconds that each of some numbers of a plan's cells take.
 
-    Search cells count with their full length, although some are stopped early. An evaluation counts
-    as the sampling of its fakes only. Each searched condition counts with two confirmed
-    configurations, although it needs only one if the reference is its best.
+    The time for training the judges and for start-up is left out. Search cells count with their
+    full length, although some are stopped early. An evaluation counts as the sampling of its fakes
+    only.
     """
     # Steps are timed on this machine, also if a cluster runs the cells. If the cluster has GPUs and
     # this machine has none, the estimate is for this machine's CPUs.
     device = device_of(resources)
     torch.set_num_threads(resources.cpus)
-    budget, seconds = plan.budget, 0.0
+    budget, seconds = plan.budget, [0.0] * len(works)
     for name in plan.conditions:
-        searched = name in plan.searched
-        phases = (
-            (budget.trials * searched, budget.searched_kimg),
-            (budget.seeds * (1 + searched), budget.kimg),
-        )
         pretraining, per_image, per_sample = _speed(plan, name, device)
-        for cells, kimg in phases:
+        for phase, kimg in (("search", budget.searched_kimg), ("confirm", budget.kimg)):
             per_cell = pretraining + kimg * 1000 * per_image
             per_cell += len(budget.ticks(kimg)) * budget.samples * per_sample
-            seconds += cells * per_cell
-    return seconds / resources.concurrent
+            for i, work in enumerate(works):
+                seconds[i] += work[name, phase] * per_cell / resources.concurrent
+    return seconds
 
 
 def _speed(plan: Plan, condition: str, device: torch.device) -> tuple[float, float, float]:

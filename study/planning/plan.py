@@ -11,16 +11,25 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.core import Budget, Study
 from study.planning.space import describe_space
-from study.records.records import Records
 from trainables.data.base import DataSpec
+
+if TYPE_CHECKING:
+    from study.records.objective import Direction
 
 # Search cell n has seed 1000 + n, and confirm cells count from seed 0. --first-seed adds to both.
 # So no search cell shares its seed with a confirm cell, up to 1000 confirm seeds.
 SEARCH_SEEDS = 1000
+MAX_FIRST_SEED = 1_000_000
+# TPE suggests a search cell if it may know the ends of so many cells, and random sampling suggests
+# the cells before. The number does not depend on the number of trials, so that a study that grows
+# keeps its cells.
+TPE_STARTUP = 4
+# What chose the hyperparameters of a search cell. "reference": it is the reference recipe.
+SampledBy = Literal["reference", "random", "tpe"]
 Configuration = Literal["reference", "found"]
 
 
@@ -39,16 +48,17 @@ class Cell:
     seed: int
     kimg: int
     suggested: Mapping[str, Any] | None = None  # a search cell's parameters, as Optuna names them
+    sampled_by: SampledBy | None = None  # None: a confirm cell
     configuration: Configuration | None = None  # None: a search cell
 
     @property
     def id(self) -> str:
         """12 hex digits of a SHA-256 over all fields that decide the cell's numbers.
 
-        How the values were found (`suggested`, `configuration`) is left out.
+        How the values were found (`suggested`, `sampled_by`, `configuration`) is left out.
         """
         defining = dataclasses.asdict(self) | {"suggested": None}
-        del defining["configuration"]
+        del defining["configuration"], defining["sampled_by"]
         text = json.dumps(defining, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -84,6 +94,7 @@ class Plan:
     paired: bool = False  # the data hold images of two domains
     only: str | None = None  # the one condition to run; None: all
     first_seed: int = 0  # of the confirm cells; another one replicates a study on fresh seeds
+    pilot: Mapping[str, Any] | None = None  # see study/planning/pilot.py
     # (condition, configuration) -> number of seeds, where that is more than the budget's.
     more_seeds: Mapping[tuple[str, Configuration], int] = field(default_factory=dict)
 
@@ -105,6 +116,18 @@ class Plan:
     def space(self) -> dict[str, Any]:
         """Every parameter that the study's space can suggest."""
         return describe_space(self.study)
+
+    @cached_property
+    def directions(self) -> dict[str, Direction]:
+        """Which values are better of each column of the metrics that has better ones."""
+        from study.metrics.core import catalog  # imports torch
+
+        return catalog.directions((*self.study.metrics, "fid"))
+
+    @property
+    def direction(self) -> Direction:
+        """Which values of the objective are better."""
+        return self.directions[self.study.objective]
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -154,7 +177,12 @@ class Plan:
         return value
 
     def search_cell(
-        self, condition: str, number: int, suggested: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        condition: str,
+        number: int,
+        suggested: Mapping[str, Any],
+        values: Mapping[str, Any],
+        sampled_by: SampledBy = "random",
     ) -> Cell:
         suggested_classes = {k: v for k, v in values.items() if k == "classes"}
         return self._cell(
@@ -163,6 +191,7 @@ class Plan:
             phase="search",
             number=number,
             suggested=suggested,
+            sampled_by=sampled_by,
             hyperparameters=self.hyperparameters(condition, values),
             seed=SEARCH_SEEDS + self.first_seed + number,
             kimg=self.budget.searched_kimg,
@@ -228,6 +257,7 @@ class Plan:
             "study": self.name,
             "variant": study.variant,
             "objective": study.objective,
+            "directions": self.directions,
             "metrics": list(study.metrics),
             "conditions": study.conditions,
             "reference": {name: self.hyperparameters(name) for name in study.conditions},
@@ -246,44 +276,10 @@ class Plan:
             "failure": repr(study.failure),
             "paired": study.paired,
             "search_parallelism": budget.search_parallelism,
+            "tpe_startup": TPE_STARTUP,
         }
         plain: dict[str, Any] = json.loads(json.dumps(value))
         return plain
-
-
-def confirmations(plan: Plan, records: Records) -> list[Cell]:
-    """The confirm cells that are known so far.
-
-    Each condition has those of its reference. Once all its search cells are accepted, it also has
-    those of the best configuration found.
-
-    The conditions alternate: first comes seed 0 of every condition, then seed 1. So cells of one
-    condition do not run beside each other while another condition's run later, on a busier or
-    quieter machine, and times of training can be compared.
-    """
-    best, searches = records.best(), plan.searched
-    cells: dict[str, Cell] = {}
-    for name in plan.conditions:
-        configurations = [plan.hyperparameters(name)]
-        if name in searches and name in best and is_searched(plan, records, name):
-            configurations.append(best[name])
-        for values in configurations:
-            cells |= {cell.id: cell for cell in plan.confirm_cells(name, values)}
-    return sorted(cells.values(), key=lambda cell: cell.seed)
-
-
-def is_searched(plan: Plan, records: Records, condition: str) -> bool:
-    """Whether every search cell of a condition is accepted."""
-    cells = [records.cell(cell_id) for cell_id in records.ids() if records.result(cell_id)]
-    done = sum(c["phase"] == "search" and c["condition_name"] == condition for c in cells)
-    return bool(done >= plan.budget.trials)
-
-
-def is_finished(plan: Plan, records: Records) -> bool:
-    """Whether every cell of the plan is accepted."""
-    return all(is_searched(plan, records, name) for name in plan.searched) and all(
-        records.result(cell.id) for cell in confirmations(plan, records)
-    )
 
 
 def difference(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

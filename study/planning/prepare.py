@@ -13,7 +13,8 @@ import trainables
 from search_spaces.core import Budget, Study
 from study.errors import BadInputError
 from study.planning import validation
-from study.planning.plan import SEARCH_SEEDS, Plan
+from study.planning.plan import MAX_FIRST_SEED, SEARCH_SEEDS, Plan
+from study.planning.validate_space import check_space
 from study.records.lock import Lock, LockedError, take
 from study.records.records import Records
 from trainables.data import DataError
@@ -21,7 +22,6 @@ from trainables.data import DataError
 if TYPE_CHECKING:
     from trainables.data import Dataset
 
-MAX_FIRST_SEED = 1_000_000
 # The fields of a budget that --set can change.
 BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples", "search_parallelism")
 
@@ -106,7 +106,7 @@ def check(plan: Plan) -> Plan:
         raise BadInputError(line) from None
     plan = dataclasses.replace(plan, overrides=typed)
     try:
-        validation.check_space(plan)
+        check_space(plan)
         validation.check_losses(plan)
     except ValueError as error:
         raise BadInputError(str(error)) from None

@@ -42,6 +42,7 @@ def recorded(records: Records) -> dict[str, Any] | None:
         whole = all(isinstance(text, str) for text in texts) and all(
             isinstance(value[key], list) for key in ("runs", "looks")
         )
+        whole = whole and isinstance(value["pilot"], dict | None)
     except (OSError, ValueError) as error:
         raise BadInputError(str(error)) from None
     except (KeyError, TypeError, RecursionError):
@@ -111,6 +112,7 @@ def write_study(
             "definition": definition,
             "environment": here,
             "looks": looks(plan.budget.seeds),
+            "pilot": plan.pilot,
             "runs": [],
         }
     else:  # perhaps begun by another command just now

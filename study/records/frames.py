@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from study.records.objective import Direction
     from study.records.records import Records
 
 FLAGS = {"reference": "is_reference", "best": "is_best"}  # configuration -> its column
@@ -38,6 +39,12 @@ class Frames:
     @property
     def objective(self) -> str:
         return str(self.study["definition"]["objective"])
+
+    @property
+    def directions(self) -> Mapping[str, Direction]:
+        """Which values are better of each column that has better ones."""
+        found: Mapping[str, Direction] = self.study["definition"]["directions"]
+        return found
 
     @property
     def conditions(self) -> list[str]:

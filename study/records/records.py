@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from study.records import store
 from study.records.columns import is_of_one_judge
+from study.records.objective import Direction, best_row, cost
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,8 +217,8 @@ class Records:
         """
         import pandas as pd
 
-        objective = self.study()["definition"]["objective"]
-        rows = [head | self._summary(head["id"], objective) for head in self._heads()]
+        objective = self.objective()
+        rows = [head | self._summary(head["id"], *objective) for head in self._heads()]
         columns = ["id", "condition", "phase", "number", "seed", "outcome", "seconds", "attempts"]
         columns += ["is_reference", "is_best", "kimg", "best_kimg"]
         frame = pd.DataFrame(rows)
@@ -226,13 +226,14 @@ class Records:
 
     def confirmed(self) -> pd.DataFrame:
         """The complete confirm cells of `cells` that have a last objective, the best one first."""
-        cells, last = self.cells(), f"last/{self.study()['definition']['objective']}"
+        objective, direction = self.objective()
+        cells, last = self.cells(), f"last/{objective}"
         if last not in cells.columns:
             return cells.iloc[:0]
         chosen = (
             cells["phase"].eq("confirm") & cells["outcome"].eq("complete") & cells[last].notna()
         )
-        return cells[chosen].sort_values(last, kind="stable")
+        return cells[chosen].sort_values(last, ascending=direction == "minimize", kind="stable")
 
     def ticks(self) -> pd.DataFrame:
         """One row per accepted cell and tick: the cell's columns, kimg, and every metric."""
@@ -243,14 +244,19 @@ class Records:
         frame = pd.DataFrame(rows)
         return frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
 
+    def objective(self) -> tuple[str, Direction]:
+        """The column that searches optimize, and which of its values are better."""
+        definition = self.study()["definition"]
+        return definition["objective"], definition["directions"][definition["objective"]]
+
     def best(self) -> dict[str, dict[str, Any]]:
         """Hyperparameters of each condition's complete search cell with the best last objective."""
-        objective = self.study()["definition"]["objective"]
+        objective, direction = self.objective()
         best: dict[str, tuple[float, dict[str, Any]]] = {}
         for cell_id in self.ids():
             cell, result, rows = self.cell(cell_id), self.result(cell_id), self.rows(cell_id)
             if cell["phase"] == "search" and result and result["outcome"] == "complete":
-                value, name = rows[-1][objective], cell["condition_name"]
+                value, name = cost(rows[-1][objective], direction), cell["condition_name"]
                 if name not in best or value < best[name][0]:
                     best[name] = value, cell["hyperparameters"]
         return {name: values for name, (_, values) in best.items()}
@@ -267,7 +273,7 @@ class Records:
                 heads.append(head | {"is_best": values == best.get(name)})
         return heads
 
-    def _summary(self, cell_id: str, objective: str) -> Row:
+    def _summary(self, cell_id: str, objective: str, direction: Direction) -> Row:
         cell, result, rows = self.cell(cell_id), self.result(cell_id), self.rows(cell_id)
         assert result is not None
         summary: Row = {"number": cell["number"]}
@@ -275,7 +281,7 @@ class Records:
         summary |= {f"condition/{k}": v for k, v in cell["condition"].items()}
         summary |= {f"hp/{k}": v for k, v in cell["hyperparameters"].items()}
         if rows:
-            best = best_row(rows, objective)
+            best = best_row(rows, objective, direction)
             summary |= {"kimg": rows[-1]["kimg"], "best_kimg": best["kimg"]}
             for prefix, row in (("last", rows[-1]), ("best", best)):
                 own = {k: v for k, v in row.items() if k != "kimg" and not is_of_one_judge(k)}
@@ -289,8 +295,3 @@ def _is_whole(path: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-def best_row(rows: list[Row], objective: str) -> Row:
-    """The row with the lowest objective; the first row if no row has an objective."""
-    return min(rows, key=lambda row: row.get(objective, math.inf))

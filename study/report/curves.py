@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from study.records.objective import Direction
+
 # The palette of Okabe & Ito, whose colours colour-blind readers can tell apart. Its yellow is left
 # out because it is too faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 REAL, FAKE = COLOURS[0], COLOURS[1]
 LABELS = {  # column -> axis label: meaning and unit
-    "fcd": "FCD (judge features)\nlower is better",
-    "fid": "FID (Inception)\nlower is better",
+    "fcd": "FCD (judge features)",
+    "fid": "FID (Inception)",
     "label_accuracy": "label accuracy\n(judge, share of fakes)",
     "topk_accuracy": "top-k accuracy\n(judge, share of labels)",
     "variance_ratio": "variance within a class\nfake / real",
@@ -103,6 +105,7 @@ def curves(
     by_config: dict[str, pd.DataFrame],
     metrics: Sequence[str],
     conditions: Sequence[str],
+    directions: Mapping[str, Direction],
     *,
     log: bool = False,
     level: float | None = None,
@@ -115,6 +118,7 @@ def curves(
     Args:
         by_config: the ticks of each configuration.
         metrics: columns of the ticks. Metrics that were not measured are left out.
+        directions: which values are better, by column; the axis says so.
         log: draw a logarithmic y axis and geometric means.
         level: draw a thin horizontal line at this value, which means "as on real images".
 
@@ -145,7 +149,9 @@ def curves(
                 ax.set_ylim(bottom=0)
             if level is not None:
                 ax.axhline(level, color="#666666", lw=0.8)
-        row[0].set_ylabel(LABELS.get(metric, metric))
+        better = {"minimize": "\nlower is better", "maximize": "\nhigher is better"}
+        end = better[directions[metric]] if metric in directions else ""
+        row[0].set_ylabel(LABELS.get(metric, metric) + end)
     _span(axes[0, 0], by_config[configs[0]])
     for ax, config in zip(axes[0], configs, strict=True):
         ax.set_title(f"{config} configuration", fontsize=10)

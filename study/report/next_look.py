@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from study.records.frames import Frames
 from study.report.rules import undecided
 from study.report.verdicts import ask
 
 if TYPE_CHECKING:
+    from search_spaces.core import Claim
     from study.planning.plan import Configuration, Plan
     from study.records.records import Records
 
@@ -25,13 +27,25 @@ def next_look(plan: Plan, records: Records) -> Plan | None:
     """
     best, seeds = records.best(), dict(plan.more_seeds)
     for question in undecided(ask(Frames.read(records))):
-        n = question.next_look
-        for group in (question.claim.of, question.claim.against):
-            if n is None or group is None or group.condition not in plan.conditions:
-                continue
-            found = best.get(group.condition, plan.hyperparameters(group.condition))
-            own = group.config == "reference" or found == plan.hyperparameters(group.condition)
-            configuration: Configuration = "reference" if own else "found"
-            key = group.condition, configuration
-            seeds[key] = max(n, seeds.get(key, plan.budget.seeds))
+        if (n := question.next_look) is not None:
+            for key, needed in more_seeds(plan, question.claim, n, best).items():
+                seeds[key] = max(needed, seeds.get(key, plan.budget.seeds))
     return None if seeds == plan.more_seeds else dataclasses.replace(plan, more_seeds=seeds)
+
+
+def more_seeds(
+    plan: Plan, claim: Claim, n: int, best: Mapping[str, Mapping[str, Any]]
+) -> dict[tuple[str, Configuration], int]:
+    """n seeds for each of a claim's groups that the plan runs.
+
+    Args:
+        best: hyperparameters of the best configurations that are known, by condition.
+    """
+    seeds: dict[tuple[str, Configuration], int] = {}
+    for group in (claim.of, claim.against):
+        if group is None or group.condition not in plan.conditions:
+            continue
+        reference = plan.hyperparameters(group.condition)
+        own = group.config == "reference" or best.get(group.condition) == reference
+        seeds[group.condition, "reference" if own else "found"] = n
+    return seeds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from markupsafe import Markup
 from study.records.frames import FLAGS, Frames, natural
 from study.records.records import Records
 from study.report import curves, grid_panels
-from study.report.importances import importances
+from study.report.configurations import configuration
 from study.report.rules import Finding
 from study.report.stats import rate
 from study.report.verdicts import collapse_kimg, failures
@@ -53,6 +54,7 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         verdicts={v: sum(one.verdict == v for one in findings) for v in SIGNS},
         signs=SIGNS,
         objective=frames.objective,
+        direction=frames.directions[frames.objective],
         figures=_figures(frames, shown, findings),
         samples={
             config: grid_panels.rows(records, frames, ticks) for config, ticks in shown.items()
@@ -60,7 +62,7 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         one_configuration=definition.get("space") and "best" not in shown,
         classes=definition.get("classes", []),
         cells=_cells(frames),
-        configurations=[_configuration(records, frames, c) for c in frames.conditions],
+        configurations=[configuration(records, frames, c) for c in frames.conditions],
         outcomes=_outcomes(records, frames),
         seeds=_seeds(frames),
         failures=_failures(frames),
@@ -188,7 +190,11 @@ def _figures(
     of the claims that no other figure shows.
     """
     conditions = [c for c in frames.conditions if c in set(frames.confirm()["condition"])]
-    by_config = dict(shown)
+    draw = functools.partial(
+        curves.curves, dict(shown), conditions=conditions, directions=frames.directions
+    )
+    # High values, such as shares, may be 0 at first, which a logarithmic axis cannot show.
+    low = frames.directions[frames.objective] == "minimize"
     drawn = {*TRAINING, *HELD_OUT, "class_loss_ratio", "label_accuracy", "variance_ratio"}
     drawn.add(frames.objective)
     others = sorted({column for one in findings for column in one.claim.columns} - drawn)
@@ -199,10 +205,10 @@ def _figures(
     return {
         "training_losses": training,
         "losses": held_out,
-        "ratio": curves.curves(by_config, ["class_loss_ratio"], conditions, log=True, level=1.0),
-        "labels": curves.curves(by_config, ["label_accuracy", "variance_ratio"], conditions),
-        "objective": curves.curves(by_config, [frames.objective], conditions, log=True),
-        "others": curves.curves(by_config, others, conditions),
+        "ratio": draw(["class_loss_ratio"], log=True, level=1.0),
+        "labels": draw(["label_accuracy", "variance_ratio"]),
+        "objective": draw([frames.objective], log=low),
+        "others": draw(others),
         "other_names": others,
     }
 
@@ -240,7 +246,7 @@ def _cells(frames: Frames) -> list[dict[str, Any]]:
                 "best": cell.get(f"best/{objective}"),
                 "best_kimg": cell["best_kimg"],
                 "last": cell.get(f"last/{objective}"),
-                "collapse": collapse_kimg(mine, objective),
+                "collapse": collapse_kimg(mine, objective, frames.directions[objective]),
                 "accuracy": cell.get("last/label_accuracy"),
                 "variance": cell.get("last/variance_ratio"),
                 "seconds": cell["seconds"],
@@ -248,30 +254,6 @@ def _cells(frames: Frames) -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda r: (natural(r["condition"]), r["config"] == "best", r["seed"]))
-
-
-def _configuration(records: Records, frames: Frames, condition: str) -> dict[str, Any]:
-    """Hyperparameters of a condition: reference value, best value and importance.
-
-    Only those are listed that have an importance or whose best value differs from the reference.
-    The largest importance comes first.
-    """
-    reference = frames.study.get("reference", {}).get(condition, {})
-    best = records.best().get(condition, {})
-    found = importances(frames, condition)
-    shares = found if isinstance(found, dict) else {}
-    varied = {k for k in (best or {}) if best[k] != reference.get(k)} | shares.keys()
-    ranked = sorted(varied, key=lambda k: (-shares.get(k, 0.0), k))
-    return {
-        "condition": condition,
-        "left_out": frames.study.get("left_out", {}).get(condition),
-        "searched": bool(best),
-        "note": found if isinstance(found, str) else None,
-        "rows": [
-            {"name": k, "reference": reference.get(k), "best": best.get(k), "share": shares.get(k)}
-            for k in ranked
-        ],
-    }
 
 
 def _outcomes(records: Records, frames: Frames) -> dict[str, Any]:

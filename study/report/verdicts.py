@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.core import IMPORTANCE, Claim, Group
 from study.records.columns import judge_column, judges_of
 from study.records.frames import FLAGS, Frames
+from study.records.objective import relapses
 from study.report.importances import importance_leads
 from study.report.rules import Finding, Question, Seeds, judge, verdict
 from study.report.stats import Effect
@@ -17,8 +18,10 @@ from study.report.stats import Effect
 if TYPE_CHECKING:
     import pandas as pd
 
+    from study.records.objective import Direction
 
-COLLAPSED = 2.0  # a cell has collapsed where its objective exceeds this times its best
+
+COLLAPSED = 2.0  # a cell has collapsed where its objective is worse than its best by this factor
 
 
 def claim_from_json(value: Mapping[str, Any]) -> Claim:
@@ -104,13 +107,15 @@ def _seeds(group: Group, claim: Claim, frames: Frames) -> Seeds:
 
     def measured(judge: int | None) -> dict[int, float]:
         """The quantity by seed, where it was measured."""
+        direction = frames.directions.get(claim.metric)
         columns = []
         for column in claim.columns:
             own = column if judge is None else judge_column(judge, column)
             columns.append(ticks[own if own in ticks.columns else column])
         quantity = columns[0] if claim.over is None else columns[0] / columns[1]
         values = ticks[["id", "kimg"]].assign(value=quantity)
-        of = {int(row["seed"]): _at(group, row, values) for _, row in finished.iterrows()}
+        rows = [row for _, row in finished.iterrows()]
+        of = {int(row["seed"]): _at(group, row, values, direction) for row in rows}
         return {seed: v for seed, v in of.items() if v == v}  # a NaN: the tick lacks the metric
 
     kept = measured(None)
@@ -136,7 +141,9 @@ def failures(study: Mapping[str, Any], cells: pd.DataFrame) -> pd.Series[bool]:
     return failed
 
 
-def _at(group: Group, cell: pd.Series[Any], measured: pd.DataFrame) -> float:
+def _at(
+    group: Group, cell: pd.Series[Any], measured: pd.DataFrame, direction: Direction | None
+) -> float:
     mine = measured[measured["id"].eq(cell["id"])].sort_values("kimg")
     if group.at == "start":
         mine = mine[mine["kimg"].eq(0)]
@@ -145,24 +152,26 @@ def _at(group: Group, cell: pd.Series[Any], measured: pd.DataFrame) -> float:
     elif group.at == "best":
         mine = mine[mine["kimg"].eq(cell["best_kimg"])]
     elif group.at == "largest_relapse":
-        values = mine["value"][mine["kimg"].gt(0)].dropna()
-        return float((values / values.cummin()).max())
+        assert direction is not None  # validation refuses other columns
+        return float(relapses(mine["value"][mine["kimg"].gt(0)].dropna(), direction).max())
     if mine.empty:
         return float("nan")
     return float(mine["value"].iloc[-1 if group.at == "last" else 0])
 
 
-def collapse_kimg(ticks: pd.DataFrame, objective: str) -> float | None:
-    """The first kimg after a cell's best tick at which the objective is worse than twice its best.
+def collapse_kimg(ticks: pd.DataFrame, objective: str, direction: Direction) -> float | None:
+    """The first kimg after a cell's best tick at which the objective is twice as bad as its best.
 
-    `ticks` are those of one cell. None where this never happens, or nothing was measured.
+    That is above twice its best or, where high values are better, below half of it. `ticks` are
+    those of one cell. None where this never happens, or nothing was measured.
     """
     if objective not in ticks.columns:
         return None
     values = ticks.sort_values("kimg")[["kimg", objective]].dropna()
     if values.empty:
         return None
-    best = values.iloc[int(values[objective].argmin())]
-    later = values[values["kimg"].gt(best["kimg"])]
-    collapsed = later[later[objective].gt(COLLAPSED * best[objective])]
+    column = values[objective]
+    best = int(column.argmin() if direction == "minimize" else column.argmax())
+    later = relapses(column, direction).iloc[best:].gt(COLLAPSED)
+    collapsed = values.iloc[best:][later]
     return None if collapsed.empty else float(collapsed["kimg"].iloc[0])

@@ -17,6 +17,7 @@ from study.metrics.core import catalog
 from study.planning.estimate import estimate
 from study.planning.plan import Plan
 from study.planning.prepare import check
+from study.planning.progress import planned
 from study.planning.resources import Resources
 from study.records.columns import TIMING_COLUMNS
 from study.records.records import Records
@@ -138,7 +139,7 @@ def test_dry_run_fails_where_many_images_are_wanted() -> None:
     study = search_spaces.load("sgan_mnist_labels")
     whole = plan(study, study.scales["smoke"])
     one = dataclasses.replace(whole, only="sgan, 1000 labels")
-    assert estimate(one, Resources(cpus=1, gpus=0, concurrent=1)) > 0
+    assert estimate(one, Resources(cpus=1, gpus=0, concurrent=1), [planned(one)])[0] > 0
 
 
 class TestPieces:

@@ -88,10 +88,12 @@ def study_json(**changes: Any) -> dict[str, Any]:
         "reference": dict.fromkeys(names, REFERENCE),
         "left_out": {},
         "looks": [4, 8],
+        "pilot": None,
         "failure": None,
         "paired": False,
         "definition": {
             "objective": "fcd",
+            "directions": {"fcd": "minimize", "label_accuracy": "maximize"},
             "data": "kana",
             "digest": "0123456789abcdef",
             "classes": [chr(0x3042 + 2 * i) for i in range(49)],
@@ -127,6 +129,7 @@ def write_cell(records: Records, id: str, **given: Any) -> None:
         "number": given.get("number"),
         "hyperparameters": given["hyperparameters"],
         "suggested": given.get("suggested"),
+        "sampled_by": given.get("sampled_by"),
         "seed": given["seed"],
     }
     write_json(folder / "cell.json", cell)
@@ -206,6 +209,7 @@ def write_study(folder: Path, seeds: int = 4, **changes: Any) -> Records:
                 seed=1000 + n,
                 hyperparameters=values,
                 suggested=suggested,
+                sampled_by="reference" if n == 0 else "random" if n < 4 else "tpe",
                 outcome=outcome,
                 rows=mine[:4] if outcome == "pruned" else mine,
             )

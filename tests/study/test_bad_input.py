@@ -56,12 +56,16 @@ FLAGS = {
     ),
     "--only": st.sampled_from(["classes=5", "classes=49"]) | WORDS,
     "--verify": WORDS,
+    "--first-seed": NUMBERS | st.sampled_from(["999", "1000", "2000"]),
+    "--pilot": WORDS | st.sampled_from([".", "runs", "s3://bucket/runs"]),
 }
 OPTIONS = st.sampled_from(sorted(FLAGS)).flatmap(lambda flag: st.tuples(st.just(flag), FLAGS[flag]))
 COMMANDS = st.tuples(
     st.sampled_from([[NAME]] * 9 + [[]]) | WORDS.map(lambda word: [word]),
     st.lists(OPTIONS, min_size=1, max_size=3),
-    st.sampled_from([[], [], [], ["--dry-run"], ["--fresh"], ["--list"], ["--none"]]),
+    st.sampled_from(
+        [[], [], [], ["--dry-run"], ["--dry-run", "--decide"], ["--fresh"], ["--list"], ["--none"]]
+    ),
 ).map(lambda parts: [*parts[0], *(word for option in parts[1] for word in option), *parts[2]])
 
 

@@ -30,12 +30,17 @@ def begun(storage: Path) -> Records:
         return 0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("study.run.dry_run", keep)
+        patch.setattr("study.dry_run.dry_run", keep)
         main([NAME, "--data", "kana", "--scale", "smoke", "--dry-run"])
     records = Records(storage / NAME)
     more = {"data_source": "data: kana, rendered", "digest": "0" * 16, "scale": "smoke"}
     definition = plan.definition() | more
-    value = {"format": FORMAT, "definition": definition, "looks": looks(plan.budget.seeds)}
+    value = {
+        "format": FORMAT,
+        "definition": definition,
+        "looks": looks(plan.budget.seeds),
+        "pilot": None,
+    }
     write_json(records.folder / "study.json", value | {"runs": []})
     return records
 
@@ -78,7 +83,7 @@ def test_data_of_a_begun_folder_pass_for_the_wanted_ones(
     A command without --data must therefore say which data it goes on with.
     """
     begun(storage)
-    monkeypatch.setattr("study.run.dry_run", lambda *_: 0)
+    monkeypatch.setattr("study.dry_run.dry_run", lambda *_: 0)
     capsys.readouterr()
     assert main([NAME, "--scale", "smoke", "--dry-run"]) == 0
     said = capsys.readouterr().out

@@ -143,6 +143,7 @@ def begin(records: Records, plan: Plan) -> Records:
         "claims": [],
         "left_out": plan.left_out,
         "looks": [plan.budget.seeds] if plan.budget.seeds else [],
+        "pilot": None,
         "failure": None,
         "paired": plan.study.paired,
         "runs": [{"git_commit": "abc123", "code": "0123"}],

@@ -13,6 +13,7 @@ from study.metrics.core.needs import OFFERS, Need
 from study.metrics.core.reference import unreadable
 from study.metrics.core.view import View
 from study.records.columns import judge_column
+from study.records.objective import Direction
 
 if TYPE_CHECKING:
     from trainables.core.gan import Gan
@@ -53,6 +54,14 @@ def at_end(name: str) -> bool:
     A slow metric is measured at the end of confirm cells only (on a GPU, at each of their ticks).
     """
     return getattr(load(name), "WHEN", "tick") == "end"
+
+
+def directions(wanted: Sequence[str]) -> dict[str, Direction]:
+    """Which values are better, the low or the high ones, of each column that has better ones."""
+    found: dict[str, Direction] = {}
+    for name in wanted:
+        found |= getattr(load(name), "DIRECTIONS", {})
+    return found
 
 
 def check(wanted: Sequence[str], variant: type[Gan], spec: DataSpec) -> None:

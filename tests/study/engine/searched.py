@@ -12,7 +12,7 @@ from study.records.records import Records, write_json
 from tests.study import tiny
 
 NAME = "classes=2"
-TRIALS = 16  # TPE suggests at random until it has ten results
+TRIALS = 16
 
 
 @pytest.fixture(name="plan")

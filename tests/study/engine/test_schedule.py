@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from ray.tune.search import Searcher
 
-from study.planning.plan import Plan, is_finished
+from study.planning.plan import Plan
+from study.planning.progress import is_finished
 from study.records.records import Records
 from tests.study import tiny
 from tests.study.fake_ray import Ray, one

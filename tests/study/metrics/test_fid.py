@@ -1,9 +1,8 @@
-"""FID: it is pytorch-fid's, its weights are found or refused, statistics are kept."""
+"""FID is pytorch-fid's, and its statistics of real images are kept."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import weakref
@@ -25,7 +24,6 @@ from study.metrics.core.inception import (
     BATCH,
     DIMENSIONS,
     Inception,
-    find_weights,
     inception_features,
     inception_moments,
 )
@@ -33,26 +31,6 @@ from study.metrics.core.view import View
 from trainables.data import Dataset, Split
 
 SAMPLES = 4
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file in the format that pytorch-fid downloads, of a network that was not trained.
-
-    He's initialisation keeps the features at the size of the images. With torchvision's they would
-    vanish, and any two of them would be equal.
-    """
-    path = tmp_path_factory.mktemp("weights") / inception.FILE
-    with pytest.MonkeyPatch.context() as patch:
-        torch.manual_seed(0)
-        patch.setattr(pytorch_fid_inception, "load_state_dict_from_url", lambda *a, **k: {})
-        patch.setattr(torch.nn.Module, "load_state_dict", lambda *a, **k: None)
-        network = pytorch_fid_inception.fid_inception_v3()
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        torch.save(network.state_dict(), path)
-    return path
 
 
 def images(n: int, seed: int, channels: int = 1) -> np.ndarray:
@@ -255,64 +233,6 @@ def test_shipping_changes_the_network(built: Inception) -> None:
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(inception_features(shipped.network, x), inception_features(built.network, x))
     assert (shipped.floor, shipped.samples) == (built.floor, SAMPLES)
-
-
-@pytest.mark.slow
-def test_given_weights_are_not_taken(weights: Path) -> None:
-    assert find_weights(weights, download=False) == weights
-
-
-@pytest.mark.slow
-def test_wrong_weights_start_a_study(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no FID weights at .*absent"):
-        find_weights(tmp_path / "absent")
-    text = tmp_path / "text.pth"
-    text.write_text("<html>not found</html>")
-    other = tmp_path / "other.pth"
-    torch.save({"fc.weight": torch.zeros(2, 2)}, other)
-    listed = tmp_path / "list.pth"
-    torch.save([1, 2], listed)
-    shapes = tmp_path / "shapes.pth"
-    torch.save({name: torch.zeros(1) for name in inception.SHAPES}, shapes)
-    for path in (text, other, listed, shapes, tmp_path):
-        with pytest.raises(ValueError, match="does not hold the weights") as caught:
-            find_weights(path)
-        assert "\n" not in str(caught.value)
-
-
-@pytest.mark.slow
-def test_cached_weights_are_downloaded_again(
-    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(inception, "_answers", lambda url: pytest.fail("asked the network"))
-    assert find_weights(None, download=False) is None
-    file = tmp_path / "checkpoints" / inception.FILE
-    file.parent.mkdir()
-    shutil.copy(weights, file)
-    assert find_weights(None) == file
-    file.write_bytes(file.read_bytes()[:1000])
-    assert find_weights(None, download=False) is None, "a torn download was believed"
-
-
-@pytest.mark.slow
-def test_no_network_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without weights FID is left out, and the study goes on."""
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(inception, "URL", "http://127.0.0.1:9/nothing")
-    assert find_weights(None) is None
-
-    def cut_off(*_: Any, **__: Any) -> None:
-        raise RuntimeError("invalid hash value")
-
-    monkeypatch.setattr(inception, "_answers", lambda url: True)
-    monkeypatch.setattr(torch.hub, "download_url_to_file", cut_off)
-    assert find_weights(None) is None
-
-
-@pytest.mark.slow
-def test_address_is_not_pytorch_fids() -> None:
-    assert inception.URL == pytorch_fid_inception.FID_WEIGHTS_URL
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from study.metrics.core.judge import Judge
 from study.metrics.core.needs import Need
 from study.metrics.core.reference import Reference
 from study.metrics.core.view import View, look
+from study.records.objective import Direction
 from tests.study.metrics import measure
 from tests.study.tiny import SPEC
 
@@ -244,6 +245,11 @@ def test_metric_file_breaks_the_contract(name: str) -> None:
     assert all(text and "\n" not in text for text in metric.COLUMNS.values())
     assert metric.__doc__
     assert getattr(metric, "WHEN", "end") == "end"
+    directions = catalog.directions([name])
+    assert directions.keys() <= metric.COLUMNS.keys()
+    assert {*directions.values()} <= {*get_args(Direction)}
+    told = [column for column, text in metric.COLUMNS.items() if "er is better" in text]
+    assert not told, "DIRECTIONS alone says which values are better"
     real: dict[str, str] = getattr(metric, "REAL", {})
     assert {*real, *real.values()} <= metric.COLUMNS.keys()
     assert not {*real} & {*real.values()}

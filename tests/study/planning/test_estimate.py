@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from study.planning.estimate import estimate
+from study.planning.progress import planned
 from study.planning.resources import Resources
 from tests.study import tiny
 from trainables.pggan import Pggan
@@ -26,7 +27,8 @@ def test_growing_networks_pass_for_small_ones(monkeypatch: pytest.MonkeyPatch) -
         claims=(),
     )
     budget = tiny.budget(trials=0)  # 3 kimg
-    assert estimate(tiny.plan(study, budget), Resources(cpus=1, gpus=0, concurrent=1)) > 0
+    plan = tiny.plan(study, budget)
+    assert estimate(plan, Resources(cpus=1, gpus=0, concurrent=1), [planned(plan)])[0] > 0
     assert set(levels) >= {0, 2}
 
 
@@ -36,6 +38,7 @@ def test_pretraining_takes_no_time() -> None:
             conditions={"one": {"pretrain_kimg": kimg}}, space=None, metrics=("fcd",), claims=()
         )
         one = Resources(cpus=1, gpus=0, concurrent=1)
-        return estimate(tiny.plan(study, tiny.budget(trials=0)), one)
+        plan = tiny.plan(study, tiny.budget(trials=0))
+        return estimate(plan, one, [planned(plan)])[0]
 
     assert seconds(3_000) > 10 * seconds(0)  # besides 3 kimg of training

@@ -12,8 +12,9 @@ import pytest
 
 from search_spaces.core import crossed
 from study.errors import BadInputError
-from study.planning.plan import Cell, Plan, confirmations, is_finished, is_searched
+from study.planning.plan import Cell, Plan
 from study.planning.prepare import check
+from study.planning.progress import confirmations, is_finished, is_searched
 from study.records.records import Records
 from tests.study import tiny
 

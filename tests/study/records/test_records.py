@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from study.planning.plan import Cell, Plan
-from study.records.records import FORMAT, Records, best_row, read_json, write_atomically, write_json
+from study.records.frames import natural
+from study.records.objective import best_row
+from study.records.records import FORMAT, Records, read_json, write_atomically, write_json
 from tests.study import tiny
 
 OTHER = {"lr": 1e-3, "adversarial": "hinge", "label_noise": "none"}
@@ -110,8 +112,10 @@ class TestBest:
         assert records.best() == {}
 
     def test_best_tick_of_a_cell_without_objective(self) -> None:
-        assert best_row([{"kimg": 0}, {"kimg": 1}], "fcd") == {"kimg": 0}
-        assert best_row(tiny.rows(5, 2, 3), "fcd")["kimg"] == 1
+        assert best_row([{"kimg": 0}, {"kimg": 1}], "fcd", "minimize") == {"kimg": 0}
+        assert best_row([{"kimg": 0}, {"kimg": 1}], "fcd", "maximize") == {"kimg": 0}
+        assert best_row(tiny.rows(5, 2, 3), "fcd", "minimize")["kimg"] == 1
+        assert best_row(tiny.rows(2, 5, 3), "fcd", "maximize")["kimg"] == 1
 
 
 class TestFrames:
@@ -236,7 +240,16 @@ def test_records_are_read_again_and_again(
         tiny.write_cell(records, search(plan, number), tiny.rows(3.0, 2.0))
     records.best()
     read = []
-    monkeypatch.setattr("study.records.records.read_json", lambda path: read.append(path.name) or {
-        "format": FORMAT, "definition": {"objective": "fcd"}})  # fmt: skip
+    definition = {"objective": "fcd", "directions": {"fcd": "minimize"}}
+    value = {"format": FORMAT, "definition": definition}
+    monkeypatch.setattr(
+        "study.records.records.read_json", lambda path: read.append(path.name) or value
+    )
     records.best()
     assert read == ["study.json"]
+
+
+def test_conditions_are_ordered_as_people_count() -> None:
+    names = ["classes=49", "classes=5", "Coulomb 10", "classes=10", "Coulomb 2"]
+    ordered = ["Coulomb 2", "Coulomb 10", "classes=5", "classes=10", "classes=49"]
+    assert sorted(names, key=natural) == ordered

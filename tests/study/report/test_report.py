@@ -75,6 +75,15 @@ class TestPage:
         assert "read from K49" in html
 
     @pytest.mark.usefixtures("undrawn")
+    def test_pilot_is_kept_from_the_reader(self, tmp_path: Path) -> None:
+        records = Records(tmp_path)
+        write_json(tmp_path / "study.json", synthetic.study_json())
+        assert "<dt>Pilot</dt>" not in page(records)
+        pilot = {"folder": "runs/tuned", "id": "f2", "seeds": [0, 1]}
+        write_json(tmp_path / "study.json", synthetic.study_json(pilot=pilot))
+        assert "<dt>Pilot</dt><dd>runs/tuned, whose results were used for tuning" in page(records)
+
+    @pytest.mark.usefixtures("undrawn")
     def test_verdicts_of_a_smoke_run_pass_for_results(self, tmp_path: Path) -> None:
         records, study = Records(tmp_path), synthetic.study_json()
         write_json(tmp_path / "study.json", study)

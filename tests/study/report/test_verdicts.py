@@ -16,7 +16,7 @@ import optuna.importance  # noqa: F401  a slow import that would time out the fi
 import pandas as pd
 import pytest
 
-from study.records.frames import Frames, natural
+from study.records.frames import Frames
 from study.records.records import Records, write_json
 from study.report.importances import importances
 from study.report.rules import verdict
@@ -281,17 +281,15 @@ class TestClaims:
 class TestFindings:
     def test_collapse_is_the_first_tick_after_the_best_that_is_twice_as_bad(self) -> None:
         ticks = pd.DataFrame({"kimg": [0, 1, 2, 3, 4, 5], "fcd": [90, 10, 5, 9, 11, 30]})
-        assert collapse_kimg(ticks, "fcd") == 4
-        assert collapse_kimg(ticks[:4], "fcd") is None
-        assert collapse_kimg(ticks, "fid") is None
+        assert collapse_kimg(ticks, "fcd", "minimize") == 4
+        assert collapse_kimg(ticks[:4], "fcd", "minimize") is None
+        assert collapse_kimg(ticks, "fid", "minimize") is None
+        higher = ticks.assign(fcd=[0.0, 0.2, 0.8, 0.4, 0.39, 0.9])
+        assert collapse_kimg(higher, "fcd", "maximize") is None  # the best is the last
+        assert collapse_kimg(higher[:5], "fcd", "maximize") == 4
 
     def test_the_parameter_that_decides_is_the_important_one(self, made_up: Records) -> None:
         found = importances(Frames.read(made_up), "classes=10")
         assert isinstance(found, dict)
         assert max(found, key=lambda k: found[k]) == "lr"
         assert sum(found.values()) == pytest.approx(1)
-
-    def test_conditions_are_ordered_as_people_count(self) -> None:
-        names = ["classes=49", "classes=5", "Coulomb 10", "classes=10", "Coulomb 2"]
-        ordered = ["Coulomb 2", "Coulomb 10", "classes=5", "classes=10", "classes=49"]
-        assert sorted(names, key=natural) == ordered

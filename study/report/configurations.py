@@ -1,0 +1,51 @@
+"""What the report's page says about the search and the best configuration of each condition."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from study.records.frames import Frames
+from study.records.records import Records
+from study.report.importances import importances
+
+
+def configuration(records: Records, frames: Frames, condition: str) -> dict[str, Any]:
+    """How a condition was searched, and its hyperparameters: reference value, best, importance.
+
+    Only those hyperparameters are listed that have an importance or whose best value differs from
+    the reference. The largest importance comes first.
+    """
+    reference = frames.study.get("reference", {}).get(condition, {})
+    best = records.best().get(condition, {})
+    found = importances(frames, condition)
+    shares = found if isinstance(found, dict) else {}
+    varied = {k for k in (best or {}) if best[k] != reference.get(k)} | shares.keys()
+    ranked = sorted(varied, key=lambda k: (-shares.get(k, 0.0), k))
+    return {
+        "condition": condition,
+        "left_out": frames.study.get("left_out", {}).get(condition),
+        "searched": bool(best),
+        "search": sampled_by(records, condition),
+        "note": found if isinstance(found, str) else None,
+        "rows": [
+            {"name": k, "reference": reference.get(k), "best": best.get(k), "share": shares.get(k)}
+            for k in ranked
+        ],
+    }
+
+
+def sampled_by(records: Records, condition: str) -> str | None:
+    """What sampled the search cells that have begun, as a line; None where there are none."""
+    cells = [records.cell(cell_id) for cell_id in records.ids()]
+    counts = Counter(
+        cell["sampled_by"]
+        for cell in cells
+        if cell["phase"] == "search" and cell["condition_name"] == condition
+    )
+    if not counts:
+        return None
+    cells_by = f"the reference recipe, {counts['random']} at random"
+    if not counts["tpe"]:
+        return f"Random search: {cells_by}."
+    return f"Search by TPE: {cells_by}, {counts['tpe']} suggested by TPE."
