@@ -6,6 +6,7 @@ every rate is five times as high.
 
 The lab drew the training losses of both players and called those of the one pair steadier. Here a
 loss is steadier if its mean over a tick rises less above the lowest mean before it, as a factor.
+A loss that climbs steadily, as G's does when D gets ahead, is set back by this measure, too.
 """
 
 from __future__ import annotations
