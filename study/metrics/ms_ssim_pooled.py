@@ -20,5 +20,5 @@ PAIRS = 1000  # at most
 
 
 def measure(view: View) -> dict[str, float]:
-    fakes = view.fakes[: PAIRS + 1]  # shuffled: see `View.draw`, `build_reference`
+    fakes = view.fakes[: PAIRS + 1]  # shuffled: see `view.look`, `build_references`
     return {"ms_ssim": float(ms_ssim(fakes[:-1], fakes[1:]).mean())}

@@ -40,7 +40,7 @@ class Reference:
     class_means: Tensor = field(default_factory=lambda: torch.empty(0))  # float64 [K, 64]
     class_variances: Tensor = field(default_factory=lambda: torch.empty(0))  # float64 [K, 64]
     # Judge features of as many real training images as there are fakes, in random order. Each class
-    # occurs as often as in `View.draw`, or with half of its images if that is fewer. Images of
+    # occurs as often as in `view.look`, or with half of its images if that is fewer. Images of
     # several labels are drawn without regard to their label sets.
     real: Tensor = field(default_factory=lambda: torch.empty(0))  # float32 [M, 64]
     real_y: Tensor = field(default_factory=lambda: torch.empty(0))  # labels of `real`, like y

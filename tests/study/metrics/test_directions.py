@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from study.metrics.core import catalog
-from study.metrics.core.judge import Judges
-from study.metrics.core.measure_real import build_reference
-from study.metrics.core.view import View
+from study.metrics.core.judge import Judge
+from study.metrics.core.measure_real import build_references
+from study.metrics.core.view import look
 from study.records.objective import cost
 from tests.study import tiny
 
@@ -42,14 +42,14 @@ class Source(nn.Module):
         )
 
 
-def measure(judges: Judges, noisy: float) -> dict[str, float]:
-    reference = build_reference(judges, tiny.dataset(), SAMPLES, 0, METRICS)
+def measure(judges: list[Judge], noisy: float) -> dict[str, float]:
+    references = build_references(judges, tiny.dataset(), SAMPLES, 0, METRICS)
     rng = torch.Generator().manual_seed(0)
-    return catalog.measure(View.draw(cast(Any, Source(noisy)), reference, judges, rng), METRICS)
+    return catalog.measure(look(cast(Any, Source(noisy)), references, judges, rng), METRICS)
 
 
 @pytest.fixture(scope="module")
-def good_and_bad(judges: Judges) -> tuple[dict[str, float], dict[str, float]]:
+def good_and_bad(judges: list[Judge]) -> tuple[dict[str, float], dict[str, float]]:
     return measure(judges, 0.0), measure(judges, 1.0)
 
 
