@@ -57,3 +57,4 @@ def test_smallest_data_that_are_accepted_cannot_be_run(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "cells: 1 complete" in ended.stdout
+    assert "fid: left out, because" in ended.stdout, "a figure is missing without a word"
