@@ -43,7 +43,7 @@ def plan_of(cells: int) -> Plan:
     )
     study = Study(
         title="one-second cells", variant="dcgan", data="none", stand_in="none",
-        conditions={"all": {}}, reference={}, space=space, metrics=(), claims=(),
+        conditions={"all": {}}, reference={}, space=space, metrics=("fcd",), claims=(),
         scales={"smoke": budget, "quick": budget, "full": budget},
     )  # fmt: skip
     return Plan(
