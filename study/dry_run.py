@@ -15,10 +15,8 @@ from study.planning.resources import Resources
 from study.planning.study_json import looks
 from study.records.frames import Frames
 from study.records.records import Records
-from study.report.looks import nominal
 from study.report.next_look import more_seeds, next_look
-from study.report.rules import Question, undecided
-from study.report.stats import ALPHA, Estimate
+from study.report.rules import judge, undecided
 from study.report.verdicts import ask
 
 
@@ -65,15 +63,21 @@ def dry_run(
 def _of_plan(plan: Plan) -> list[tuple[str, Work | None]]:
     """What --decide may cost in a new folder: texts, each with the cells that it is about."""
     planned_looks = looks(plan.budget.seeds)
-    primary = [claim for claim in plan.study.claims if claim.primary]
+    primary = [c for c in plan.study.claims if c.primary and _possible(c, plan)]
     if not planned_looks or not primary:
         return [("no primary claim is judged on confirm cells, so it adds nothing", None)]
     first, last = planned_looks[0], planned_looks[-1]
     most = planned(_with_seeds(plan, primary, last, {}))
     return [
         (f"the first look, after {first} seeds", planned(plan)),
-        (f"at most, if all {len(primary)} primary claims need {last} seeds", most),
+        (f"at most, if each primary claim needs {last} seeds", most),
     ]
+
+
+def _possible(claim: Claim, plan: Plan) -> bool:
+    """Whether the data allow all groups of a claim."""
+    groups = [claim.of] if claim.against is None else [claim.of, claim.against]
+    return all(group.condition not in plan.left_out for group in groups)
 
 
 def _of_records(
@@ -86,7 +90,12 @@ def _of_records(
     if now.total():  # claims whose cells have not run yet may turn out undecided
         open_ += [q for q in questions if q.claim.primary and q.lacking and q.may_be_decided]
         open_ = [q for q in open_ if all(seeds.possible for seeds in q.seeds)]
-    lines: list[tuple[str, Work | None]] = [(_needs(question), None) for question in open_]
+    reasons = {finding.claim.id: finding.reason for finding in judge(questions)}
+    lines: list[tuple[str, Work | None]] = []
+    for question in open_:
+        name, look = question.claim.id, question.next_look
+        why = f" ({reasons[name]})" if reasons[name] else ""
+        lines.append((f"{name} is undecided{why}, its next look is after {look} seeds", None))
     if now.total():
         lines.append(("unfinished, before the next look", now))
     if not open_:
@@ -110,16 +119,6 @@ def _with_seeds(
     for claim in claims:
         seeds |= more_seeds(plan, claim, n, best)
     return dataclasses.replace(plan, more_seeds=seeds)
-
-
-def _needs(question: Question) -> str:
-    """A claim that is undecided, the seeds of its next look, and how many it would need."""
-    claim, found = question.claim, question.estimates[-1] if question.estimates else None
-    needs = None
-    if isinstance(found, Estimate):
-        needs = found.seeds_needed(claim.region, nominal(ALPHA, question.looks))
-    say = f"it takes at least {needs} seeds at the spread seen" if needs else "its need is unknown"
-    return f"{claim.id} is undecided, its next look is after {question.next_look} seeds; {say}"
 
 
 def _cost(plan: Plan, work: Work, seconds: float) -> str:

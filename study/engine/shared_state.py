@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+import trainables
 from study.errors import BadInputError
 from study.metrics.core import catalog, inception
 from study.metrics.core.judge import Judge
@@ -94,12 +95,14 @@ def make_shared(
             built = build_references(judges, part, plan.budget.samples, 0, plan.study.metrics)
             references[name] = [reference.state() for reference in built]
     blind = _unreadable(plan, references)
-    for name, reason in blind.items():
-        report(f"{name}: what depends on labels is not measured: {reason}")
+    for reason in dict.fromkeys(blind.values()):
+        names = " | ".join(name for name in blind if blind[name] == reason)
+        report(f"{names}: what depends on labels is not measured: {reason}")
     _check_objective(plan, references, blind)
     judged = kept["judges"] if kept else [judge.state() for judge in judges]
     judges_digest = {name: digest(judged, references[name]) for name in references}
-    _keep_for_life(records, judges_digest, blind)
+    _keep_for_life(records, judges_digest)
+    _note_unreadable(records, plan, blind)
     if not kept or kept["references"].keys() != references.keys():
         save_tensors(own, {"judges": judged, "references": references})
     inceptions = {}
@@ -131,15 +134,12 @@ def make_shared(
 
 
 def _unreadable(plan: Plan, references: Mapping[str, Any]) -> dict[str, str]:
-    """By condition, why the judges cannot read its labels, if they cannot and the study needs it.
-
-    The columns concerned are `catalog.by_labels`.
-    """
-    if not any(catalog.by_labels(catalog.load(name)) for name in plan.study.metrics):
-        return {}
+    """By condition, why the judges cannot read its labels, where a metric would need them to."""
     found: dict[str, str] = {}
     for name in plan.conditions:
-        for n in plan.class_counts(name):
+        variant = trainables.load(plan.variant(name))
+        wanted = catalog.suited(plan.study.metrics, variant, plan.data_spec)
+        for n in plan.class_counts(name) if catalog.columns_by_labels(wanted) else ():
             states = references[reference_name(n)]
             if reason := unreadable([Reference.from_state(dict(state)) for state in states]):
                 found[name] = reason
@@ -185,14 +185,7 @@ def digest(*states: Any) -> str:
     return sha.hexdigest()[:16]
 
 
-def _keep_for_life(
-    records: Records, judges_digest: Mapping[str, str], blind: Mapping[str, str]
-) -> None:
-    """Write down which judges a study has, and which labels they cannot read.
-
-    Raises:
-        BadInputError: the study has other judges.
-    """
+def _keep_for_life(records: Records, judges_digest: Mapping[str, str]) -> None:
     study = records.study()
     known = study.get("judges_digest", {})
     for name, value in judges_digest.items():
@@ -202,5 +195,16 @@ def _keep_for_life(
                 f"for {name} ({value}) are not the study's ({known[name]}): begin anew with --fresh"
             )
     if known.keys() != judges_digest.keys():
-        now = {"judges_digest": {**known, **judges_digest}, "unreadable": dict(blind)}
+        now = {"judges_digest": {**known, **judges_digest}}
         write_json(records.folder / "study.json", study | now)
+
+
+def _note_unreadable(records: Records, plan: Plan, blind: Mapping[str, str]) -> None:
+    """Write into study.json what is not measured in which condition, and why."""
+    study = records.study()
+    known = study.get("unreadable", {"conditions": {}})["conditions"]
+    if blind.keys() <= known.keys():
+        return
+    columns = sorted(catalog.columns_by_labels(plan.study.metrics))
+    now = {"conditions": {**known, **blind}, "columns": columns}
+    write_json(records.folder / "study.json", study | {"unreadable": now})

@@ -37,7 +37,8 @@ def choose(plan: Plan, asked: Path | None, device: torch.device) -> tuple[Path |
         weak = f"{few}, so most of it is bias: compare it with fid_floor"
         return inception.find_weights(asked), weak if fakes <= inception.DIMENSIONS else None
     if device.type == "cpu":
-        return None, f"left out, because without a GPU it takes longer than the training ({asks})"
+        here = "this machine, which measures the real images, has no GPU for it"
+        return None, f"left out, because {here} ({asks})"
     if fakes <= inception.DIMENSIONS:
         return None, f"left out, because {few} and most of it would be bias ({asks})"
     if (weights := inception.find_weights()) is None:

@@ -35,7 +35,7 @@ def of_folder(
     if known is None:
         return _read(given) if given else None
     kept: dict[str, Any] | None = known["pilot"]
-    if given and str(given) != (kept and kept["folder"]):
+    if given and not (kept and (str(given) == kept["folder"] or _read(given)["id"] == kept["id"])):
         begun = f"with pilot {kept['folder']}" if kept else "without a pilot"
         raise BadInputError(f"--pilot {given}: {folder} was begun {begun}: begin anew with --fresh")
     return kept

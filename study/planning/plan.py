@@ -1,6 +1,6 @@
 """Derive the cells of a study from its declaration, a budget and the data.
 
-Nothing here trains or imports torch.
+Nothing here trains.
 """
 
 from __future__ import annotations

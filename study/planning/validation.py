@@ -59,10 +59,11 @@ def check_study(study: Study) -> None:
             needed = "log=True is needed, because it has no upper bound"
             raise ValueError(f"claim {claim.id}: metric {claim.metric!r}: {needed}")
         moments = [group.at for group in (claim.of, claim.against) if group is not None]
-        if "largest_relapse" in moments and claim.quantity not in directed:
+        one_loss = losses and claim.over is None
+        if "largest_relapse" in moments and not (one_loss or claim.quantity in directed):
             valid = ", ".join(directed)
             raise ValueError(
-                f"claim {claim.id}: largest_relapse of {claim.quantity!r}: choose from {valid}"
+                f"claim {claim.id}: largest_relapse of {claim.quantity!r}: choose a loss or {valid}"
             )
         for column in claim.columns:
             if column in (*columns, *TIMING_COLUMNS) or column.startswith(

@@ -45,7 +45,10 @@ def sampled_by(records: Records, condition: str) -> str | None:
     )
     if not counts:
         return None
-    cells_by = f"the reference recipe, {counts['random']} at random"
+    first = "The first cell was the reference recipe"
     if not counts["tpe"]:
-        return f"Random search: {cells_by}."
-    return f"Search by TPE: {cells_by}, {counts['tpe']} suggested by TPE."
+        return f"Random search. {first}, and {counts['random']} were sampled at random."
+    return (
+        f"Search by TPE. {first}, {counts['random']} were sampled at random, and TPE suggested "
+        f"{counts['tpe']}."
+    )

@@ -17,7 +17,7 @@ from study.report import curves, grid_panels
 from study.report.configurations import configuration
 from study.report.rules import Finding
 from study.report.stats import rate
-from study.report.verdicts import collapse_kimg, failures
+from study.report.verdicts import collapse_kimg, failure_known, failures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +67,7 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         seeds=_seeds(frames),
         failures=_failures(frames),
         rule=study.get("failure"),
+        unreadable=study.get("unreadable", {}).get("conditions", {}),
     )
 
 
@@ -216,7 +217,7 @@ def _figures(
 def _failures(frames: Frames) -> list[dict[str, Any]]:
     """One table row per condition and configuration: how many of its seeds failed."""
     found, confirm = [], frames.cells[frames.cells["phase"].eq("confirm")]
-    failed = failures(frames.study, confirm)
+    failed, known = failures(frames.study, confirm), failure_known(frames.study, confirm)
     told = confirm["outcome"].isin(["complete", "diverged"])
     for condition in frames.conditions:
         for config, flag in FLAGS.items():
@@ -225,6 +226,7 @@ def _failures(frames: Frames) -> list[dict[str, Any]]:
                 count = int(failed[mine].sum())
                 _, low, high = rate(count, n)
                 row = {"condition": condition, "config": config, "failed": count, "n": n}
+                row["known"] = bool(known[mine].all())
                 found.append(row | {"low": low, "high": high})
     return found
 

@@ -37,6 +37,11 @@ def verdict(effect: Effect, region: tuple[float, float]) -> Verdict:
     return "undecided"
 
 
+def verdict_of(found: Estimate | str, claim: Claim, error: float) -> Verdict:
+    """The verdict that an estimate alone gives, with an interval of that error."""
+    return "undecided" if isinstance(found, str) else verdict(found.effect(error), claim.region)
+
+
 @dataclass(frozen=True)
 class Finding:
     """A claim with the effect that was measured for it, and the verdict."""
@@ -60,6 +65,7 @@ class Seeds:
     possible: bool = True  # whether the data allow the group at all
     # `values` as the single judges measured them, if the quantity depends on the judge.
     by_judge: Sequence[Mapping[int, float]] = ()
+    doubt: str = ""  # why no verdict may be given; the empty text where nothing hinders it
 
 
 class Question:
@@ -93,10 +99,13 @@ class Question:
         complete = [n for n in looks if {*range(first, first + n)} <= every]
         self.complete = len(complete)  # number of looks that are complete
         self.estimates = [self._estimate(n) for n in complete]
+        self.of_judges = [self._of_judges(n) for n in complete]
+        self.doubts = list(dict.fromkeys(s.doubt for s in seeds if s.doubt))
         self.sure = [1.0] * len(looks)  # see `decided`
-        for look, (n, found) in enumerate(zip(complete, self.estimates, strict=True)):
-            if isinstance(found, Estimate) and self._whole(n) and not self._mixed(n):
-                self.sure[look] = self._sure(found, n)
+        for look, n in enumerate(complete):
+            whole = all(self._planned(n) <= s.values.keys() | s.failed for s in seeds)
+            if whole and not self._mixed(n) and not self.doubts:
+                self.sure[look] = self._sure(look)
 
     def finding(self, look: int | None) -> Finding:
         """The claim's finding: at the look that decided it, or else at the last complete one."""
@@ -110,7 +119,7 @@ class Question:
         if n is None and self.looks:
             has = min(len(s.ended & self._planned(self.looks[0])) for s in self.seeds)
             notes.append(f"{has} of {self.looks[0]} seeds have ended")
-        notes += mixed
+        notes += mixed + self.doubts
         if isinstance(found, str):
             return Finding(self.claim, None, "undecided", "; ".join([*notes, found]))
         if not found.measures:
@@ -124,18 +133,7 @@ class Question:
             says = "supported" if found.decides(self.claim.region)[0] else "not supported"
         elif n is not None and self.sure[last] <= error:
             notes.append("decided if asked alone, but not among all primary claims")
-        elif (
-            n is not None
-            and not mixed
-            and self._whole(n)
-            and found.decides(self.claim.region)[1] <= error
-        ):
-            alone = [
-                verdict(one.effect(error), self.claim.region)
-                if isinstance(one, Estimate)
-                else "undecided"
-                for one in self._of_judges(n)
-            ]
+        elif n is not None and not mixed and (alone := self._disagreement(last, error)):
             notes.append(f"the judges do not agree: {', '.join(alone)}")
         elif n is not None and not mixed:
             needs = found.seeds_needed(self.claim.region, error)
@@ -153,9 +151,18 @@ class Question:
 
     @property
     def may_be_decided(self) -> bool:
-        """Whether a further look may decide the claim: not so where a group has become mixed."""
-        mixed = self.complete and self._mixed(self.looks[self.complete - 1])
-        return self.next_look is not None and not mixed
+        """Whether a further look may decide the claim.
+
+        It cannot where a group has become mixed, or where judges are sure of opposite verdicts.
+        """
+        if self.doubts or self.next_look is None:
+            return False
+        if not self.complete:
+            return True
+        error = nominal(ALPHA, self.looks)
+        alone = {verdict_of(one, self.claim, error) for one in self.of_judges[-1]}
+        opposed = {"supported", "not supported"} <= alone
+        return not opposed and not self._mixed(self.looks[self.complete - 1])
 
     @property
     def next_look(self) -> int | None:
@@ -167,10 +174,6 @@ class Question:
         if n is None:
             return set.union(*(seeds.ended for seeds in self.seeds))
         return {*range(self.first, self.first + n)}
-
-    def _whole(self, n: int) -> bool:
-        """Whether each seed of a look has a value, or has failed."""
-        return all(self._planned(n) <= s.values.keys() | s.failed for s in self.seeds)
 
     def _mixed(self, n: int | None) -> list[str]:
         """One text for each group in which some seeds failed and others did not.
@@ -190,16 +193,25 @@ class Question:
                 )
         return texts
 
-    def _sure(self, found: Estimate, n: int) -> float:
+    def _sure(self, look: int) -> float:
         """The smallest error whose interval decides the claim, for each judge alone as well.
 
         It is 1 where the effect lies inside the claim's region for some judges and outside for
         others.
         """
-        every = [found, *self._of_judges(n)]
+        every = [self.estimates[look], *self.of_judges[look]]
         each = [one.decides(self.claim.region) for one in every if isinstance(one, Estimate)]
         agree = len(each) == len(every) and len({inside for inside, _ in each}) == 1
         return max(sure for _, sure in each) if agree else 1.0
+
+    def _disagreement(self, look: int, error: float) -> list[Verdict]:
+        """What each judge alone says at a look, if one does not say what the mean of all says.
+
+        Nothing is returned if the mean decides nothing.
+        """
+        says = verdict_of(self.estimates[look], self.claim, error)
+        alone = [verdict_of(one, self.claim, error) for one in self.of_judges[look]]
+        return alone if says != "undecided" and {*alone} - {says} else []
 
     def _of_judges(self, n: int) -> list[Estimate | str]:
         """The effect at a look as each judge measured it, where it depends on the judge."""

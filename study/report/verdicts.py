@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.core import IMPORTANCE, Claim, Group
 from study.records.columns import judge_column, judges_of
 from study.records.frames import FLAGS, Frames
-from study.records.objective import relapses
+from study.records.objective import direction_of, relapses
 from study.report.importances import importance_leads
 from study.report.rules import Finding, Question, Seeds, judge, verdict
 from study.report.stats import Effect
@@ -98,16 +98,18 @@ def _seeds(group: Group, claim: Claim, frames: Frames) -> Seeds:
     mine = cells[chosen].sort_values("seed")
     if mine.empty:
         return nothing(f"no confirm cells of {name} yet")
-    if missing := [column for column in claim.columns if column not in ticks.columns]:
-        why = frames.study.get("unreadable", {}).get(group.condition)
-        return nothing(f"{missing[0]} was not measured{f': {why}' if why else ''}")
     finished = mine[mine["outcome"].eq("complete")]
+    own = ticks[ticks["id"].isin(finished["id"])]
+    never = [c for c in claim.columns if c in own.columns and len(own) and own[c].isna().all()]
+    if missing := [c for c in claim.columns if c not in ticks.columns or c in never]:
+        why = why_unmeasured(frames.study, group.condition, missing[0])
+        return nothing(f"{missing[0]} was not measured{why}")
     ended = Counter(mine["outcome"][mine["outcome"].ne("complete")])
     notes = [f"{n} of {len(mine)} cells of {name} {o.replace('_', ' ')}" for o, n in ended.items()]
 
     def measured(judge: int | None) -> dict[int, float]:
         """The quantity by seed, where it was measured."""
-        direction = frames.directions.get(claim.metric)
+        direction = direction_of(claim.metric, frames.directions)
         columns = []
         for column in claim.columns:
             own = column if judge is None else judge_column(judge, column)
@@ -125,7 +127,29 @@ def _seeds(group: Group, claim: Claim, frames: Frames) -> Seeds:
     failed = mine["seed"][failures(frames.study, mine)]
     by_judge = [measured(judge) for judge in judges_of(ticks.columns, claim.columns)]
     seeds, note = {*map(int, mine["seed"])}, "; ".join(notes)
-    return Seeds(kept, {*map(int, failed)}, seeds, note, by_judge=by_judge)
+    doubt = ""
+    if not failure_known(frames.study, mine).all():
+        rule = frames.study["failure"]["metric"]
+        why = why_unmeasured(frames.study, group.condition, rule)
+        doubt = f"which seeds of {name} failed is not known, as {rule} was not measured{why}"
+    return Seeds(kept, {*map(int, failed)}, seeds, note, by_judge=by_judge, doubt=doubt)
+
+
+def why_unmeasured(study: Mapping[str, Any], condition: str, column: str) -> str:
+    """ ": ..." with the reason why a column was not measured; the empty text if none is known."""
+    known = study.get("unreadable", {"conditions": {}, "columns": []})
+    reason = known["conditions"].get(condition) if column in known["columns"] else None
+    return f": {reason}" if reason else ""
+
+
+def failure_known(study: Mapping[str, Any], cells: pd.DataFrame) -> pd.Series[bool]:
+    """Of which cells it is known whether they failed: see `failures`."""
+    rule = study.get("failure")
+    if not rule:
+        return cells["outcome"].eq(cells["outcome"])
+    column = f"last/{rule['metric']}"
+    measured = cells[column].notna() if column in cells.columns else cells["outcome"].isna()
+    return measured | cells["outcome"].ne("complete")
 
 
 def failures(study: Mapping[str, Any], cells: pd.DataFrame) -> pd.Series[bool]:

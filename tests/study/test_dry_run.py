@@ -49,7 +49,7 @@ def test_looks_of_a_new_study_are_left_out(tmp_path: Path) -> None:
     plan, records = begin(tmp_path / "tiny", *claims)
     assert told(plan, records, new=True)[3:] == [
         "--decide: the first look, after 3 seeds: 6 cells, 18 thousand images, 16 minutes",
-        "--decide: at most, if all 1 primary claims need 12 seeds: 15 cells, 45 thousand images, "
+        "--decide: at most, if each primary claim needs 12 seeds: 15 cells, 45 thousand images, "
         "41 minutes",
     ]
 
@@ -65,17 +65,18 @@ def test_begun_study_is_costed_as_a_new_one(tmp_path: Path) -> None:
     plan, records = begin(tmp_path / "tiny", claim("classes=2"), claim("classes=3"))
     run(plan, records, cells=2)
     two, three, now, most = told(plan, records)[3:]
-    unknown = "is undecided, its next look is after 3 seeds; its need is unknown"
-    assert three == f"--decide: classes-3 {unknown}"
-    assert two.startswith("--decide: classes-2 is undecided, its next look is after 3 seeds; ")
+    end = "its next look is after 3 seeds"
+    for name, line in (("classes-2", two), ("classes-3", three)):
+        assert line.startswith(f"--decide: {name} is undecided (1 of 3 seeds have ended")
+        assert line.endswith(f"), {end}")
     assert now.endswith("unfinished, before the next look: 4 cells, 12 thousand images, 11 minutes")
     assert most.endswith("need 12 seeds: 22 cells, 66 thousand images, 60 minutes")
     plan, records = begin(tmp_path / "whole", claim("classes=2"), claim("classes=3"))
     for _ in range(6):
         run(plan, records, cells=1)
     undecided, look, most = told(plan, records)[3:]
-    assert undecided.startswith("--decide: classes-3 is undecided, its next look is after 5 seeds")
-    assert "it takes at least " in undecided
+    assert undecided.startswith("--decide: classes-3 is undecided (at the spread seen, it takes at")
+    assert undecided.endswith("), its next look is after 5 seeds")
     assert look == (
         "--decide: the next look, classes=3 (reference) 5 seeds: 2 cells, 6 thousand images, "
         "6 minutes"

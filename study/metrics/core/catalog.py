@@ -112,11 +112,13 @@ def measure(views: Sequence[View], names: Sequence[str]) -> dict[str, float]:
     row: dict[str, float] = {}
     try:
         for metric in map(load, names):
+            hidden = by_labels(metric) if blind else frozenset()
+            if hidden >= metric.COLUMNS.keys():
+                continue
             rows = _by_judge(metric, views)
             for values, view in zip(rows, views, strict=True):
                 real = view.reference.on_real
                 values |= {column: real[column] for column in metric.COLUMNS if column in real}
-            hidden = by_labels(metric) if blind else frozenset()
             row |= _joined(metric, [{c: v for c, v in r.items() if c not in hidden} for r in rows])
     finally:
         for name, buffer in gan.named_buffers():
@@ -133,6 +135,11 @@ def on_real(views: Sequence[View], names: Sequence[str]) -> list[dict[str, float
             for known, values in zip(found, _by_judge(metric, views), strict=True):
                 known |= {columns[column]: v for column, v in values.items() if column in columns}
     return [_finite(row) for row in found]
+
+
+def columns_by_labels(names: Sequence[str]) -> frozenset[str]:
+    """The columns of metrics that depend on the labels that a judge reads."""
+    return frozenset[str]().union(*(by_labels(load(name)) for name in names))
 
 
 def by_labels(metric: Metric) -> frozenset[str]:

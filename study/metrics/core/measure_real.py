@@ -59,7 +59,8 @@ def build_references(
             training images (two, if images have several labels). If images have several labels:
             too few images share all their labels, or a metric needs one label per image.
     """
-    views = [_measure(judge, dataset, samples, seed, wanted) for judge in judges]
+    generator = torch.Generator().manual_seed(seed)  # which the views share, as in `look`
+    views = [_measure(judge, dataset, samples, seed, wanted, generator) for judge in judges]
     # The references share the images, which are the same, so that they are kept only once.
     first = views[0].reference
     shared = {name: getattr(first, name) for name in ("x", "y", "real_y", "pairs", "pairs_y")}
@@ -71,7 +72,12 @@ def build_references(
 
 
 def _measure(
-    judge: Judge, dataset: Dataset, samples: int, seed: int, wanted: Sequence[str]
+    judge: Judge,
+    dataset: Dataset,
+    samples: int,
+    seed: int,
+    wanted: Sequence[str],
+    generator: torch.Generator,
 ) -> View:
     """One judge's reference, but for `on_real`, in a view that has real images as fakes."""
     train, test, classes = dataset.train, dataset.test, len(dataset.classes)
@@ -130,7 +136,7 @@ def _measure(
     )
     pools = [np.concatenate([far, near]) for near, far in halves]
     g = cast("Gan", RealImages(train.x, pools, judge.device))
-    fakes, generator = torch.from_numpy(train.x[far]), torch.Generator().manual_seed(seed)
+    fakes = torch.from_numpy(train.x[far])
     return View(g, reference, judge, fakes, torch.from_numpy(train.y[far]), generator)
 
 

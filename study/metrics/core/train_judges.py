@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -90,12 +90,16 @@ def train_judges(
 
         try:
             trained = [pool.submit(make, step) for make in networks]
-            for i, seed in enumerate(missing):
-                label, feature = (future.result() for future in trained[2 * i : 2 * i + 2])
-                judge = _judge(dataset, label, feature, seed)
+            pairs = {future: trained[i - i % 2 :][:2] for i, future in enumerate(trained)}
+            for future in as_completed(trained):
+                future.result()  # raises what training raised
+                label, feature = pairs[future]
+                if not (label.done() and feature.done()):
+                    continue
+                seed = missing[trained.index(label) // 2]
+                judges[seed] = judge = _judge(dataset, label.result(), feature.result(), seed)
                 write_judge(paths[seed], judge)
-                judges[seed] = judge
-                report(f"judges: {seed + 1} of {count} trained")
+                report(f"judges: {count - judges.count(None)} of {count} trained")
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
@@ -173,9 +177,8 @@ def _prepare(
     rng = torch.Generator().manual_seed(seed)
 
     def prepare(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        if one:
-            x, y = turned(x, rng)
-        return (warped(x, rng) if warps else x), y
+        x = warped(x, rng) if warps else x  # first, because a mirror would change a turn
+        return turned(x, rng) if one else (x, y)
 
     return prepare
 

@@ -126,6 +126,8 @@ def test_objective_or_relapse_without_a_better_end_is_taken() -> None:
         region=(0.0, 2.0),
         log=True,
     )
-    with pytest.raises(ValueError, match="X: largest_relapse of 'class_loss_ratio': choose from f"):
+    with pytest.raises(
+        ValueError, match="X: largest_relapse of 'class_loss_ratio': choose a loss or f"
+    ):
         check_study(dataclasses.replace(study, claims=(claim,)))
     check_study(dataclasses.replace(study, claims=(dataclasses.replace(claim, metric=COLUMN),)))

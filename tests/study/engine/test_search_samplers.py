@@ -97,8 +97,15 @@ def test_sampler_changes_the_id_of_a_cell(plan: Plan) -> None:
 @pytest.mark.parametrize(
     ("trials", "line"),
     [
-        (4, "Random search: the reference recipe, 3 at random."),
-        (6, "Search by TPE: the reference recipe, 4 at random, 1 suggested by TPE."),
+        (
+            4,
+            "Random search. The first cell was the reference recipe, and 3 were sampled at random.",
+        ),
+        (
+            6,
+            "Search by TPE. The first cell was the reference recipe, 4 were sampled at random, and "
+            "TPE suggested 1.",
+        ),
     ],
 )
 def test_random_search_passes_for_tpe(records: Records, trials: int, line: str) -> None:

@@ -34,7 +34,7 @@ def plan(budget: object = MANY, **study: object) -> Plan:
 @pytest.mark.parametrize(
     ("plan_", "device", "why"),
     [
-        (plan(), CPU, "without a GPU it takes longer than the training"),
+        (plan(), CPU, "this machine, which measures the real images, has no GPU"),
         (plan(FEW), GPU, "2048 fakes have a singular covariance in 2048 dimensions"),
     ],
 )

@@ -91,10 +91,13 @@ def test_pilot_of_a_pilot_is_forgotten(tmp_path: Path) -> None:
 
 def test_study_changes_its_pilot(tmp_path: Path) -> None:
     folder, other = begun(tmp_path / "a").folder, tmp_path / "other"
+    begun(tmp_path / "b", folder="e" * 32)
     kept = {"pilot": pilot.of_folder(folder, None, other)}
     assert (
         pilot.of_folder(None, kept, other) == kept["pilot"] == pilot.of_folder(folder, kept, other)
     )
+    spelled = folder / ".." / folder.name
+    assert pilot.of_folder(spelled, kept, other) == kept["pilot"], "the same folder"
     for known, begun_with in ((kept, f"with pilot {folder}"), ({"pilot": None}, "without a pilot")):
         with pytest.raises(BadInputError, match=f"other was begun {begun_with}: begin anew with"):
             pilot.of_folder(tmp_path / "b", known, other)

@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from study.records.frames import Frames
 from study.records.records import Records, write_json
+from study.report.page import render
+from study.report.rules import Question, Seeds, undecided
+from study.report.verdicts import assess, claim_from_json
 from tests.study import synthetic
 from tests.study.report.test_verdicts import FCDS, OF, claims, study_of
 
@@ -35,8 +39,42 @@ def test_verdict_of_one_judge_passes_for_that_of_all(tmp_path: Path) -> None:
 
 def test_claim_on_labels_that_no_judge_reads_does_not_say_why(tmp_path: Path) -> None:
     why = "the judges read 0.36 of the labels of held-out real images right"
-    records = study_of(tmp_path, FCDS, unreadable={"classes=5": why})
-    value = synthetic.claim("X", OF, None, metric="label_accuracy", region=[0.9, None])
-    found = claims(records, value).loc["X"]
-    assert found["verdict"] == "not run"
-    assert found["reason"] == f"label_accuracy was not measured: {why}"
+    unreadable = {"conditions": {"classes=5": why}, "columns": ["label_accuracy"]}
+    records = study_of(tmp_path, FCDS, FCDS, unreadable=unreadable)
+    for seed in range(4):  # the judges can read the other condition
+        rows = [{"kimg": 1, "fcd": FCDS[seed], "label_accuracy": 0.9}]
+        write_json(records.cell_folder(f"c49{seed}") / "ticks.json", rows)
+    for metric, reason in (("label_accuracy", f": {why}"), ("kcd", "")):
+        value = synthetic.claim("X", OF, None, metric=metric, region=[0.9, None])
+        found = claims(records, value).loc["X"]
+        assert found["verdict"] == "not run"
+        assert found["reason"] == f"{metric} was not measured{reason}"
+
+
+def test_claim_is_decided_where_nobody_knows_which_seeds_failed(tmp_path: Path) -> None:
+    """The rule for failed seeds needs labels. Where they are not read, all seeds would be sound."""
+    why = "the judges read 0.36 of the labels of held-out real images right"
+    unreadable = {"conditions": {"classes=5": why}, "columns": ["label_accuracy"]}
+    rule = {"metric": "label_accuracy", "region": [None, 0.25]}
+    records = study_of(tmp_path, FCDS, failure=rule, unreadable=unreadable)
+    found = claims(records, synthetic.claim("X", OF, None, metric="fcd", region=[0, 9])).loc["X"]
+    assert found["verdict"] == "undecided"
+    assert found["effect"] == pytest.approx(np.mean(FCDS))
+    assert found["reason"] == (
+        "which seeds of classes=5 (reference) failed is not known, as label_accuracy was not "
+        f"measured: {why}"
+    )
+    page = render(records, Frames.read(records), assess(Frames.read(records)))
+    assert "label_accuracy was not measured" in page
+    assert f"In classes=5 nothing that depends on labels was measured: {why}." in page
+
+
+def test_more_seeds_are_spent_where_judges_contradict_each_other() -> None:
+    value = claim_from_json(
+        synthetic.claim("X", OF, None, metric="fcd", region=[0, 2], primary=True)
+    )
+    for factors, expected in (((1.0, 1.0, 9.0), False), ((1.0, 1.0, 1.8), True)):
+        values = dict(enumerate(FCDS))
+        each = [{seed: v * factor for seed, v in values.items()} for factor in factors]
+        seeds = Seeds(values, set(), {*values}, "", by_judge=each)
+        assert bool(undecided([Question(value, [seeds], (4, 8))])) == expected
