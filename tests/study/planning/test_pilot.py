@@ -91,7 +91,8 @@ def test_pilot_of_a_pilot_is_forgotten(tmp_path: Path) -> None:
 
 def test_study_changes_its_pilot(tmp_path: Path) -> None:
     folder, other = begun(tmp_path / "a").folder, tmp_path / "other"
-    begun(tmp_path / "b", folder="e" * 32)
+    second = begun(tmp_path / "b")
+    write_json(second.folder / "study.json", second.study() | {"folder": "e" * 32})
     kept = {"pilot": pilot.of_folder(folder, None, other)}
     assert (
         pilot.of_folder(None, kept, other) == kept["pilot"] == pilot.of_folder(folder, kept, other)
