@@ -3,7 +3,7 @@
 Everything is as in a user's command, with two exceptions. Cells run one after the other in this
 process and not on Ray, which saves the start of two workers for each study. Studies on Ray are
 tested in tests/chaos and in tests/test_cluster.py. And the classifiers of the metrics cas and
-encoder learn from a tenth of the images, as smoke's judges do.
+encoder learn from a fifth of the images, as smoke's judges do.
 
 Where this fails, a study that is listed does not run, or ends without verdicts on its claims.
 """
