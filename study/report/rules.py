@@ -136,9 +136,7 @@ class Question:
         elif n is not None and not mixed and (alone := self._disagreement(last, error)):
             notes.append(f"the judges do not agree: {', '.join(alone)}")
         elif n is not None and not mixed:
-            needs = found.seeds_needed(self.claim.region, error)
-            more = needs is not None and needs > max(found.n)
-            notes += [f"at the spread seen, it takes at least {needs} seeds"] if more else []
+            notes += self._needs(last, error)
         columns = self._columns(n)
         return Finding(
             self.claim,
@@ -212,6 +210,21 @@ class Question:
         says = verdict_of(self.estimates[look], self.claim, error)
         alone = [verdict_of(one, self.claim, error) for one in self.of_judges[look]]
         return alone if says != "undecided" and {*alone} - {says} else []
+
+    def _needs(self, look: int, error: float) -> list[str]:
+        """A text on how many seeds would decide the claim for each judge, if that is known."""
+        every = [self.estimates[look], *self.of_judges[look]]
+        each = [one for one in every if isinstance(one, Estimate) and one.measures]
+        needs = [one.seeds_needed(self.claim.region, error) for one in each]
+        known = [n for n in needs if n is not None]
+        apart = len({one.decides(self.claim.region)[0] for one in each}) == 2
+        if len(each) < len(every):
+            return []
+        if apart or len(known) < len(needs):
+            return ["at the spread seen, a thousand seeds would not decide it"]
+        more = max(known)
+        said = f"at the spread seen, it takes at least {more} seeds"
+        return [said] if more > max(each[0].n) else []
 
     def _of_judges(self, n: int) -> list[Estimate | str]:
         """The effect at a look as each judge measured it, where it depends on the judge."""

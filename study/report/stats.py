@@ -107,7 +107,9 @@ class Estimate:
         mean = sum(self.n) / len(self.n)
         n = np.arange(2, 1001)
         freedom = self.freedom * (n - 1) / (mean - 1)
-        enough = t.ppf(1 - alpha / 2, freedom) * self.se * np.sqrt(mean / n) <= distance
+        # Where resamples of these values make the interval wider than Student's, so it stays.
+        wider = self.width(alpha) / t.ppf(1 - alpha / 2, self.freedom)
+        enough = t.ppf(1 - alpha / 2, freedom) * wider * np.sqrt(mean / n) <= distance
         return int(n[enough.argmax()]) if enough.any() else None
 
 

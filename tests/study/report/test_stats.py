@@ -1,5 +1,6 @@
 """Intervals hold the true effect as often as they should."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -164,3 +165,16 @@ def test_looks_cost_something_else_than_pococks() -> None:
     """Pocock (1977) gives .0182 for four looks at equal distances and a total error of .05."""
     assert nominal(0.05, (5, 10, 15, 20)) == pytest.approx(0.0182, abs=2e-4)
     assert nominal(0.05, (5,)) == 0.05
+
+
+def test_seeds_needed_leave_a_resampled_interval_open() -> None:
+    """From eight values on the interval may be wider than Student's, and so it will be later."""
+    skewed = [1.0, 1.1, 0.9, 1.0, 1.2, 0.8, 1.1, 0.1, 1.0, 0.9]
+    found = estimate(skewed)
+    student = dataclasses.replace(found, resampled=None)
+    assert found.width(0.05) > 1.1 * student.width(0.05)
+    region = (found.value - 0.9 * student.width(0.05), math.inf)
+    needs, hoped = (one.seeds_needed(region, 0.05) for one in (found, student))
+    assert needs is not None
+    assert hoped is not None
+    assert needs > 1.2 * hoped > len(skewed)

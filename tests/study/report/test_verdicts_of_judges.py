@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,22 @@ def test_more_seeds_are_spent_where_judges_contradict_each_other() -> None:
         each = [{seed: v * factor for seed, v in values.items()} for factor in factors]
         seeds = Seeds(values, set(), {*values}, "", by_judge=each)
         assert bool(undecided([Question(value, [seeds], (4, 8))])) == expected
+
+
+def test_seeds_that_a_claim_needs_are_those_of_the_luckiest_judge() -> None:
+    """Adding that many seeds would leave the claim undecided."""
+    value = claim_from_json(synthetic.claim("X", OF, None, metric="fcd", region=[0, 1.3]))
+
+    def reason(*factors: float) -> str:
+        values = dict(enumerate(FCDS))
+        each = [{seed: v * factor for seed, v in values.items()} for factor in factors]
+        question = Question(value, [Seeds(values, set(), {*values}, "", by_judge=each)], (4, 8))
+        return question.finding(None).reason
+
+    alone = re.search(r"at least (\d+) seeds", reason())
+    with_others = re.search(r"at least (\d+) seeds", reason(1.0, 1.1))
+    assert alone is not None
+    assert with_others is not None
+    assert int(with_others[1]) > int(alone[1]) > 4
+    apart = "at the spread seen, a thousand seeds would not decide it"
+    assert reason(0.9, 1.3) == apart, "the judges lie on both sides of the border"
