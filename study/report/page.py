@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
+from search_spaces.core import IMPORTANCE
 from study.records.frames import FLAGS, Frames, natural
 from study.records.records import Records
 from study.report import curves, grid_panels
@@ -67,6 +68,7 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         seeds=_seeds(frames),
         failures=_failures(frames),
         rule=study.get("failure"),
+        importances=any(one.claim.metric.startswith(IMPORTANCE) for one in findings),
         unreadable=study.get("unreadable", {}).get("conditions", {}),
     )
 

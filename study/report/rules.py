@@ -224,6 +224,7 @@ class Question:
             return ["at the spread seen, a thousand seeds would not decide it"]
         more = max(known)
         said = f"at the spread seen, it takes at least {more} seeds"
+        said += f", and the last look is after {self.looks[-1]}" if more > self.looks[-1] else ""
         return [said] if more > max(each[0].n) else []
 
     def _of_judges(self, n: int) -> list[Estimate | str]:
