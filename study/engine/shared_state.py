@@ -23,7 +23,9 @@ from study.records.records import Records, write_json
 from study.records.tensors import load_tensors, save_tensors
 from trainables.data import Dataset
 
-SMOKE_SHARE = 0.2  # of the images that judges are trained on; verdicts at scale smoke say nothing
+# Share of the images that judges are trained on at scale smoke, whose verdicts say nothing. The
+# networks that read several labels are slow, so they get half of it.
+SMOKE_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def make_shared(
         fid_weights: Inception's weights; None: FID is not measured.
         report: called with one line before each step that takes a while.
         smoke: whether the scale is smoke. Its verdicts say nothing, so the judges are trained on
-            a fifth of the images.
+            a fifth of the images or less.
 
     Raises:
         BadInputError: the study's judges.pt is lost and what this machine computes differs from
@@ -80,7 +82,7 @@ def make_shared(
         judges = [Judge.from_state(state, device) for state in kept["judges"]]
     else:
         report(f"judges: networks that know all {len(dataset.classes)} classes of {plan.data}")
-        share = SMOKE_SHARE if smoke else 1.0
+        share = SMOKE_SHARE / min(2, dataset.spec.labels) if smoke else 1.0
         judges = train_judges(dataset, cache, device, share=share, report=report)
     what = "labels" if judges[0].labels == 1 else "top-k labels"
     what = "turns" if judges[0].classes == 1 else what
