@@ -1,11 +1,7 @@
-"""Runs every study at scale smoke, on data that need no network.
+"""Runs every study whose rendered data are kana at scale smoke: see `tests/smoke.py`.
 
-Everything is as in a user's command, with two exceptions. Cells run one after the other in this
-process and not on Ray, which saves the start of two workers for each study. Studies on Ray are
-tested in tests/chaos and in tests/test_cluster.py. And the classifiers of the metrics cas and
-encoder learn from a fifth of the images, as smoke's judges do.
-
-Where this fails, a study that is listed does not run, or ends without verdicts on its claims.
+The other studies are in test_smoke_other_data.py, so that two processes share the work. Where this
+fails, a study that is listed does not run, or ends without verdicts on its claims.
 """
 
 from __future__ import annotations
@@ -16,47 +12,13 @@ from pathlib import Path
 import pytest
 
 import search_spaces
-from search_spaces.core import IMPORTANCE
-from study.engine.cell import CellRun
-from study.engine.schedule import Grow, Observer, StudySearcher
-from study.engine.shared_state import SMOKE_SHARE, Shared
-from study.engine.trial import prepare_process
-from study.metrics import cas, encoder
-from study.metrics.core.judge import Judge
-from study.planning.plan import Cell, Plan
-from study.planning.progress import is_finished
-from study.planning.resources import Resources
 from study.records.records import Records
 from study.report.write import claims_frame
 from study.run import main
+from tests.smoke import check_study, run_in_turn
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-def run_in_turn(
-    plan: Plan,
-    records: Records,
-    shared: Shared,
-    resources: Resources,
-    observer: Observer,
-    report: Callable[[str], None],
-    grow: Grow | None,
-) -> bool:
-    """Do what `engine.run_cells` does, without Ray. A cell that fails ends the test."""
-    searcher = StudySearcher(plan, records, observer, grow)
-    device = prepare_process(1, 0.0)
-    judges = [Judge.from_state(dict(state), device) for state in shared.judges]
-    while isinstance(given := searcher.suggest("trial"), dict):
-        cell = Cell.from_json(given["cell"])
-        run = CellRun(cell, shared, device, judges)
-        while not run.finished:
-            run.advance()
-            if searcher.observe(cell.id):
-                break
-        run.close()
-        searcher.on_trial_complete("trial", {"outcome": "complete"})
-    assert searcher.problem is None
-    return is_finished(searcher.plan, records)
+ON_KANA = [name for name in search_spaces.names() if search_spaces.load(name).stand_in == "kana"]
 
 
 @pytest.fixture(scope="module")
@@ -65,34 +27,14 @@ def storage(tmp_path_factory: pytest.TempPathFactory, warm: Callable[[Path], Pat
     return warm(tmp_path_factory.mktemp("smoke"))
 
 
-@pytest.mark.parametrize("name", search_spaces.names())
+@pytest.mark.parametrize("name", ON_KANA)
 def test_study_does_not_run(
     storage: Path,
     name: str,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("study.engine.engine.run_cells", run_in_turn)
-    for module, constant in ((cas, "IMAGES"), (cas, "DRAWS"), (encoder, "PROBED")):
-        monkeypatch.setattr(module, constant, int(getattr(module, constant) * SMOKE_SHARE))
-    study = search_spaces.load(name)
-    command = [name, "--scale", "smoke", "--data", study.stand_in, "--storage", str(storage)]
-    # One seed and two search cells; claims on importances need all cells of their search.
-    smoke = study.scales["smoke"]
-    importances = any(claim.metric.startswith(IMPORTANCE) for claim in study.claims)
-    fewer = [] if importances else ["--trials", str(min(smoke.trials, 2)), "--seeds", "1"]
-    assert main([*command, *fewer]) == 0
-    said = capfd.readouterr()
-    assert "Traceback" not in said.out + said.err
-    assert "is behind" not in said.out
-    records = Records(storage / name)
-    cells = records.cells()
-    assert set(cells["outcome"]) <= {"complete", "pruned"}
-    assert set(cells["condition"]) == set(study.conditions)
-    assert (records.folder / "report.html").stat().st_size > 10_000
-    claims = claims_frame(records)
-    assert list(claims["id"]) == [claim.id for claim in study.claims]
-    assert claims["verdict"].notna().all()
+    check_study(name, storage, capfd, monkeypatch)
 
 
 def test_larger_number_of_seeds_repeats_cells(

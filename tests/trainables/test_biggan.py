@@ -56,6 +56,7 @@ def test_images_of_another_size_do_not_fit(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     "change", [{"adversarial": "non_saturating"}, {"ortho_reg": 0.1}, {"n_dis": 1}], ids=str
 )
+@pytest.mark.slow
 def test_a_switch_of_the_losses_changes_nothing(change: dict[str, Any]) -> None:
     """With and without the switch, training starts from the same weights, images and z."""
     first = make().run(8)

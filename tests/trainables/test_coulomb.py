@@ -94,6 +94,7 @@ def test_self_potential_is_no_offset_between_real_and_fake() -> None:
 
 
 @pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.slow
 def test_g_moves_away_from_the_real_images(scaled: bool) -> None:
     gan = make(scale_distances=scaled, lr=1e-3)
     x = torch.full((8, 1, 9, 9), 0.8) + 0.05 * torch.randn(8, 1, 9, 9)

@@ -195,6 +195,7 @@ def test_learning_rates_do_not_fall() -> None:
     assert gan.optimizers["g"].param_groups[0]["lr"] == 1e-3
 
 
+@pytest.mark.slow
 def test_pool_is_not_in_the_checkpoint() -> None:
     """Once the pool is full, D sees earlier fakes. A continued cell must have the same ones."""
     through = make(pool=8)

@@ -44,6 +44,7 @@ def small() -> Dataset:
     return two_domains("small", train, test, ("a", "b", "c"), ("one", "two"), "rendered")
 
 
+@pytest.mark.slow
 def test_labels_do_not_tell_the_domain() -> None:
     data = small()
     assert data.classes == ("a one", "a two", "b one", "b two", "c one", "c two")

@@ -99,6 +99,7 @@ def test_cache_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other shape"])
+@pytest.mark.slow
 def test_damaged_cache_is_believed(tmp_path: Path, damage: str) -> None:
     first = load("kana_digits", cache=tmp_path)
     path = next((tmp_path / "data").glob("*train.npy"))

@@ -220,6 +220,7 @@ class TestSurvival:
 
 
 class TestRandom:
+    @pytest.mark.slow
     def test_chance_prefers_a_mutation_or_breeds_those_it_drops(self) -> None:
         gan = make(POINTS, selection="random", d_norm="none")
         means = loop(gan).run(200 * 8)

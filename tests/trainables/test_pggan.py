@@ -155,6 +155,7 @@ class TestSchedule:
         assert gan.updates == 1
         assert all(optimizer.state for optimizer in gan.optimizers.values())
 
+    @pytest.mark.slow
     def test_cell_continued_between_two_sizes_starts_another_growth(self) -> None:
         expected = loop_of(make(stage_kimg=0.08))
         expected.run(64)

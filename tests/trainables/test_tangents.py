@@ -273,6 +273,7 @@ class TestInference:
         assert report["loss/d/jacobian"] > 0
 
     @pytest.mark.parametrize("directions", ["encoder", "decoder", "random", "affine"])
+    @pytest.mark.slow
     def test_penalty_does_not_lower_the_change(self, directions: str) -> None:
         changes = []
         for weight in (0.0, 3.0):

@@ -84,6 +84,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_column_that_depends_on_the_judge_is_not_declared(name: str) -> None:
     """One judge's value would pass for the mean of all, or be measured where none can read."""
     gan, data = served(name)

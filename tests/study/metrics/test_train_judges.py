@@ -125,6 +125,7 @@ def test_bar_does_not_reach_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("channels", "size"),
     [(1, (28, 28)), (3, (32, 32)), (3, (64, 64)), (1, (33, 33)), (3, (20, 32))],
 )
+@pytest.mark.slow
 def test_judges_take_one_size_only(channels: int, size: tuple[int, int], tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (60, channels, *size)).astype(np.uint8)
     split = Split(x, np.arange(60) % 3)
