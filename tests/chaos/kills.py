@@ -26,7 +26,7 @@ import psutil
 from mlflow import MlflowClient
 
 from study.planning.mlflow_store import default_uri
-from study.records.columns import TIMING_COLUMNS
+from study.records.columns import TIMING_COLUMNS, is_of_one_judge
 from study.records.records import Records
 
 NAME = "acgan_kmnist_classes"
@@ -231,7 +231,8 @@ def mlflow_rows(uri: str, name: str = NAME) -> Counter[tuple[str, str, int]]:
 def recorded_rows(records: Records) -> Counter[tuple[str, str, int]]:
     ticks = records.ticks()
     columns = [c for c in ticks if c not in ("id", "condition", "phase", "seed")]
-    columns = [c for c in columns if not c.startswith("is_")]
+    # The mirror leaves out the values of single judges.
+    columns = [c for c in columns if not (c.startswith("is_") or is_of_one_judge(c))]
     return Counter(
         (str(row["id"]), column, int(row["kimg"]))
         for row in ticks.to_dict("records")
