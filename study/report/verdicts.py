@@ -136,7 +136,7 @@ def _seeds(group: Group, claim: Claim, frames: Frames) -> Seeds:
 
 
 def why_unmeasured(study: Mapping[str, Any], condition: str, column: str) -> str:
-    """ ": ..." with the reason why a column was not measured; the empty text if none is known."""
+    """The reason why a column was not measured, after a colon; the empty text if none is known."""
     known = study.get("unreadable", {"conditions": {}, "columns": []})
     reason = known["conditions"].get(condition) if column in known["columns"] else None
     return f": {reason}" if reason else ""
@@ -146,7 +146,7 @@ def failure_known(study: Mapping[str, Any], cells: pd.DataFrame) -> pd.Series[bo
     """Of which cells it is known whether they failed: see `failures`."""
     rule = study.get("failure")
     if not rule:
-        return cells["outcome"].eq(cells["outcome"])
+        return cells["outcome"].notna()  # of all
     column = f"last/{rule['metric']}"
     measured = cells[column].notna() if column in cells.columns else cells["outcome"].isna()
     return measured | cells["outcome"].ne("complete")

@@ -25,6 +25,7 @@ METRICS = Path(__file__).parents[1]  # the folder of the metric files
 class Metric(Protocol):
     """What every metric file defines. `study/metrics/__init__.py` has the optional definitions."""
 
+    __name__: str  # of the module
     NEEDS: frozenset[Need]
     COLUMNS: Mapping[str, str]
 
@@ -95,7 +96,7 @@ def measure(views: Sequence[View], names: Sequence[str]) -> dict[str, float]:
     """Measure all columns of the metrics `names`. The GAN is left exactly as it was.
 
     A column that depends on the judge is the mean over the judges. The values of the single judges
-    are added as columns of their own, which `records.judge_column` names. Columns that depend on
+    are added as columns of their own, which `columns.judge_column` names. Columns that depend on
     labels are left out where the judges cannot read labels (see `reference.unreadable`).
 
     Args:
@@ -163,8 +164,8 @@ def _by_judge(metric: Metric, views: Sequence[View]) -> list[dict[str, float]]:
         rng.set_state(state)
         values = metric.measure(view)
         if unknown := values.keys() - metric.COLUMNS.keys():
-            name = metric.__name__  # type: ignore[attr-defined]
-            raise KeyError(f"{name} measures {', '.join(sorted(unknown))}, not in its COLUMNS")
+            columns = ", ".join(sorted(unknown))
+            raise KeyError(f"{metric.__name__} measures {columns}, not in its COLUMNS")
         rows.append(dict(values))
     return rows if judged(metric) else [dict(rows[0]) for _ in views]
 

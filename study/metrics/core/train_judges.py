@@ -65,7 +65,12 @@ def train_judges(
         count: number of judges. Judge n has seed n, whatever the number.
         report: called with a line when a judge has been trained.
     """
-    recipe = _scaled(recipe or _recipe(dataset), share)
+    recipe = recipe or _recipe(dataset)
+    recipe = replace(
+        recipe,
+        label_images=round(share * recipe.label_images),
+        feature_images=round(share * recipe.feature_images),
+    )
     paths = [cache / "judges" / f"{_key(dataset, recipe, seed)}.pt" for seed in range(count)]
     judges = [read_judge(path, device) for path in paths]
     missing = [seed for seed, judge in enumerate(judges) if judge is None]
@@ -73,9 +78,11 @@ def train_judges(
         return [judge for judge in judges if judge is not None]
 
     stop, threads = threading.Event(), torch.get_num_threads()
-    networks = [make for seed in missing for make in _networks(dataset, recipe, seed, device)]
+    # The networks are built here, because their first weights are drawn from torch's global random
+    # state, which threads share.
+    networks = {seed: _networks(dataset, seed, device) for seed in missing}
     total = len(missing) * (recipe.label_images + recipe.feature_images)
-    workers = 1 if torch.device(device).type == "cuda" else min(threads, len(networks))
+    workers = 1 if torch.device(device).type == "cuda" else min(threads, 2 * len(missing))
     with (
         repeatable(device, 0),
         # disable=None shows the bar on a terminal only.
@@ -89,17 +96,20 @@ def train_judges(
                 raise InterruptedError
 
         try:
-            trained = [pool.submit(make, step) for make in networks]
-            pairs = {future: trained[i - i % 2 :][:2] for i, future in enumerate(trained)}
-            for future in as_completed(trained):
+            training = {
+                pool.submit(_train, network, dataset, recipe, 2 * seed + place, step): seed
+                for seed, pair in networks.items()
+                for place, network in enumerate(pair)
+            }
+            untrained = dict.fromkeys(missing, 2)  # number of networks, by judge
+            for future in as_completed(training):
                 future.result()  # raises what training raised
-                label, feature = pairs[future]
-                if not (label.done() and feature.done()):
-                    continue
-                seed = missing[trained.index(label) // 2]
-                judges[seed] = judge = _judge(dataset, label.result(), feature.result(), seed)
-                write_judge(paths[seed], judge)
-                report(f"judges: {count - judges.count(None)} of {count} trained")
+                seed = training[future]
+                untrained[seed] -= 1
+                if not untrained[seed]:
+                    judges[seed] = judge = _judge(dataset, *networks[seed], seed)
+                    write_judge(paths[seed], judge)
+                    report(f"judges: {count - judges.count(None)} of {count} trained")
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
@@ -114,52 +124,41 @@ def _recipe(dataset: Dataset) -> Recipe:
     return COLOUR if in_colour(shape, dataset.spec.labels) else Recipe()
 
 
-def _scaled(recipe: Recipe, share: float) -> Recipe:
-    images = (round(share * n) for n in (recipe.label_images, recipe.feature_images))
-    label_images, feature_images = images
-    return replace(recipe, label_images=label_images, feature_images=feature_images)
-
-
 def _key(dataset: Dataset, recipe: Recipe, seed: int) -> str:
     key = [dataset.digest, len(dataset.classes), asdict(recipe), seed, VERSION, torch.__version__]
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
 
 
 def _networks(
-    dataset: Dataset, recipe: Recipe, seed: int, device: torch.device | str
-) -> list[Callable[[Callable[[int], None]], nn.Module]]:
-    """Functions that train a judge's label network and its feature network, and return them.
-
-    The networks themselves are built here, because their first weights are drawn from torch's
-    global random state, which threads share.
-    """
+    dataset: Dataset, seed: int, device: torch.device | str
+) -> tuple[nn.Module, nn.Module]:
+    """A judge's label network and its feature network, untrained."""
     labels, classes = dataset.spec.labels, len(dataset.classes)
     shape = (dataset.channels, *dataset.size)
-    makers: list[Callable[[Callable[[int], None]], nn.Module]] = []
-    for own, build, images, lr in (
-        (2 * seed, label_network, recipe.label_images, recipe.label_lr),
-        (2 * seed + 1, feature_network, recipe.feature_images, recipe.feature_lr),
-    ):
-        with repeatable(device, own):
-            network = build(shape, classes, labels).to(device)
+    with repeatable(device, 2 * seed):
+        label = label_network(shape, classes, labels).to(device)
+    with repeatable(device, 2 * seed + 1):
+        feature = feature_network(shape, classes, labels).to(device)
+    return label, feature
 
-        def make(
-            step: Callable[[int], None],
-            network: nn.Module = network,
-            images: int = images,
-            lr: float = lr,
-            own: int = own,
-        ) -> nn.Module:
-            if torch.device(device).type == "cpu":
-                torch.set_num_threads(1)  # of this thread
-            bf16 = labels > 1 and own % 2 == 0 and bf16_pays(torch.device(device))
-            prepare = _prepare(dataset, images, own)
-            x, y = dataset.train.x, dataset.train.y
-            train(network, x, y, recipe, images, lr, own, bf16=bf16, prepare=prepare, step=step)
-            return network
 
-        makers.append(make)
-    return makers
+def _train(
+    network: nn.Module, dataset: Dataset, recipe: Recipe, own: int, step: Callable[[int], None]
+) -> None:
+    """Train one network of a judge, on a CPU by one thread.
+
+    Args:
+        own: the network's own seed, which is even for a label network and odd for a feature one.
+    """
+    device = next(network.parameters()).device
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # of this thread
+    images, lr = recipe.label_images, recipe.label_lr
+    if own % 2:
+        images, lr = recipe.feature_images, recipe.feature_lr
+    bf16 = dataset.spec.labels > 1 and own % 2 == 0 and bf16_pays(device)
+    prepare, (x, y) = _prepare(dataset, images, own), (dataset.train.x, dataset.train.y)
+    train(network, x, y, recipe, images, lr, own, bf16=bf16, prepare=prepare, step=step)
 
 
 def _prepare(

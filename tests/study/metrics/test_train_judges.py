@@ -40,6 +40,12 @@ def test_three_judges_are_one(judges: list[Judge]) -> None:
     assert len(set(digests(judges))) == 3
 
 
+def test_judge_is_made_or_told_of_twice(tmp_path: Path) -> None:
+    said: list[str] = []
+    train_judges(dataset(), tmp_path, recipe=TINY, report=said.append)
+    assert said == [f"judges: {n} of 3 trained" for n in (1, 2, 3)]
+
+
 def test_judges_change_with_the_number_of_threads_or_of_judges(
     judges: list[Judge], tmp_path: Path
 ) -> None:
@@ -92,7 +98,7 @@ def test_interrupted_training_loses_what_is_trained(
     assert len(list((tmp_path / "judges").iterdir())) == 1
     seeds: list[int] = []
     make = module._networks
-    monkeypatch.setattr(module, "_networks", lambda *a: seeds.append(a[2]) or make(*a))
+    monkeypatch.setattr(module, "_networks", lambda *a: seeds.append(a[1]) or make(*a))
     train_judges(dataset(), tmp_path, recipe=TINY)
     assert seeds == [1, 2]
 

@@ -7,10 +7,12 @@ that is mostly bias.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from search_spaces.core import Budget
 from study.errors import BadInputError
 from study.metrics.core import inception
 from study.planning import fid_weights
@@ -27,8 +29,8 @@ def cached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inception, "find_weights", lambda path=None: path or CACHED)
 
 
-def plan(budget: object = MANY, **study: object) -> Plan:
-    return tiny.plan(tiny.study(**study), budget)  # type: ignore[arg-type]
+def plan(budget: Budget = MANY, **study: Any) -> Plan:
+    return tiny.plan(tiny.study(**study), budget)
 
 
 @pytest.mark.parametrize(
