@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
@@ -62,6 +63,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     def start(*_: object) -> None:
         raise StartedError
 
+    # Cells that ran in this process before had it on, and Hypothesis draws denormal numbers.
+    torch.set_flush_denormal(False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kana, "read", lambda name, *_: rendered(name))
         patch.setattr("study.engine.shared_state.make_shared", start)
