@@ -46,6 +46,10 @@ class Budget:
     # early, depends only on how cells 0 to n - search_parallelism ended. So a search is the same on
     # every machine.
     search_parallelism: int = 2
+    # How many searches each condition has, which differ in their seeds only. The search itself is
+    # random, and one search does not tell how much. Confirm seed s has the best configuration of
+    # search s modulo `searches`, and the interval of a claim on it is one over the searches.
+    searches: int = 1
     # One more tick before the others, which shows the first iterations; None: no such tick.
     first_tick_kimg: int | None = None
     # Hyperparameters named *_kimg, which are lengths in training, are multiplied by this.
@@ -58,7 +62,7 @@ class Budget:
         optional = ("search_kimg", "first_tick_kimg")
         names = [name for name in optional if getattr(self, name) is not None]
         names += ["kimg", "tick_kimg", "trials", "seeds", "samples"]
-        names += ["search_parallelism", "schedule_scale"]
+        names += ["search_parallelism", "searches", "schedule_scale"]
         for name in names:
             low = lowest.get(name, 1)
             value = getattr(self, name)
@@ -68,6 +72,11 @@ class Budget:
                 raise ValueError(f"{name} must be at least {low} but is {value}")
             if value > 1_000_000:  # a billion images must be a typing error
                 raise ValueError(f"{name} must be at most 1000000 but is {value}")
+        if self.searches > max(1, self.seeds):
+            raise ValueError(
+                f"searches must be at most {max(1, self.seeds)}, the number of seeds that confirm "
+                f"what they find, but is {self.searches}"
+            )
         check_plain("scale_overrides", self.scale_overrides)
 
     @property

@@ -74,7 +74,8 @@ def parser() -> Parser:
     p.add_argument(
         "--decide", action="store_true", help="more seeds where primary claims are undecided"
     )
-    fix = "fix a hyperparameter, or kimg, search_kimg, tick_kimg, samples, search_parallelism"
+    budget = "kimg, search_kimg, tick_kimg, samples, search_parallelism, searches"
+    fix = f"fix a hyperparameter, or {budget}"
     p.add_argument("--set", action="append", default=[], dest="settings", metavar="K=V", help=fix)
     p.add_argument("--data", default="auto", metavar="NAME|PATH", help="default: auto")
     p.add_argument("--data-dir", type=Path, metavar="DIR", help="default: $STUDY_DATA or data/")

@@ -67,7 +67,7 @@ def _of_plan(plan: Plan) -> list[tuple[str, Work | None]]:
     if not planned_looks or not primary:
         return [("no primary claim is judged on confirm cells, so it adds nothing", None)]
     first, last = planned_looks[0], planned_looks[-1]
-    most = planned(_with_seeds(plan, primary, last, {}))
+    most = planned(_with_seeds(plan, primary, last))
     return [
         (f"the first look, after {first} seeds", planned(plan)),
         (f"at most, if each primary claim needs {last} seeds", most),
@@ -106,18 +106,16 @@ def _of_records(
         new = sorted(grown.more_seeds.items())
         groups = ", ".join(f"{name} ({config}) {n} seeds" for (name, config), n in new)
         lines.append((f"the next look, {groups}", added))
-    last = _with_seeds(plan, [q.claim for q in open_], planned_looks[-1], records.best())
+    last = _with_seeds(plan, [q.claim for q in open_], planned_looks[-1])
     text = f"at most, if all these claims need {planned_looks[-1]} seeds"
     return [*lines, (text, missing(last, records))]
 
 
-def _with_seeds(
-    plan: Plan, claims: Sequence[Claim], n: int, best: Mapping[str, Mapping[str, Any]]
-) -> Plan:
+def _with_seeds(plan: Plan, claims: Sequence[Claim], n: int) -> Plan:
     """The plan with n seeds for the groups of claims."""
     seeds = dict(plan.more_seeds)
     for claim in claims:
-        seeds |= more_seeds(plan, claim, n, best)
+        seeds |= more_seeds(plan, claim, n)
     return dataclasses.replace(plan, more_seeds=seeds)
 
 

@@ -39,7 +39,7 @@ class StudySearcher(Searcher):
 
     Within a search, cells that an earlier command left unfinished come before new ones. Confirm
     cells of the reference recipe keep the machine busy while a search waits for its last cells.
-    Confirm cells of the best configuration come when the search of their condition is over. Confirm
+    Confirm cells of the best configuration come when the search that found it is over. Confirm
     cells of the conditions alternate, see `confirmations`.
     """
 
@@ -55,7 +55,11 @@ class StudySearcher(Searcher):
         super().__init__(metric="objective", mode=mode)
         self.grow = grow
         self.plan, self.records, self.observer = plan, records, observer
-        self.searches = {name: ConditionSearch(plan, name, records) for name in plan.searched}
+        self.searches = {
+            (name, search): ConditionSearch(plan, name, records, search)
+            for search in range(plan.budget.searches)
+            for name in plan.searched
+        }
         self.queue: list[Cell] = []  # cells that crashed and will be tried again
         self.running: dict[str, Cell] = {}  # by Ray's trial id
         self.handed_out: set[str] = set()  # ids of cells that were handed out
@@ -127,7 +131,7 @@ class StudySearcher(Searcher):
         self.observer(cell, None)
         if cell.phase == "confirm":
             return False
-        search = self.searches[cell.condition_name]
+        search = self.searches[cell.condition_name, cell.search]
         try:
             rows = self.records.rows(cell.id)
         except OSError as error:
@@ -208,7 +212,7 @@ class StudySearcher(Searcher):
         for path in (folder / "checkpoints").glob("*"):
             path.unlink()
         if cell.phase == "search":
-            self.searches[cell.condition_name].tell(cell, outcome, rows)
+            self.searches[cell.condition_name, cell.search].tell(cell, outcome, rows)
         self.observer(cell, accepted)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ STATES = {
 
 
 class ConditionSearch:
-    """One condition's search: which cell is next, and whether a running cell should stop early.
+    """A search of one condition: which cell is next, and whether a running cell should stop early.
 
     Conditions never share an Optuna study: 49 classes are harder than 5, and neither TPE nor
     early stopping may compare the two.
@@ -37,10 +37,14 @@ class ConditionSearch:
     results of those cells. So no trial can be left in it as a zombie.
     """
 
-    def __init__(self, plan: Plan, condition: str, records: Records) -> None:
-        """Read the condition's search cells from the records."""
+    def __init__(self, plan: Plan, condition: str, records: Records, search: int = 0) -> None:
+        """Read the cells of the search from the records.
+
+        Args:
+            search: which of the condition's searches, from 0.
+        """
         assert plan.study.space is not None
-        self.plan, self.condition = plan, condition
+        self.plan, self.condition, self.search = plan, condition, search
         self.names = list(describe_space(plan.study))
         self.cells: dict[int, Cell] = {}  # all cells that were ever suggested, by number
         self.ended: dict[int, optuna.trial.FrozenTrial] = {}  # trials of ended cells, by number
@@ -48,7 +52,8 @@ class ConditionSearch:
         self.handed: set[int] = set()  # numbers of cells that this command began or continued
         cells = [Cell.from_json(records.cell(cell_id)) for cell_id in records.ids()]
         for cell in sorted(cells, key=lambda c: c.number or 0):
-            if cell.phase == "search" and cell.condition_name == condition:
+            mine = cell.condition_name == condition and cell.search == search
+            if cell.phase == "search" and mine:
                 assert cell.number is not None
                 self.cells[cell.number] = cell
                 if result := records.result(cell.id):
@@ -88,7 +93,9 @@ class ConditionSearch:
         trial = self._trial(number, start)
         values = self._values(trial)
         sampled_by: SampledBy = "reference" if number == 0 else self._sampled_by(number)
-        cell = self.plan.search_cell(self.condition, number, trial.params, values, sampled_by)
+        cell = self.plan.search_cell(
+            self.condition, number, trial.params, values, sampled_by, self.search
+        )
         self.cells[number] = cell
         self.running[cell.id] = trial
 
@@ -96,12 +103,14 @@ class ConditionSearch:
         """Optuna's trial for a cell, in a new Optuna study that holds what the cell may know.
 
         Earlier cells whose results the cell may not know are in that study as running trials. The
-        sampler is seeded by the names of study and condition, the cell's number and the first seed.
+        sampler is seeded by the names of study and condition, the number of the search if it is not
+        the first, the cell's number and the first seed.
 
         Args:
             values: where given, the trial suggests these values.
         """
         name, first = f"{self.plan.name}/{self.condition}", self.plan.first_seed
+        name += f"/search {self.search}" if self.search else ""
         seed = hashlib.sha256(f"{name}/{number}{f'/{first}' if first else ''}".encode()).digest()
         study = optuna.create_study(
             direction=self.plan.direction,

@@ -14,7 +14,7 @@ from study.engine.cell import CellRun
 from study.engine.shared_state import Shared
 from study.engine.trial import prepare_process
 from study.metrics.core.judge import Judge
-from study.planning import plan
+from study.planning import study_json
 from study.planning.plan import Cell
 from study.records.columns import TIMING_COLUMNS
 from study.records.records import Records, Row
@@ -67,7 +67,7 @@ def circumstances(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         now: what `environment.describe` returns.
     """
     keys = ("versions", "code", "hardware")
-    return plan.difference({key: then[key] for key in keys}, {key: now[key] for key in keys})
+    return study_json.difference({key: then[key] for key in keys}, {key: now[key] for key in keys})
 
 
 def difference(recorded: Row, now: Row) -> str | None:

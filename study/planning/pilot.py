@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import BadInputError
-from study.planning.plan import MAX_FIRST_SEED, SEARCH_SEEDS, Plan
+from study.planning.plan import MAX_FIRST_SEED, NEXT_SEARCH, SEARCH_SEEDS, Plan
 from study.planning.study_json import looks, recorded
 from study.records.records import Records
 
@@ -71,7 +71,8 @@ def check(plan: Plan, known: Mapping[str, Any] | None) -> None:
     planned = known["looks"] if known else looks(plan.budget.seeds)
     trials = plan.budget.trials if plan.searched else 0
     # The study's seeds, if its first one is 0.
-    needed = range(max(planned, default=0)), range(SEARCH_SEEDS, SEARCH_SEEDS + trials)
+    starts = [SEARCH_SEEDS + search * NEXT_SEARCH for search in range(plan.budget.searches)]
+    needed = [range(max(planned, default=0)), *(range(n, n + trials) for n in starts)]
     spent = plan.pilot["seeds"]
 
     def common(first: int) -> list[int]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Search cell n has seed 1000 + n, and confirm cells count from seed 0. --first-seed adds to both.
 # So no search cell shares its seed with a confirm cell, up to 1000 confirm seeds.
 SEARCH_SEEDS = 1000
+NEXT_SEARCH = 10_000_000  # added for each further search; no first seed reaches so far
 MAX_FIRST_SEED = 1_000_000
 # TPE suggests a search cell if it may know the ends of so many cells, and random sampling suggests
 # the cells before. The number does not depend on the number of trials, so that a study that grows
@@ -50,15 +51,17 @@ class Cell:
     suggested: Mapping[str, Any] | None = None  # a search cell's parameters, as Optuna names them
     sampled_by: SampledBy | None = None  # None: a confirm cell
     configuration: Configuration | None = None  # None: a search cell
+    search: int = 0  # of a search cell: which of its condition's searches, from 0
 
     @property
     def id(self) -> str:
         """12 hex digits of a SHA-256 over all fields that decide the cell's numbers.
 
-        How the values were found (`suggested`, `sampled_by`, `configuration`) is left out.
+        How the values were found (`suggested`, `sampled_by`, `configuration`, `search`) is left
+        out.
         """
         defining = dataclasses.asdict(self) | {"suggested": None}
-        del defining["configuration"], defining["sampled_by"]
+        del defining["configuration"], defining["sampled_by"], defining["search"]
         text = json.dumps(defining, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -74,7 +77,8 @@ class Cell:
     def label(self) -> str:
         """The cell's name for people: "classes=5 search 3" or "classes=5 reference, seed 0"."""
         if self.phase == "search":
-            return f"{self.condition_name} search {self.number}"
+            which = f", repetition {self.search}" if self.search else ""
+            return f"{self.condition_name} search {self.number}{which}"
         return f"{self.condition_name} {self.configuration}, seed {self.seed}"
 
 
@@ -183,6 +187,7 @@ class Plan:
         suggested: Mapping[str, Any],
         values: Mapping[str, Any],
         sampled_by: SampledBy = "random",
+        search: int = 0,
     ) -> Cell:
         suggested_classes = {k: v for k, v in values.items() if k == "classes"}
         return self._cell(
@@ -193,31 +198,39 @@ class Plan:
             suggested=suggested,
             sampled_by=sampled_by,
             hyperparameters=self.hyperparameters(condition, values),
-            seed=SEARCH_SEEDS + self.first_seed + number,
+            seed=SEARCH_SEEDS + self.first_seed + number + search * NEXT_SEARCH,
             kimg=self.budget.searched_kimg,
+            search=search,
         )
 
-    def seeds(self, condition: str, configuration: Configuration) -> int:
-        """The number of confirm cells of a condition's reference or of the best found."""
-        return max(self.budget.seeds, self.more_seeds.get((condition, configuration), 0))
+    def seeds(self, condition: str, configuration: Configuration) -> range:
+        """The seeds of the confirm cells of a condition's reference or of the best found."""
+        n = max(self.budget.seeds, self.more_seeds.get((condition, configuration), 0))
+        return range(self.first_seed, self.first_seed + n)
 
-    def confirm_cells(self, condition: str, hyperparameters: Mapping[str, Any]) -> list[Cell]:
-        """The confirm cells of one configuration, one for each seed."""
-        own = hyperparameters == self.hyperparameters(condition)
-        configuration: Configuration = "reference" if own else "found"
-        seeds = self.seeds(condition, configuration)
+    def confirm_cells(
+        self, condition: str, *values: Mapping[str, Any] | None, of: Configuration = "reference"
+    ) -> list[Cell]:
+        """The confirm cells of a condition's reference or of the best found, one for each seed.
+
+        Args:
+            values: the hyperparameters; of the best found, those of each search. Seed s has those
+                of search s modulo their number, and no cell yet if they are None.
+        """
+        of_seed = {seed: values[seed % len(values)] for seed in self.seeds(condition, of)}
         return [
             self._cell(
                 condition,
                 {},
                 phase="confirm",
                 number=None,
-                configuration=configuration,
-                hyperparameters=hyperparameters,
+                configuration="reference" if own == self.hyperparameters(condition) else "found",
+                hyperparameters=own,
                 seed=seed,
                 kimg=self.budget.kimg,
             )
-            for seed in range(self.first_seed, self.first_seed + seeds)
+            for seed, own in of_seed.items()
+            if own is not None
         ]
 
     def _cell(self, condition: str, factors: Mapping[str, Any], **rest: Any) -> Cell:
@@ -243,9 +256,9 @@ class Plan:
 
         There are fewer confirm cells where the reference turns out to be the best configuration.
         """
-        confirm = sum(self.seeds(name, "reference") for name in self.conditions)
-        confirm += sum(self.seeds(name, "found") for name in self.searched)
-        return len(self.searched) * self.budget.trials, confirm
+        confirm = sum(len(self.seeds(name, "reference")) for name in self.conditions)
+        confirm += sum(len(self.seeds(name, "found")) for name in self.searched)
+        return len(self.searched) * self.budget.searches * self.budget.trials, confirm
 
     def definition(self) -> dict[str, Any]:
         """Everything that decides cells' numbers and claims. It never changes in a study's folder.
@@ -276,19 +289,8 @@ class Plan:
             "failure": repr(study.failure),
             "paired": study.paired,
             "search_parallelism": budget.search_parallelism,
+            "searches": budget.searches,
             "tpe_startup": TPE_STARTUP,
         }
         plain: dict[str, Any] = json.loads(json.dumps(value))
         return plain
-
-
-def difference(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """One line "key: recorded -> asked" per entry that differs; dots join nested keys."""
-    lines: list[str] = []
-    for key in sorted(recorded.keys() | asked.keys()):
-        old, new = recorded.get(key), asked.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += [f"{key}.{line}" for line in difference(old, new)]
-        elif old != new:
-            lines.append(f"{key}: {json.dumps(old)} -> {json.dumps(new)}")
-    return lines

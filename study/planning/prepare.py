@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainables.data import Dataset
 
 # The fields of a budget that --set can change.
-BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples", "search_parallelism")
+BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples", "search_parallelism", "searches")
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:

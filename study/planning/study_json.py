@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import uuid
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.core import Claim, Failure
 from study.errors import BadInputError
-from study.planning.plan import Plan, difference
+from study.planning.plan import Plan
 from study.records import environment
 from study.records.records import FORMAT, Records, write_json
 
@@ -185,3 +186,15 @@ def failure_json(rule: Failure | None) -> dict[str, Any] | None:
 
 def _region_json(region: tuple[float, float]) -> list[float | None]:
     return [bound if math.isfinite(bound) else None for bound in region]
+
+
+def difference(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """One line "key: recorded -> asked" per entry that differs; dots join nested keys."""
+    lines: list[str] = []
+    for key in sorted(recorded.keys() | asked.keys()):
+        old, new = recorded.get(key), asked.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += [f"{key}.{line}" for line in difference(old, new)]
+        elif old != new:
+            lines.append(f"{key}: {json.dumps(old)} -> {json.dumps(new)}")
+    return lines

@@ -211,7 +211,7 @@ class Records:
         """One row per accepted cell.
 
         Columns: id, condition, phase, number, seed, outcome, seconds, attempts, is_reference,
-        is_best (the configuration confirmed as its condition's best), kimg, best_kimg,
+        is_best (the configuration confirmed as the best of its search), kimg, best_kimg,
         condition/<factor>, hp/<name>, last/<metric>, best/<metric> (at the tick with the best
         objective).
         """
@@ -249,28 +249,34 @@ class Records:
         definition = self.study()["definition"]
         return definition["objective"], definition["directions"][definition["objective"]]
 
-    def best(self) -> dict[str, dict[str, Any]]:
-        """Hyperparameters of each condition's complete search cell with the best last objective."""
+    def best(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """Hyperparameters of the complete cell with the best last objective of each search.
+
+        The keys are the search's condition and its number among the searches of the condition.
+        """
         objective, direction = self.objective()
-        best: dict[str, tuple[float, dict[str, Any]]] = {}
+        best: dict[tuple[str, int], tuple[float, dict[str, Any]]] = {}
         for cell_id in self.ids():
             cell, result, rows = self.cell(cell_id), self.result(cell_id), self.rows(cell_id)
             if cell["phase"] == "search" and result and result["outcome"] == "complete":
-                value, name = cost(rows[-1][objective], direction), cell["condition_name"]
-                if name not in best or value < best[name][0]:
-                    best[name] = value, cell["hyperparameters"]
-        return {name: values for name, (_, values) in best.items()}
+                value = cost(rows[-1][objective], direction)
+                search = cell["condition_name"], cell["search"]
+                if search not in best or value < best[search][0]:
+                    best[search] = value, cell["hyperparameters"]
+        return {search: values for search, (_, values) in best.items()}
 
     def _heads(self) -> list[Row]:
-        reference, best = self.study()["reference"], self.best()
+        study, best = self.study(), self.best()
+        reference, searches = study["reference"], study["definition"]["searches"]
         heads = []
         for cell_id in self.ids():
             cell = self.cell(cell_id)
-            name, values = cell["condition_name"], cell["hyperparameters"]
+            name, values, seed = cell["condition_name"], cell["hyperparameters"], cell["seed"]
+            search = cell["search"] if cell["phase"] == "search" else seed % searches
             if self.result(cell_id):
-                head = {"id": cell_id, "condition": name, "phase": cell["phase"]}
-                head |= {"seed": cell["seed"], "is_reference": values == reference[name]}
-                heads.append(head | {"is_best": values == best.get(name)})
+                head = {"id": cell_id, "condition": name, "phase": cell["phase"], "seed": seed}
+                head |= {"is_reference": values == reference[name]}
+                heads.append(head | {"is_best": values == best.get((name, search))})
         return heads
 
     def _summary(self, cell_id: str, objective: str, direction: Direction) -> Row:

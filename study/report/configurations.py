@@ -17,10 +17,10 @@ def configuration(records: Records, frames: Frames, condition: str) -> dict[str,
     the reference. The largest importance comes first.
     """
     reference = frames.study.get("reference", {}).get(condition, {})
-    best = records.best().get(condition, {})
+    best = [values for (name, _), values in sorted(records.best().items()) if name == condition]
     found = importances(frames, condition)
     shares = found if isinstance(found, dict) else {}
-    varied = {k for k in (best or {}) if best[k] != reference.get(k)} | shares.keys()
+    varied = {k for values in best for k in values if values[k] != reference.get(k)} | shares.keys()
     ranked = sorted(varied, key=lambda k: (-shares.get(k, 0.0), k))
     return {
         "condition": condition,
@@ -29,7 +29,12 @@ def configuration(records: Records, frames: Frames, condition: str) -> dict[str,
         "search": sampled_by(records, condition),
         "note": found if isinstance(found, str) else None,
         "rows": [
-            {"name": k, "reference": reference.get(k), "best": best.get(k), "share": shares.get(k)}
+            {
+                "name": k,
+                "reference": reference.get(k),
+                "best": [values.get(k) for values in best],  # of each search
+                "share": shares.get(k),
+            }
             for k in ranked
         ],
     }
@@ -38,14 +43,14 @@ def configuration(records: Records, frames: Frames, condition: str) -> dict[str,
 def sampled_by(records: Records, condition: str) -> str | None:
     """What sampled the search cells that have begun, as a line; None where there are none."""
     cells = [records.cell(cell_id) for cell_id in records.ids()]
-    counts = Counter(
-        cell["sampled_by"]
-        for cell in cells
-        if cell["phase"] == "search" and cell["condition_name"] == condition
-    )
-    if not counts:
+    mine = [c for c in cells if c["phase"] == "search" and c["condition_name"] == condition]
+    if not mine:
         return None
+    counts = Counter(cell["sampled_by"] for cell in mine)
+    searches = len({cell["search"] for cell in mine})
     first = "The first cell was the reference recipe"
+    if searches > 1:
+        first = f"The first cell of each of {searches} searches was the reference recipe"
     if not counts["tpe"]:
         return f"Random search. {first}, and {counts['random']} were sampled at random."
     return (

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from study.records.frames import Frames
 from study.report.rules import undecided
@@ -25,27 +24,19 @@ def next_look(plan: Plan, records: Records) -> Plan | None:
 
     Returns: None where every primary claim is decided or has had its last look.
     """
-    best, seeds = records.best(), dict(plan.more_seeds)
+    seeds = dict(plan.more_seeds)
     for question in undecided(ask(Frames.read(records))):
         if (n := question.next_look) is not None:
-            for key, needed in more_seeds(plan, question.claim, n, best).items():
+            for key, needed in more_seeds(plan, question.claim, n).items():
                 seeds[key] = max(needed, seeds.get(key, plan.budget.seeds))
     return None if seeds == plan.more_seeds else dataclasses.replace(plan, more_seeds=seeds)
 
 
-def more_seeds(
-    plan: Plan, claim: Claim, n: int, best: Mapping[str, Mapping[str, Any]]
-) -> dict[tuple[str, Configuration], int]:
-    """n seeds for each of a claim's groups that the plan runs.
-
-    Args:
-        best: hyperparameters of the best configurations that are known, by condition.
-    """
-    seeds: dict[tuple[str, Configuration], int] = {}
-    for group in (claim.of, claim.against):
-        if group is None or group.condition not in plan.conditions:
-            continue
-        reference = plan.hyperparameters(group.condition)
-        own = group.config == "reference" or best.get(group.condition) == reference
-        seeds[group.condition, "reference" if own else "found"] = n
-    return seeds
+def more_seeds(plan: Plan, claim: Claim, n: int) -> dict[tuple[str, Configuration], int]:
+    """n seeds for each of a claim's groups that the plan runs."""
+    groups = [group for group in (claim.of, claim.against) if group is not None]
+    return {
+        (group.condition, "reference" if group.config == "reference" else "found"): n
+        for group in groups
+        if group.condition in plan.conditions
+    }

@@ -66,6 +66,7 @@ class Seeds:
     # `values` as the single judges measured them, if the quantity depends on the judge.
     by_judge: Sequence[Mapping[int, float]] = ()
     doubt: str = ""  # why no verdict may be given; the empty text where nothing hinders it
+    searches: int = 1  # how many searches found the configurations: see `Budget.searches`
 
 
 class Question:
@@ -95,6 +96,7 @@ class Question:
         # Two moments of the same cells are always pairs.
         same = len({(group.condition, group.config) for group in groups}) < len(groups)
         self.paired = same or (paired and len(groups) == 2)
+        self.searches = max(s.searches for s in seeds)
         every = set.intersection(*(s.ended for s in seeds))
         complete = [n for n in looks if {*range(first, first + n)} <= every]
         self.complete = len(complete)  # number of looks that are complete
@@ -126,6 +128,8 @@ class Question:
             one = min(found.n) == 1
             equal = "all values are equal, so that nothing is known of their spread"
             notes.append("one seed gives no interval" if one else equal)
+        if self.searches > 1:
+            notes.append(f"the interval is one over the {self.searches} searches")
         notes += dict.fromkeys(seeds.missing for seeds in self.seeds if seeds.missing)
         error = nominal(ALPHA, self.looks) if self.looks else ALPHA
         measured, says = found.effect(error), "undecided"
@@ -137,7 +141,7 @@ class Question:
             notes.append(f"the judges do not agree: {', '.join(alone)}")
         elif n is not None and not mixed:
             notes += self._needs(last, error)
-        columns = self._columns(n)
+        columns = [list(column.values()) for column in self._columns(n)]
         return Finding(
             self.claim,
             measured,
@@ -223,6 +227,9 @@ class Question:
         if apart or len(known) < len(needs):
             return ["at the spread seen, a thousand seeds would not decide it"]
         more = max(known)
+        if self.searches > 1:
+            said = f"at the spread seen, it takes at least {more} searches"
+            return [said] if more > self.searches else []
         said = f"at the spread seen, it takes at least {more} seeds"
         said += f", and the last look is after {self.looks[-1]}" if more > self.looks[-1] else ""
         return [said] if more > max(each[0].n) else []
@@ -235,13 +242,21 @@ class Question:
     def _estimate(self, n: int | None, judge: int | None = None) -> Estimate | str:
         """The effect at a look, or the reason why it cannot be computed."""
         columns = self._columns(n, judge)
+        searches = [s.searches for s in self.seeds]
+        if self.paired:
+            searches = [self.searches]
+        clusters = [
+            [seed % k for seed in column] if k > 1 else None
+            for column, k in zip(columns, searches, strict=False)
+        ]
+        values = [list(column.values()) for column in columns]
         try:
-            return estimate(*columns, log=self.claim.log, paired=self.paired)
+            return estimate(*values, log=self.claim.log, paired=self.paired, clusters=clusters)
         except ValueError as error:
             return str(error)
 
-    def _columns(self, n: int | None, judge: int | None = None) -> list[list[float]]:
-        """The values of each group at a look, by one judge or by all.
+    def _columns(self, n: int | None, judge: int | None = None) -> list[dict[int, float]]:
+        """The values of each group by seed at a look, by one judge or by all.
 
         Seeds that failed are left out, unless all seeds of their group failed.
         """
@@ -254,7 +269,7 @@ class Question:
         if self.paired:
             both = sorted(columns[0].keys() & columns[1].keys())
             columns = [{s: column[s] for s in both} for column in columns]
-        return [list(column.values()) for column in columns]
+        return columns
 
 
 def undecided(questions: Sequence[Question]) -> list[Question]:

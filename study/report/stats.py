@@ -119,6 +119,7 @@ def estimate(
     *,
     log: bool = False,
     paired: bool = False,
+    clusters: Sequence[Sequence[int] | None] = (None, None),
     seed: int = 0,
 ) -> Estimate:
     """mean(of) - mean(against), or mean(of) alone.
@@ -127,6 +128,9 @@ def estimate(
         log: compute the ratio of the geometric means instead, or the geometric mean alone.
         paired: values at the same place belong together, so the error is that of the mean of their
             differences.
+        clusters: for each group, the number of each value's cluster. The values of a cluster share
+            what the error is about, so their mean (with `paired` that of their differences) counts
+            as one value. None: each value stands alone.
         seed: of the resamples, where there are any.
 
     Raises:
@@ -138,6 +142,7 @@ def estimate(
         groups = [groups[0] - _group(against, log)]
     elif against is not None:
         groups.append(_group(against, log))
+    groups = [_cluster_means(x, own) for x, own in zip(groups, clusters, strict=False)]
     signs = (1.0, -1.0)
     value = sum(sign * float(x.mean()) for sign, x in zip(signs, groups, strict=False))
     n = tuple(len(x) for x in groups)
@@ -194,6 +199,15 @@ def _resampled(groups: Sequence[NDArray[np.float64]], se: float, seed: int) -> N
     # A resample that repeats one value has no spread: its t is infinite.
     t = np.full(RESAMPLES, np.inf)
     return np.sort(np.divide(np.abs(error), spread, out=t, where=spread > 1e-9 * se))
+
+
+def _cluster_means(
+    values: NDArray[np.float64], clusters: Sequence[int] | None
+) -> NDArray[np.float64]:
+    if clusters is None:
+        return values
+    mine = np.asarray(clusters)
+    return np.array([values[mine == cluster].mean() for cluster in np.unique(mine)])
 
 
 def _log(bound: float) -> float:

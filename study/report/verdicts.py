@@ -132,7 +132,16 @@ def _seeds(group: Group, claim: Claim, frames: Frames) -> Seeds:
         rule = frames.study["failure"]["metric"]
         why = why_unmeasured(frames.study, group.condition, rule)
         doubt = f"which seeds of {name} failed is not known, as {rule} was not measured{why}"
-    return Seeds(kept, {*map(int, failed)}, seeds, note, by_judge=by_judge, doubt=doubt)
+    searches = frames.study["definition"]["searches"] if group.config == "best" else 1
+    return Seeds(
+        kept,
+        {*map(int, failed)},
+        seeds,
+        note,
+        by_judge=by_judge,
+        doubt=doubt,
+        searches=searches,
+    )
 
 
 def why_unmeasured(study: Mapping[str, Any], condition: str, column: str) -> str:

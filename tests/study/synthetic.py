@@ -101,6 +101,7 @@ def study_json(**changes: Any) -> dict[str, Any]:
             "stand_in": True,
             "scale": "quick",
             "kimg": 100,
+            "searches": 1,
             "space": SPACE,
         },
         "environment": {
@@ -127,6 +128,7 @@ def write_cell(records: Records, id: str, **given: Any) -> None:
         "condition_name": f"classes={classes}",
         "phase": given["phase"],
         "number": given.get("number"),
+        "search": 0,
         "hyperparameters": given["hyperparameters"],
         "suggested": given.get("suggested"),
         "sampled_by": given.get("sampled_by"),

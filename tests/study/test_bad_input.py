@@ -33,7 +33,8 @@ JUNK = st.recursive(
 )
 
 HYPERPARAMETERS = ["lr", "lr_ratio", "f", "batch", "adversarial", "label_noise", "noise_real"]
-BUDGET = ["kimg", "search_kimg", "tick_kimg", "samples", "search_parallelism", "classes"]
+BUDGET = ["kimg", "search_kimg", "tick_kimg", "samples", "search_parallelism", "searches"]
+BUDGET += ["classes"]
 SETTINGS = st.tuples(
     st.sampled_from(HYPERPARAMETERS + BUDGET) | WORDS,
     WORDS | st.integers().map(str) | st.floats().map(str),
@@ -86,7 +87,7 @@ STUDY_FIELDS = (
 )
 BUDGET_FIELDS = (
     "kimg search_kimg tick_kimg first_tick_kimg trials seeds samples search_parallelism "
-    "schedule_scale scale_overrides"
+    "searches schedule_scale scale_overrides"
 )
 DEFINITIONS = st.one_of(
     fields("{}", "STUDY", f"{STUDY_FIELDS} space searched objective fid"),

@@ -112,7 +112,7 @@ def test_cells_on_record_are_missing(tmp_path: Path, plan: Plan) -> None:
         expected = planned(plan)
         expected["classes=2", "search"] -= n + 1
         assert missing(plan, records) == expected
-    best = plan.confirm_cells("classes=2", records.best()["classes=2"])
+    best = plan.confirm_cells("classes=2", records.best()["classes=2", 0])
     tiny.write_cell(records, best[0], tiny.rows(9, 4))
     expected["classes=2", "confirm"] -= 1
     assert missing(plan, records) == expected

@@ -59,7 +59,7 @@ def test_search_looks_for_the_wrong_end(tmp_path: Path) -> None:
         values, records = searched(tmp_path / direction, direction)
         late = float(np.mean(values[TRIALS // 2 :]))
         assert late < 0.35 if direction == "minimize" else late > 0.65
-        lr = records.best()[NAME]["lr"]
+        lr = records.best()[NAME, 0]["lr"]
         assert (math.log10(lr) + 5) / 3 == pytest.approx(best(values)), "the best is another cell"
 
 

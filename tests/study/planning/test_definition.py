@@ -10,7 +10,8 @@ import dataclasses
 import pytest
 
 from search_spaces.core import crossed
-from study.planning.plan import Plan, difference
+from study.planning.plan import Plan
+from study.planning.study_json import difference
 from tests.study import tiny
 
 

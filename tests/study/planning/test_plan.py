@@ -14,7 +14,7 @@ from search_spaces.core import crossed
 from study.errors import BadInputError
 from study.planning.plan import Cell, Plan
 from study.planning.prepare import check
-from study.planning.progress import confirmations, is_finished, is_searched
+from study.planning.progress import confirmations, is_finished
 from study.records.records import Records
 from tests.study import tiny
 
@@ -167,7 +167,6 @@ class TestConfirmations:
         """
         for n in range(3):
             tiny.write_cell(records, search(plan, "classes=2", n), tiny.rows(9, 5))
-        assert not is_searched(plan, records, "classes=2")
         assert len(confirmations(plan, records)) == 4  # two seeds of two references
 
     def test_best_is_not_confirmed(self, records: Records, plan: Plan) -> None:

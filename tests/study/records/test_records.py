@@ -103,8 +103,8 @@ class TestBest:
             tiny.write_cell(records, cell, tiny.rows(9, 0.1))
         best = records.best()
         assert {name: values["lr"] for name, values in best.items()} == {
-            "classes=2": 2.0,
-            "classes=3": 7.0,
+            ("classes=2", 0): 2.0,
+            ("classes=3", 0): 7.0,
         }
 
     def test_nothing_is_complete(self, records: Records, plan: Plan) -> None:
@@ -240,7 +240,7 @@ def test_records_are_read_again_and_again(
         tiny.write_cell(records, search(plan, number), tiny.rows(3.0, 2.0))
     records.best()
     read = []
-    definition = {"objective": "fcd", "directions": {"fcd": "minimize"}}
+    definition = {"objective": "fcd", "directions": {"fcd": "minimize"}, "searches": 1}
     value = {"format": FORMAT, "definition": definition}
     monkeypatch.setattr(
         "study.records.records.read_json", lambda path: read.append(path.name) or value
