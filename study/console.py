@@ -35,7 +35,8 @@ class Display:
             disable=not self.console.is_terminal,
             transient=True,
         )
-        self.task = self.progress.add_task("cells", total=sum(plan.count()))
+        self.task = self.progress.add_task("cells", total=sum(plan.count))
+        self._accepted: int | None = None  # number of accepted cells, once it was counted
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False)
@@ -47,6 +48,8 @@ class Display:
             result: None where the cell started or has a new tick. The outcome is "again" where the
                 cell crashed and goes on; any other outcome means that the cell was accepted.
         """
+        if result is None and self.progress.disable:
+            return
         rows = self.records.rows(cell.id)
         at = f"{rows[-1]['kimg']} kimg" if rows else "starting"
         if result is None:
@@ -56,8 +59,8 @@ class Display:
         if result["outcome"] == "again":
             self.say(f"{cell.label}: {error}; it goes on from {at}")
             return
-        done = self._done()
-        total = sum(self.plan.count())
+        done = self._accepted = self._done() if self._accepted is None else self._accepted + 1
+        total = sum(self.plan.count)
         self.progress.update(self.task, completed=done, total=total)
         figures = error or (self._figures(rows[-1]) if rows else "no row")
         self.say(
@@ -120,6 +123,6 @@ class Display:
         counts = cells["outcome"].value_counts()
         ends = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
         self.say(f"cells: {ends or 'none yet'}")
-        if finished and (fewer := sum(self.plan.count()) - self._done()) > 0:
+        if finished and (fewer := sum(self.plan.count) - self._done()) > 0:
             why = "a best found that equals the reference is not run a second time"
             self.say(f"{fewer} fewer than the most: {why}")

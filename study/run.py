@@ -207,7 +207,7 @@ def execute(
     """Run the cells that are missing, then write the report and print the summary."""
     from study.planning import fid_weights, places, prepare, study_json
     from study.planning.mlflow_store import default_uri
-    from study.planning.progress import is_finished
+    from study.planning.progress import Progress
     from study.planning.resources import device_of
     from study.report.write import claims_frame, write_report
     from study.tracking.mlflow_mirror import Mirror
@@ -221,9 +221,9 @@ def execute(
                 display.say(damage)
         mirror = None
         grow = functools.partial(look_again, records, display) if args.decide else None
-        while began and grow and is_finished(plan, records) and (grown := grow(plan)):
+        while began and grow and Progress(plan, records).is_finished and (grown := grow(plan)):
             plan = grown
-        if finished := began and is_finished(plan, records):
+        if finished := began and Progress(plan, records).is_finished:
             display.say(f"{records.folder}: every cell is accepted, nothing to run")
         else:
             from study.engine.shared_state import make_shared

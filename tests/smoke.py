@@ -22,7 +22,6 @@ from study.engine.trial import prepare_process
 from study.metrics import cas, encoder
 from study.metrics.core.judge import Judge
 from study.planning.plan import Cell, Plan
-from study.planning.progress import is_finished
 from study.planning.resources import Resources
 from study.records.records import Records
 from study.report.write import claims_frame
@@ -52,7 +51,7 @@ def run_in_turn(
         run.close()
         searcher.on_trial_complete("trial", {"outcome": "complete"})
     assert searcher.problem is None
-    return is_finished(searcher.plan, records)
+    return searcher.progress.is_finished
 
 
 def check_study(

@@ -22,7 +22,8 @@ from study.metrics.core.reference import Reference
 from study.metrics.core.view import data_spec_of, look
 from study.planning.plan import Cell
 from study.records import lock
-from study.records.records import Records, Row, write_atomically, write_json
+from study.records.files import write_atomically, write_json
+from study.records.records import Records, Row
 from study.records.tensors import load_tensors, save_tensors
 from trainables.core.gan import Gan
 from trainables.core.loop import Loop, StoppedError, never

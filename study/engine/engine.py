@@ -31,7 +31,6 @@ from study.engine.schedule import EarlyStopping, Grow, Observer, StudySearcher
 from study.engine.shared_state import Shared
 from study.engine.trial import StopFile, StudyTrial
 from study.planning.plan import Plan
-from study.planning.progress import is_finished
 from study.planning.resources import Resources
 from study.records.records import Records
 
@@ -83,7 +82,7 @@ def run_cells(
         report("Ray died: it is started again, and the cells go on")
     if searcher.problem:
         report(f"stopped: {searcher.problem}; give the same command again to go on")
-    return is_finished(searcher.plan, records)
+    return searcher.progress.is_finished
 
 
 def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None:
@@ -97,7 +96,7 @@ def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=EarlyStopping(searcher),
+                scheduler=EarlyStopping(searcher, resources.concurrent),
                 num_samples=-1,
                 max_concurrent_trials=resources.concurrent,
                 reuse_actors=True,

@@ -18,8 +18,9 @@ from ray.tune.search import Searcher
 from study.engine.search import ConditionSearch
 from study.engine.trial import StopFile
 from study.planning.plan import Cell, Plan
-from study.planning.progress import confirmations
-from study.records.records import Records, write_json
+from study.planning.progress import Progress
+from study.records.files import write_json
+from study.records.records import Records
 
 MAX_ATTEMPTS = 3  # attempts at a cell whose code crashes
 # Deaths of a cell's workers without a new tick, after which the cell has failed. Preemption causes
@@ -62,7 +63,8 @@ class StudySearcher(Searcher):
         }
         self.queue: list[Cell] = []  # cells that crashed and will be tried again
         self.running: dict[str, Cell] = {}  # by Ray's trial id
-        self.handed_out: set[str] = set()  # ids of cells that were handed out
+        self.progress = Progress(plan, records)
+        self._run = len(records.study()["runs"]) - 1
         self.stopped: set[str] = set()  # ids of cells that were stopped early
         # Cell id -> rows at the last death of its worker, deaths in a row at that number of rows.
         self.deaths: dict[str, tuple[int, int]] = {}
@@ -94,7 +96,8 @@ class StudySearcher(Searcher):
         if cell is None:
             return None if self.running else Searcher.FINISHED
         try:
-            self._begin(cell)
+            start = {"started": now(), "run": self._run, "error": None}
+            self.records.begin(cell.as_json(), start)
         except OSError as error:
             self.stop(str(error))
             return None if self.running else Searcher.FINISHED
@@ -102,26 +105,15 @@ class StudySearcher(Searcher):
         self.observer(cell, None)
         return {"cell": cell.as_json()}
 
-    def _begin(self, cell: Cell) -> None:
-        self.records.check_lock()
-        folder, attempts = self.records.cell_folder(cell.id), self.records.attempts(cell.id)
-        if not (folder / "cell.json").exists():
-            write_json(folder / "cell.json", cell.as_json())
-        run = len(self.records.study()["runs"]) - 1
-        attempts.append({"started": now(), "run": run, "error": None})
-        write_json(folder / "attempts.json", attempts)
-        self.handed_out.add(cell.id)
-
     def _next(self) -> Cell | None:
         if self.queue:
             return self.queue.pop(0)
         for search in sorted(self.searches.values(), key=lambda s: s.started):
             if (cell := search.ask()) is not None:
                 return cell
-        missing = [c for c in confirmations(self.plan, self.records) if c.id not in self.handed_out]
-        cell = next((c for c in missing if self.records.result(c.id) is None), None)
+        cell = self.progress.next()
         if cell is None and not self.running and self.grow and (plan := self.grow(self.plan)):
-            self.plan = plan
+            self.plan, self.progress = plan, Progress(plan, self.records)
             return self._next()
         return cell
 
@@ -213,6 +205,7 @@ class StudySearcher(Searcher):
             path.unlink()
         if cell.phase == "search":
             self.searches[cell.condition_name, cell.search].tell(cell, outcome, rows)
+        self.progress.accept(cell, outcome, rows)
         self.observer(cell, accepted)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -231,18 +224,43 @@ class StudySearcher(Searcher):
 
 
 class EarlyStopping(FIFOScheduler):
-    """Asks the search of a cell's own condition whether the cell should stop."""
+    """Asks the search of a cell's own condition whether the cell should stop.
 
-    def __init__(self, searcher: StudySearcher) -> None:
+    It also keeps Tune from losing workers. Tune has no option for this, so names of its own that
+    begin with an underscore are used. `tests/study/engine/test_workers.py` shows whether they still
+    do what they did.
+    """
+
+    def __init__(self, searcher: StudySearcher, concurrent: int) -> None:
+        """
+        Args:
+            concurrent: the number of trials that run at once.
+        """
         super().__init__()  # type: ignore[no-untyped-call]
-        self.searcher = searcher
+        self.searcher, self.concurrent, self._keeps_workers = searcher, concurrent, False
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Let Tune keep every worker that it has started.
+
+        Tune keeps a single idle worker, unless a trial waits for one. So of two cells that end
+        together, one would cost its worker, and a new one would have to start.
+        """
+        if not self._keeps_workers:
+            cache = tune_controller._tune_controller._actor_cache
+            cache.increase_max(trial.placement_group_factory, by=self.concurrent)
+            self._keeps_workers = True
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Choose no trial: Tune starts pending trials in order by itself.
 
-        FIFOScheduler would choose the first pending trial, whose actor may still be starting. A
-        free worker would then take that trial's cell, again and again.
+        FIFOScheduler would choose the first pending trial, and so does Tune itself as soon as a
+        worker is free. But that trial's own worker may be starting, and would be thrown away.
+        Where cells end sooner than a worker starts, this would go on for ever. So trials whose
+        workers are starting are taken out of those to which Tune gives a free worker.
         """
+        tune = tune_controller._tune_controller
+        for trial in tune._pending_trials & tune._trial_to_actor.keys():
+            tune._resources_to_pending_trials[trial.placement_group_factory].discard(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         stop = self.searcher.observe(trial.config["cell"]["id"])

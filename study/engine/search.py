@@ -6,14 +6,16 @@ The state of a search is rebuilt from the records.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import itertools
 from typing import Any, cast
 
+import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from study.planning.plan import TPE_STARTUP, Cell, Plan, SampledBy
-from study.planning.space import PartialFixedTrial, describe_space
+from study.planning.space import PartialFixedTrial
 from study.records.records import Records, Row
 
 # What Optuna is told of each outcome; of all others FAIL, which its sampler ignores.
@@ -22,6 +24,8 @@ STATES = {
     "pruned": TrialState.PRUNED,
     "diverged": TrialState.PRUNED,
 }
+
+MIN_PEERS = 3  # complete cells beside which a cell is judged
 
 
 class ConditionSearch:
@@ -33,8 +37,7 @@ class ConditionSearch:
     The hyperparameters of cell n, and whether it is stopped early, depend on how cells 0 to
     n - search_parallelism ended and on no other cell. So a search is a function of its definition:
     it is the same search whichever cell ends first, whatever is killed and continued, and on
-    whatever machine it runs. Each running cell has an Optuna study of its own that holds just the
-    results of those cells. So no trial can be left in it as a zombie.
+    whatever machine it runs. What a cell may not know yet is told to Optuna later.
     """
 
     def __init__(self, plan: Plan, condition: str, records: Records, search: int = 0) -> None:
@@ -45,24 +48,32 @@ class ConditionSearch:
         """
         assert plan.study.space is not None
         self.plan, self.condition, self.search = plan, condition, search
-        self.names = list(describe_space(plan.study))
+        self.names = list(plan.space)
         self.cells: dict[int, Cell] = {}  # all cells that were ever suggested, by number
         self.ended: dict[int, optuna.trial.FrozenTrial] = {}  # trials of ended cells, by number
-        self.running: dict[str, optuna.Trial] = {}  # by cell id
-        self.handed: set[int] = set()  # numbers of cells that this command began or continued
-        cells = [Cell.from_json(records.cell(cell_id)) for cell_id in records.ids()]
-        for cell in sorted(cells, key=lambda c: c.number or 0):
-            mine = cell.condition_name == condition and cell.search == search
-            if cell.phase == "search" and mine:
-                assert cell.number is not None
-                self.cells[cell.number] = cell
-                if result := records.result(cell.id):
-                    self.tell(cell, result["outcome"], records.rows(cell.id))
+        self._begun: set[int] = set()  # numbers of cells that have ended or were handed out
+        self._next = 0  # all cells below are among these
+        self._all_ended = 0  # all cells below have ended
+        # The objectives of complete cells at each kimg, by number; NaN elsewhere.
+        self._complete: dict[int, NDArray[np.float64]] = {}
+        self._study: optuna.Study | None = None  # see `_history`
+        self._asked = 0  # number of trials in it
+        self._told = 0  # trials below have their ends in it
+        self._open: dict[int, optuna.Trial] = {}  # trials in it that have not, by number
+        cells = [records.cell(cell_id) for cell_id in records.ids()]
+        for cell in sorted(cells, key=lambda c: c["number"] or 0):
+            mine = cell["condition_name"] == condition and cell["search"] == search
+            if cell["phase"] == "search" and mine:
+                self.cells[cell["number"]] = Cell.from_json(cell)
+        self._size = max([plan.budget.trials, *(number + 1 for number in self.cells)])
+        for known in self.cells.values():
+            if result := records.result(known.id):
+                self.tell(known, result["outcome"], records.rows(known.id))
 
     @property
     def started(self) -> int:
         """How many cells have ended or were handed out."""
-        return len(self.handed | self.ended.keys())
+        return len(self._begun)
 
     def ask(self) -> Cell | None:
         """The next search cell; None where the budget is spent or an earlier cell must end first.
@@ -71,67 +82,80 @@ class ConditionSearch:
         So a cell that an earlier command began, or that was lost, comes before new ones. Cell 0 is
         the reference recipe.
         """
-        open_ = (
-            n for n in range(self.plan.budget.trials) if n not in self.handed | set(self.ended)
-        )
-        number = next(open_, None)
-        if number is None:
+        while self._next in self._begun:
+            self._next += 1
+        while self._all_ended in self.ended:
+            self._all_ended += 1
+        number = self._next
+        if number >= self.plan.budget.trials or self._all_ended < self._known(number):
             return None
-        if any(n not in self.ended for n in self._known(number)):
-            return None
-        self.handed.add(number)
+        self._begun.add(number)
         if number not in self.cells:
-            self._suggest(number)
+            self.cells[number] = self._suggest(number)
         return self.cells[number]
 
-    def _suggest(self, number: int) -> None:
-        start = None
-        if number == 0:
-            recipe = self.plan.hyperparameters(self.condition)
-            known_values = {k: recipe[k] for k in self.names if k in recipe}
-            start = {**known_values, **self.plan.study.reference_params}
-        trial = self._trial(number, start)
-        values = self._values(trial)
-        sampled_by: SampledBy = "reference" if number == 0 else self._sampled_by(number)
-        cell = self.plan.search_cell(
-            self.condition, number, trial.params, values, sampled_by, self.search
-        )
-        self.cells[number] = cell
-        self.running[cell.id] = trial
+    def _suggest(self, number: int) -> Cell:
+        """A new cell. Its sampler is seeded by its name, so that no other cell draws the same.
 
-    def _trial(self, number: int, values: Mapping[str, Any] | None) -> optuna.Trial:
-        """Optuna's trial for a cell, in a new Optuna study that holds what the cell may know.
-
-        Earlier cells whose results the cell may not know are in that study as running trials. The
-        sampler is seeded by the names of study and condition, the number of the search if it is not
+        The seed comes from the names of study and condition, the number of the search if it is not
         the first, the cell's number and the first seed.
-
-        Args:
-            values: where given, the trial suggests these values.
         """
         name, first = f"{self.plan.name}/{self.condition}", self.plan.first_seed
         name += f"/search {self.search}" if self.search else ""
         seed = hashlib.sha256(f"{name}/{number}{f'/{first}' if first else ''}".encode()).digest()
-        study = optuna.create_study(
-            direction=self.plan.direction,
-            sampler=self._sampler(number, int.from_bytes(seed[:4], "big")),
-            # A trial is stopped where its best value so far is worse than the median of the
-            # finished trials at the same kimg. No trial is stopped before three have finished, or
-            # in the first two thirds of its length, where the order of the trials is noise.
-            pruner=optuna.pruners.MedianPruner(
-                n_startup_trials=3, n_warmup_steps=2 * self.plan.budget.searched_kimg // 3
-            ),
+        sampled_by: SampledBy = "reference" if number == 0 else self._sampled_by(number)
+        tpe = sampled_by == "tpe"
+        study = self._history(number) if tpe else optuna.create_study()
+        study.sampler = self._sampler(tpe, int.from_bytes(seed[:4], "big"))
+        if number == 0:
+            recipe = self.plan.hyperparameters(self.condition)
+            known_values = {k: recipe[k] for k in self.names if k in recipe}
+            study.enqueue_trial({**known_values, **self.plan.study.reference_params})
+        trial = study.ask()
+        values = self._values(trial)
+        cell = self.plan.search_cell(
+            self.condition, number, trial.params, values, sampled_by, self.search
         )
-        for n in range(number):
-            known = self.ended.get(n) if n in self._known(number) else None
-            study.add_trial(known or self._frozen(self.cells[n], TrialState.RUNNING, []))
-        if values is not None:
-            study.enqueue_trial(dict(values))
-        return study.ask()
+        if tpe:
+            # TPE noted in this trial also what it suggested for parameters that the space did not
+            # ask for, and would heed that. A search that is rebuilt does not know it.
+            study.tell(trial, state=TrialState.FAIL)
+            self._open[number], self._asked = self._running(study, cell), number + 1
+        return cell
 
-    def _known(self, number: int) -> range:
-        """The numbers of the cells whose ends a cell may know."""
-        return range(max(0, number - self.plan.budget.search_parallelism + 1))
+    def _running(self, study: optuna.Study, cell: Cell) -> optuna.Trial:
+        """Add a running trial with a cell's parameters to a study."""
+        study.sampler = optuna.samplers.RandomSampler(seed=0)  # for nothing
+        study.enqueue_trial(dict(cell.suggested or {}))
+        trial = study.ask()
+        self._values(trial)
+        return trial
+
+    def _history(self, number: int) -> optuna.Study:
+        """An Optuna study that holds what a cell may know, before its own trial.
+
+        Earlier cells whose results the cell may not know are in it as running trials. The study of
+        the cell before is used again where it lacks nothing but ends.
+        """
+        known = self._known(number)
+        if self._study is None or self._asked != number:
+            self._study = optuna.create_study(direction=self.plan.direction)
+            self._study.add_trials([self.ended[n] for n in range(known)])
+            self._open, self._told = {}, known
+            for n in range(known, number):
+                self._open[n] = self._running(self._study, self.cells[n])
+        for n in range(self._told, known):
+            trial, end = self._open.pop(n), self.ended[n]
+            for kimg, value in end.intermediate_values.items():
+                trial.report(value, kimg)
+            complete = end.state == TrialState.COMPLETE
+            self._study.tell(trial, end.value if complete else None, end.state)
+        self._told = known
+        return self._study
+
+    def _known(self, number: int) -> int:
+        """A cell may know the ends of all cells below this number."""
+        return max(0, number - self.plan.budget.search_parallelism + 1)
 
     def _sampled_by(self, number: int) -> SampledBy:
         """What suggests a cell after the first: TPE, if the cell may know enough results.
@@ -140,12 +164,13 @@ class ConditionSearch:
         looks for importances, not for a good configuration. Importances compare the values that
         were sampled, and TPE samples important parameters mostly where they are good.
         """
-        states = [self.ended[n].state for n in self._known(number)]
-        few = sum(state != TrialState.FAIL for state in states) < TPE_STARTUP
-        return "random" if few or self.plan.budget.seeds == 0 else "tpe"
+        if self.plan.budget.seeds == 0:
+            return "random"
+        told = (n for n in range(self._known(number)) if self.ended[n].state != TrialState.FAIL)
+        return "tpe" if len([*itertools.islice(told, TPE_STARTUP)]) == TPE_STARTUP else "random"
 
-    def _sampler(self, number: int, seed: int) -> optuna.samplers.BaseSampler:
-        if self._sampled_by(number) == "random":
+    def _sampler(self, tpe: bool, seed: int) -> optuna.samplers.BaseSampler:
+        if not tpe:
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(
             n_startup_trials=0, multivariate=True, group=True, constant_liar=True, seed=seed
@@ -158,17 +183,24 @@ class ConditionSearch:
         )
 
     def should_stop(self, cell: Cell, rows: list[Row]) -> bool:
-        """Whether a running cell with these rows should stop early."""
-        if cell.id not in self.running:  # an earlier command began it
-            assert cell.number is not None
-            self.running[cell.id] = self._trial(cell.number, cell.suggested)
-            self._values(self.running[cell.id])
-        trial = self.running[cell.id]
-        told = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        for kimg, value in self._reported(rows).items():
-            if kimg not in told:
-                trial.report(value, kimg)
-        return trial.should_prune()
+        """Whether a running cell with these rows should stop early.
+
+        It stops if its best value so far is worse than the median of the complete cells that it may
+        know at the same kimg: the rule of Optuna's MedianPruner. No cell stops before three of
+        these are complete, or in the first two thirds of its length, where the order of the cells
+        is noise.
+        """
+        assert cell.number is not None
+        values = self._reported(rows)
+        kimg = max(values, default=0)
+        if kimg < max(1, 2 * self.plan.budget.searched_kimg // 3):
+            return False
+        peers = self._complete.get(kimg, np.empty(0))[: self._known(cell.number)]
+        peers = peers[~np.isnan(peers)]
+        if len(peers) < MIN_PEERS:
+            return False
+        sign = 1.0 if self.plan.direction == "minimize" else -1.0
+        return bool(min(sign * value for value in values.values()) > np.median(sign * peers))
 
     def tell(self, cell: Cell, outcome: str, rows: list[Row]) -> None:
         """Take note of how a cell ended.
@@ -177,10 +209,14 @@ class ConditionSearch:
         Optuna's sampler takes for the worst of all. So it learns which hyperparameters diverge.
         """
         assert cell.number is not None
-        self.running.pop(cell.id, None)
         state = STATES.get(outcome, TrialState.FAIL)
         told = [] if outcome == "diverged" else rows
         self.ended[cell.number] = self._frozen(cell, state, told)
+        self._begun.add(cell.number)
+        for kimg, value in self._reported(rows).items() if outcome == "complete" else ():
+            if kimg not in self._complete:
+                self._complete[kimg] = np.full(self._size, np.nan)
+            self._complete[kimg][cell.number] = value
 
     def _frozen(self, cell: Cell, state: TrialState, rows: list[Row]) -> optuna.trial.FrozenTrial:
         suggested, objective = cell.suggested or {}, self.plan.study.objective

@@ -19,7 +19,8 @@ from study.metrics.core.measure_real import build_references
 from study.metrics.core.reference import Reference, reference_name, unreadable
 from study.metrics.core.train_judges import train_judges
 from study.planning.plan import Cell, Plan
-from study.records.records import Records, write_json
+from study.records.files import write_json
+from study.records.records import Records
 from study.records.tensors import load_tensors, save_tensors
 from trainables.data import Dataset
 

@@ -53,7 +53,7 @@ class Cell:
     configuration: Configuration | None = None  # None: a search cell
     search: int = 0  # of a search cell: which of its condition's searches, from 0
 
-    @property
+    @cached_property
     def id(self) -> str:
         """12 hex digits of a SHA-256 over all fields that decide the cell's numbers.
 
@@ -107,7 +107,7 @@ class Plan:
         """What the data look like: classes, channels, size, labels, domains."""
         return DataSpec(self.classes, self.channels, self.size, self.labels, self.paired)
 
-    @property
+    @cached_property
     def conditions(self) -> dict[str, Mapping[str, Any]]:
         """The conditions that run: all that the data allow, or only the one that --only names."""
         return {
@@ -133,7 +133,7 @@ class Plan:
         """Which values of the objective are better."""
         return self.directions[self.study.objective]
 
-    @property
+    @cached_property
     def left_out(self) -> dict[str, str]:
         """The conditions that the data do not allow, with the reason for each."""
         reasons = {}
@@ -243,7 +243,7 @@ class Plan:
             **rest,
         )
 
-    @property
+    @cached_property
     def searched(self) -> list[str]:
         """The conditions that have search cells."""
         if self.study.space is None or self.budget.trials == 0:
@@ -251,6 +251,7 @@ class Plan:
         names = self.study.searched
         return [name for name in self.conditions if names is None or name in names]
 
+    @cached_property
     def count(self) -> tuple[int, int]:
         """The number of search cells, and the largest possible number of confirm cells.
 

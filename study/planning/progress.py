@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from study.planning.plan import Cell, Plan
-from study.records.records import Records
+from study.records.objective import cost
+from study.records.records import Records, Row
 
 # Numbers of cells, by condition and phase.
 Work = Counter[tuple[str, str]]
@@ -26,49 +30,99 @@ def planned(plan: Plan) -> Work:
     return work
 
 
-def missing(plan: Plan, records: Records) -> Work:
-    """The cells of a plan that are not accepted, at most: see `planned`."""
-    work: Work = Counter()
-    for cell in confirmations(plan, records):
-        work[cell.condition_name, "confirm"] += records.result(cell.id) is None
-    done = searched_cells(records)
-    for name in plan.searched:
-        for search in range(plan.budget.searches):
-            if left := max(0, plan.budget.trials - done[name, search]):
-                seeds = plan.seeds(name, "found")
-                work[name, "search"] += left
-                work[name, "confirm"] += sum(s % plan.budget.searches == search for s in seeds)
-    return work
+class Progress:
+    """Which cells of a plan have ended, and which confirm cell comes next.
 
+    It is read from the records once, and then told of each end. So no answer takes longer the more
+    cells there are.
 
-def confirmations(plan: Plan, records: Records) -> list[Cell]:
-    """The confirm cells that are known so far.
-
-    Each condition has those of its reference. Once all cells of a search are accepted, it also has
-    those of the best configuration that this search found.
-
-    The conditions alternate: first comes seed 0 of every condition, then seed 1. So cells of one
-    condition do not run beside each other while another condition's run later, on a busier or
-    quieter machine, and times of training can be compared.
+    The confirm cells of the conditions alternate: first comes seed 0 of every condition, then seed
+    1. So cells of one condition do not run beside each other while another condition's run later,
+    on a busier or quieter machine, and times of training can be compared.
     """
-    best, done, searches = records.best(), searched_cells(records), range(plan.budget.searches)
-    cells: list[Cell] = []
-    for name in plan.conditions:
-        cells += plan.confirm_cells(name, plan.hyperparameters(name))
-        if name in plan.searched:
-            ended = [done[name, search] >= plan.budget.trials for search in searches]
-            found = [best.get((name, search)) if ended[search] else None for search in searches]
-            cells += plan.confirm_cells(name, *found, of="found")
-    different = {cell.id: cell for cell in cells}
-    return sorted(different.values(), key=lambda cell: cell.seed)
 
+    def __init__(self, plan: Plan, records: Records) -> None:
+        self.plan, self.records = plan, records
+        self.done: Counter[tuple[str, int]] = Counter()  # accepted cells of each search
+        self._best: dict[tuple[str, int], tuple[float, Mapping[str, Any]]] = {}
+        self._known: dict[str, Cell] = {}  # confirm cells by id
+        # Confirm cells that `next` did not look at: seed, place among those of the seed, id.
+        self._waiting: list[tuple[int, int, str]] = []
+        self._places = {name: place for place, name in enumerate(plan.conditions)}
+        for name in plan.conditions:
+            self._add(plan.confirm_cells(name, plan.hyperparameters(name)))
+        for cell_id in records.ids():
+            if result := records.result(cell_id):
+                cell = Cell.from_json(records.cell(cell_id))
+                if cell.phase == "search":
+                    self._count(cell, result["outcome"], records.rows(cell_id))
+        for search in self.done:
+            self._confirm(*search)
 
-def searched_cells(records: Records) -> Counter[tuple[str, int]]:
-    """Numbers of accepted search cells, by condition and search."""
-    cells = [records.cell(cell_id) for cell_id in records.ids() if records.result(cell_id)]
-    return Counter((c["condition_name"], c["search"]) for c in cells if c["phase"] == "search")
+    def accept(self, cell: Cell, outcome: str, rows: list[Row]) -> None:
+        """Take note of the end of a cell.
 
+        Once all cells of a search are accepted, the confirm cells of the best configuration that
+        this search found are known.
+        """
+        if cell.phase == "search":
+            self._count(cell, outcome, rows)
+            self._confirm(cell.condition_name, cell.search)
 
-def is_finished(plan: Plan, records: Records) -> bool:
-    """Whether every cell of the plan is accepted."""
-    return not missing(plan, records).total()
+    def _count(self, cell: Cell, outcome: str, rows: list[Row]) -> None:
+        search = cell.condition_name, cell.search
+        self.done[search] += 1
+        if outcome == "complete":
+            value = cost(rows[-1][self.plan.study.objective], self.plan.direction)
+            if search not in self._best or value < self._best[search][0]:
+                self._best[search] = value, cell.hyperparameters
+
+    def _confirm(self, condition: str, search: int) -> None:
+        if condition in self.plan.searched and self.is_over(condition, search):
+            found: list[Mapping[str, Any] | None] = [None] * self.plan.budget.searches
+            found[search] = self._best.get((condition, search), (None, None))[1]
+            self._add(self.plan.confirm_cells(condition, *found, of="found"))
+
+    def _add(self, cells: list[Cell]) -> None:
+        for cell in cells:
+            if cell.id not in self._known:
+                self._known[cell.id] = cell
+                heapq.heappush(self._waiting, (*self._order(cell), cell.id))
+
+    def _order(self, cell: Cell) -> tuple[int, int]:
+        return cell.seed, self._places[cell.condition_name]
+
+    def is_over(self, condition: str, search: int) -> bool:
+        """Whether all cells of a search are accepted."""
+        return self.done[condition, search] >= self.plan.budget.trials
+
+    def next(self) -> Cell | None:
+        """The next confirm cell that is not accepted. Each is returned once."""
+        while self._waiting:
+            cell = self._known[heapq.heappop(self._waiting)[-1]]
+            if self.records.result(cell.id) is None:
+                return cell
+        return None
+
+    def confirmations(self) -> list[Cell]:
+        """The confirm cells that are known so far, in the order in which they run."""
+        return sorted(self._known.values(), key=self._order)
+
+    def missing(self) -> Work:
+        """The cells that are not accepted, at most: see `planned`."""
+        work: Work = Counter()
+        for cell in self._known.values():
+            work[cell.condition_name, "confirm"] += self.records.result(cell.id) is None
+        searches = range(self.plan.budget.searches)
+        for name in self.plan.searched:
+            for search in searches:
+                if not self.is_over(name, search):
+                    seeds = self.plan.seeds(name, "found")
+                    work[name, "search"] += self.plan.budget.trials - self.done[name, search]
+                    work[name, "confirm"] += sum(s % len(searches) == search for s in seeds)
+        return work
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every cell of the plan is accepted."""
+        return not self.missing().total()

@@ -14,7 +14,8 @@ from search_spaces.core import Claim, Failure
 from study.errors import BadInputError
 from study.planning.plan import Plan
 from study.records import environment
-from study.records.records import FORMAT, Records, write_json
+from study.records.files import write_json
+from study.records.records import FORMAT, Records
 
 if TYPE_CHECKING:
     from study.planning.resources import Resources

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.records import store
 from study.records.columns import is_of_one_judge
+from study.records.files import read_json, write_json
 from study.records.objective import Direction, best_row, cost
 
 if TYPE_CHECKING:
@@ -20,71 +18,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 FORMAT = 4  # of a study's folder; raise it if older code would misread what is written
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees either the whole old file or the whole new one.
-
-    The content is written under a temporary name, flushed and renamed. In an object store one
-    request does all this. After this function returns, the new file survives a power cut.
-
-    Raises:
-        OSError: the disk is full, for example. The error names the file.
-    """
-    if not store.is_local(path):
-        try:
-            return store.put(path, content)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-    _make(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, 0o644)  # with mkstemp's 0600 others could not read a report
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-        _flush(path.parent)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-
-
-def _make(folder: Path) -> None:
-    if not folder.is_dir():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _flush(folder.parent)
-
-
-def _flush(folder: Path) -> None:
-    """Flush a folder. Until then a power cut may lose the names of new files and folders in it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON, atomically. Non-finite numbers are refused, never written."""
-    text = json.dumps(value, indent=1, allow_nan=False, sort_keys=True)
-    write_atomically(path, text.encode() + b"\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read one JSON file.
-
-    Raises:
-        ValueError: the file is damaged (the message names it).
-    """
-    try:
-        return json.loads(store.read(path))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 class Records:
@@ -100,7 +33,10 @@ class Records:
         """The folder is on a disk, or s3://BUCKET/PREFIX."""
         self.folder = store.folder(folder)
         self.lock: Lock | None = None  # held by the command that runs the study
-        # Files that never change once they exist are read once: studies have thousands of cells.
+        # Ids of all cells that were ever started, and whether they are accepted. Known as long as
+        # this command has the lock, because nobody else starts or accepts cells then.
+        self._accepted: dict[str, bool] | None = None
+        # Small files that never change once they exist are read once.
         self._cached: dict[tuple[str, str], Any] = {}
 
     def study(self) -> dict[str, Any]:
@@ -124,7 +60,16 @@ class Records:
 
     def ids(self) -> list[str]:
         """Ids of all cells that were ever started, accepted or not."""
-        return sorted(path.parent.name for path in store.find(self.folder / "cells", "cell.json"))
+        if self.lock is None:
+            return sorted(store.find(self.folder / "cells", "cell.json")["cell.json"])
+        return sorted(self._index())
+
+    def _index(self) -> dict[str, bool]:
+        """See `self._accepted`. The folder is listed once."""
+        if self._accepted is None:
+            found = store.find(self.folder / "cells", "cell.json", "result.json")
+            self._accepted = {cell: cell in found["result.json"] for cell in found["cell.json"]}
+        return self._accepted
 
     def cell(self, cell_id: str) -> dict[str, Any]:
         """What defines a cell: condition, phase, number, hyperparameters, seed."""
@@ -133,14 +78,10 @@ class Records:
 
     def rows(self, cell_id: str) -> list[Row]:
         """The metric rows of a cell, one per tick."""
-        path = self.cell_folder(cell_id) / "ticks.json"
-        known = (cell_id, "ticks.json") in self._cached
-        if not known and not path.exists():  # no tick is on record yet
+        try:
+            rows: list[Row] = read_json(self.cell_folder(cell_id) / "ticks.json")
+        except FileNotFoundError:  # no tick is on record yet
             return []
-        if self.result(cell_id):
-            value: list[Row] = self._read_once(cell_id, "ticks.json")
-            return value
-        rows: list[Row] = read_json(path)
         return rows
 
     def attempts(self, cell_id: str) -> list[Row]:
@@ -148,13 +89,17 @@ class Records:
 
         Keys: started (ISO time), run (index into study.json's runs), error (a traceback, or None).
         """
-        path = self.cell_folder(cell_id) / "attempts.json"
-        value: list[Row] = read_json(path) if path.exists() else []
+        try:
+            value: list[Row] = read_json(self.cell_folder(cell_id) / "attempts.json")
+        except FileNotFoundError:
+            return []
         return value
 
     def result(self, cell_id: str) -> dict[str, Any] | None:
         """How an accepted cell ended; None if the cell is not accepted."""
-        known = (cell_id, "result.json") in self._cached
+        if self.lock and not self._index().get(cell_id):
+            return None
+        known = self.lock or (cell_id, "result.json") in self._cached
         if known or (self.cell_folder(cell_id) / "result.json").exists():
             value: dict[str, Any] = self._read_once(cell_id, "result.json")
             return value
@@ -188,7 +133,23 @@ class Records:
             if (folder / "result.json").exists():
                 for path in folder.glob("checkpoints/*"):  # a killed command left them
                     path.unlink()
+        self._accepted = None
         return lines
+
+    def begin(self, cell: dict[str, Any], start: Row) -> None:
+        """Record a start of a cell, and at its first start what defines it.
+
+        Args:
+            cell: as `Cell.as_json` gives it.
+            start: the start as `attempts` lists it.
+        """
+        self.check_lock()
+        folder, starts = self.cell_folder(cell["id"]), self.attempts(cell["id"])
+        if not starts or not (folder / "cell.json").exists():
+            write_json(folder / "cell.json", cell)
+        write_json(folder / "attempts.json", [*starts, start])
+        if self._accepted is not None:
+            self._accepted.setdefault(cell["id"], False)
 
     def accept(self, cell_id: str, result: dict[str, Any]) -> None:
         """Write a cell's result, its last file. The cell is never run or changed again."""
@@ -197,6 +158,8 @@ class Records:
         if path.exists():
             raise FileExistsError(f"cell {cell_id} is already accepted")
         write_json(path, result)
+        if self._accepted is not None:
+            self._accepted[cell_id] = True
 
     def check_lock(self) -> None:
         """Make sure that this command still has the folder. Call this before writing.

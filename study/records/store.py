@@ -59,13 +59,19 @@ def read(path: Path) -> bytes:
     return bytes(place.fs.cat_file(place.path))
 
 
-def find(folder: Path, name: str) -> list[Path]:
-    """All files with this name in the direct subfolders of a folder."""
+def find(folder: Path, *names: str) -> dict[str, set[str]]:
+    """For each name of a file, the direct subfolders of a folder that have it. One listing."""
+    found: dict[str, set[str]] = {name: set() for name in names}
     if is_local(folder):
-        return list(folder.glob(f"*/{name}"))
+        for name in names:
+            found[name] |= {path.parent.name for path in folder.glob(f"*/{name}")}
+        return found
     place = cast(UPath, folder)  # its glob would list each folder separately
-    below = [path.removeprefix(f"{place.path}/").split("/") for path in place.fs.find(place.path)]
-    return [folder / path[0] / name for path in below if path[1:] == [name]]
+    for path in place.fs.find(place.path):
+        parts = path.removeprefix(f"{place.path}/").split("/")
+        if len(parts) == 2 and parts[1] in found:
+            found[parts[1]].add(parts[0])
+    return found
 
 
 def put(path: Path, content: bytes, **options: Any) -> None:

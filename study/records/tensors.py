@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from study.records import store
-from study.records.records import write_atomically
+from study.records.files import write_atomically
 
 
 def save_tensors(path: Path, value: Any) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.records.records import Records, write_atomically
+from study.records.files import write_atomically
+from study.records.records import Records
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -27,7 +27,7 @@ from torch import Tensor
 
 import trainables
 from study.metrics.truncation import truncated_normal
-from study.records.records import write_atomically
+from study.records.files import write_atomically
 from trainables.core.gan import Gan
 from trainables.data.base import DataSpec
 

@@ -27,7 +27,8 @@ from study.engine.trial import StudyTrial
 from study.planning.mlflow_store import default_uri
 from study.planning.plan import Plan
 from study.planning.resources import Resources
-from study.records.records import FORMAT, Records, write_json
+from study.records.files import write_json
+from study.records.records import FORMAT, Records
 from study.tracking.mlflow_mirror import Mirror
 
 TICKS, SECONDS, METRICS, CONCURRENT = 5, 0.2, 20, 2

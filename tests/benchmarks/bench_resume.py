@@ -23,7 +23,8 @@ import psutil
 
 import search_spaces
 from study.planning.plan import Cell
-from study.records.records import Records, write_json
+from study.records.files import write_json
+from study.records.records import Records
 
 NAME, COUNTS = "acgan_kmnist_classes", (10, 100, 1000)
 

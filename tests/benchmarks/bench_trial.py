@@ -23,7 +23,8 @@ from study.engine import cluster, engine
 from study.engine.shared_state import make_shared
 from study.planning.plan import Plan
 from study.planning.resources import Resources
-from study.records.records import FORMAT, Records, write_json
+from study.records.files import write_json
+from study.records.records import FORMAT, Records
 from trainables.acgan import Acgan
 from trainables.core.loop import Loop
 from trainables.data.base import Dataset, DataSpec, Split

@@ -46,7 +46,7 @@ for module in (environment, lock, schedule):
     module.datetime = SimpleNamespace(datetime=Past, UTC=datetime.UTC)
 runpy.run_module("study.run", run_name="__main__")
 """
-KIMG = 10  # kimg of a cell in a study that tests start
+KIMG = 6  # kimg of a cell in a study that tests start
 KINDS = ("worker", "driver", "raylet")
 INTERRUPTIONS = ("SIGINT to the group", "SIGINT twice")
 GAP = (0.5, 16.0)  # seconds from one kill to the next

@@ -20,7 +20,8 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from study.records.records import Records, write_json
+from study.records.files import write_json
+from study.records.records import Records
 from study.tracking.mlflow_mirror import Mirror
 from tests.chaos.kills import mlflow_rows, recorded_rows
 from tests.study import tiny

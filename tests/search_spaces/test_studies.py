@@ -129,7 +129,7 @@ def test_claim_does_not_say_where_it_comes_from(name: str) -> None:
 def test_smoke_run_takes_minutes(name: str) -> None:
     """CI runs every study at scale smoke."""
     study = search_spaces.load(name)
-    search, confirm = plan(study, study.scales["smoke"]).count()
+    search, confirm = plan(study, study.scales["smoke"]).count
     smoke = study.scales["smoke"]
     assert search * smoke.searched_kimg + confirm * smoke.kimg <= 60
 

@@ -9,7 +9,8 @@ from ray.tune.search import Searcher
 
 from study.engine.schedule import Grow, StudySearcher
 from study.planning.plan import Cell, Plan
-from study.records.records import Records, write_json
+from study.records.files import write_json
+from study.records.records import Records
 from tests.study import tiny
 
 Observed = list[tuple[str, str | None]]

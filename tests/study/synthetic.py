@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from study.records.records import FORMAT, Records, write_json
+from study.records.files import write_json
+from study.records.records import FORMAT, Records
 
 REFERENCE = {"lr": 2e-4, "lr_ratio": 1.0, "noise": "two-sided", "f": 64}
 LR = {"low": 1e-5, "high": 1e-2, "log": True, "step": None}

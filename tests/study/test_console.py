@@ -40,7 +40,7 @@ def test_claim_without_interval_ends_in_a_traceback(
     assert shown in out
     assert "classes=2" in out
     assert "cells: 2 complete" in out
-    assert f"{sum(plan.count()) - 2} fewer than the most" in out  # the counter's total
+    assert f"{sum(plan.count) - 2} fewer than the most" in out  # the counter's total
 
 
 def test_cells_that_diverged_are_in_the_means(

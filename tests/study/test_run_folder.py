@@ -14,7 +14,8 @@ import pytest
 from study.errors import BadInputError
 from study.planning import prepare
 from study.planning.study_json import looks
-from study.records.records import FORMAT, Records, write_json
+from study.records.files import write_json
+from study.records.records import FORMAT, Records
 from study.report.__main__ import main as report
 from study.run import main
 from tests.study.refusals import NAME, refused

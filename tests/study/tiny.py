@@ -10,7 +10,8 @@ from torch import Tensor
 
 from search_spaces.core import Budget, Claim, Group, Study, crossed
 from study.planning.plan import Cell, Plan
-from study.records.records import FORMAT, Records, Row, write_json
+from study.records.files import write_json
+from study.records.records import FORMAT, Records, Row
 from trainables.data.base import Dataset, DataSpec, Split
 
 SIZE = 16

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from study.metrics.core.classifier import batched
 from study.metrics.core.networks import feature_network, label_network
-from study.records.records import write_atomically
+from study.records.files import write_atomically
 
 Images = Tensor | NDArray[np.uint8]  # uint8 NCHW
 

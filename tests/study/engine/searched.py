@@ -8,7 +8,8 @@ import pytest
 
 from study.engine.search import ConditionSearch
 from study.planning.plan import Cell, Plan
-from study.records.records import Records, write_json
+from study.records.files import write_json
+from study.records.records import Records
 from tests.study import tiny
 
 NAME = "classes=2"

@@ -19,7 +19,8 @@ from ray.tune.search import Searcher
 from search_spaces.core import Claim, Group
 from study.planning.plan import Cell, Plan
 from study.planning.study_json import claim_json, looks
-from study.records.records import Records, write_json
+from study.records.files import write_json
+from study.records.records import Records
 from study.report.next_look import next_look
 from study.report.write import claims_frame
 from tests.study import tiny

@@ -175,10 +175,9 @@ class TestRebuilding:
         """If Optuna believes that a trial still runs, the search avoids the trial's parameters."""
         search = ConditionSearch(plan, NAME, records)
         run(search, records, 12)
-        assert search.running == {}
-        cell = search.ask()
-        assert cell is not None
-        states = [t.state for t in search.running[cell.id].study.trials]
+        assert search.ask() is not None
+        assert search._study is not None
+        states = [t.state for t in search._study.trials]
         assert states.count(TrialState.RUNNING) == plan.budget.search_parallelism
 
     def test_larger_budget_starts_over(self, plan: Plan, records: Records) -> None:

@@ -14,7 +14,7 @@ from study.errors import BadInputError
 from study.planning import pilot
 from study.planning.plan import Plan
 from study.planning.prepare import resolve_budget
-from study.planning.progress import is_finished, missing, planned
+from study.planning.progress import Progress, planned
 from study.records.records import Records
 from tests.study import tiny
 from tests.study.fake_ray import Ray
@@ -32,7 +32,7 @@ def test_whole_study(plan: Plan, records: Records) -> None:
     """The second search is the better one. Its best is that of seeds 1 and 3."""
     tiny.begin(records, plan)
     ray, cells = Ray(plan, records), []
-    assert missing(plan, records) == planned(plan)
+    assert Progress(plan, records).missing() == planned(plan)
     while (cell := ray.ask()) is not None:
         cells.append(cell)
         ray.finish(cell, 4.0 - 0.1 * (cell.number or 0) - cell.search)
@@ -49,8 +49,8 @@ def test_whole_study(plan: Plan, records: Records) -> None:
     for seed, cell in confirmed.items():
         best = searched[seed % SEARCHES, TRIALS - 1]
         assert cell.hyperparameters == best.hyperparameters
-    assert is_finished(plan, records)
-    assert not missing(plan, records).total()
+    assert Progress(plan, records).is_finished
+    assert not Progress(plan, records).missing().total()
     frame = records.cells().set_index("id")
     flagged = frame.index[frame["is_best"]]
     bests = {searched[k, TRIALS - 1].id for k in range(SEARCHES)}
@@ -62,18 +62,18 @@ def test_best_waits_for_a_search_that_did_not_find_it(plan: Plan, records: Recor
     ray = Ray(plan, records)
     first, held = [ray.must()], ray.must()
     assert held.search == 1
-    while (cell := ray.must()).phase == "search":
-        assert cell.search == 0
-        first.append(cell)
-        ray.finish(first[-2], 5.0)
+    while len(first) < TRIALS:
+        ray.finish(first[-1], 5.0)
+        first.append(ray.must())
+        assert (first[-1].phase, first[-1].search) == ("search", 0)
     ray.finish(first[-1], 2.0)
-    given = [cell]
+    given = []
     while (cell := ray.ask()) is not None:
         given.append(cell)
     found = [c for c in given if c.configuration == "found"]
     assert [c.seed for c in found] == [0, 2]
     assert all(c.hyperparameters == first[-1].hyperparameters for c in found)
-    left = missing(plan, records)
+    left = Progress(plan, records).missing()
     assert left["classes=2", "search"] == TRIALS
     assert left["classes=2", "confirm"] == 2 * SEEDS
 

@@ -24,7 +24,8 @@ from study.planning import prepare
 from study.planning.plan import Cell, Plan
 from study.planning.resources import Resources
 from study.records import environment
-from study.records.records import Records, write_json
+from study.records.files import write_json
+from study.records.records import Records
 from tests.study import tiny
 from tests.study.cells import begin, cell_of
 

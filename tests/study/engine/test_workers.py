@@ -1,6 +1,7 @@
-"""A worker that is slow to start gets cells all the same.
+"""As many worker processes start as cells run at once, and all of them work.
 
-If this test fails, cells that end sooner than an actor starts leave half a cluster idle.
+If these tests fail, workers are lost and started again while a study runs. Where cells are shorter
+than a worker's start, a part of the machine then stands idle for ever.
 """
 
 from __future__ import annotations
@@ -21,32 +22,52 @@ from tests.study.hooked_ray import hooked_ray
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
-def slow_second() -> None:
-    """Make the second worker take eight seconds to set up its trial. A cell takes one second."""
+def note_workers() -> None:
+    """Note which workers prepare for trials, and which of them run one.
+
+    The first worker starts at once, each other one takes eight seconds. A cell is far shorter.
+    """
     notes = Path(os.environ["NOTES"])
     prepare, step = trial.prepare_process, trial.StudyTrial.step
 
     def slow(cpus: int, gpus: float) -> Any:
+        (notes / f"started-{os.getpid()}").touch()
         try:
             (notes / "first").touch(exist_ok=False)
         except FileExistsError:
             time.sleep(8)
-        return prepare(cpus, gpus)
+        return prepare(cpus, 0.0)
 
     def noted(one: trial.StudyTrial) -> dict[str, Any]:
         (notes / f"worked-{os.getpid()}").touch()
-        time.sleep(0.5)
+        time.sleep(0.25)
         return step(one)
 
     trial.prepare_process, trial.StudyTrial.step = slow, noted
 
 
-def test_slow_worker_gets_no_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tune's own FIFO scheduler gives the slow worker's cell to the free worker, again and again.
+@pytest.mark.parametrize(
+    ("trials", "seeds", "gpus", "workers"),
+    [(0, 30, 0.0, 2), (12, 6, 0.0, 2), (0, 30, 0.5, 4)],
+    ids=["confirm cells", "searches that wait", "shares of GPUs"],
+)
+def test_workers_are_lost(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trials: int,
+    seeds: int,
+    gpus: float,
+    workers: int,
+) -> None:
+    """Tune's own rules give a cell whose worker is starting to a free worker, again and again.
 
-    Each time another actor would begin to start.
+    They also drop one of two workers whose cells end together.
     """
-    plan = tiny.plan(tiny.study(), tiny.budget(trials=0, seeds=12, kimg=1, tick_kimg=1))
-    with hooked_ray(slow_second, notes := tmp_path / "notes", num_cpus=2):
-        run(plan, tmp_path, monkeypatch, Resources(cpus=1, gpus=0.0, concurrent=2))
-    assert len(list(notes.glob("worked-*"))) == 2
+    budget = tiny.budget(
+        trials=trials, seeds=seeds, kimg=1, search_kimg=1, tick_kimg=1, search_parallelism=1
+    )
+    resources = Resources(cpus=1, gpus=gpus, concurrent=workers)
+    with hooked_ray(note_workers, notes := tmp_path / "notes", num_cpus=8, num_gpus=2):
+        run(tiny.plan(tiny.study(), budget), tmp_path, monkeypatch, resources)
+    assert len(list(notes.glob("started-*"))) == workers
+    assert len(list(notes.glob("worked-*"))) == workers

@@ -15,7 +15,8 @@ from study.errors import BadInputError
 from study.planning import pilot
 from study.planning.plan import Plan
 from study.planning.study_json import looks
-from study.records.records import Records, write_json
+from study.records.files import write_json
+from study.records.records import Records
 from study.run import main
 from tests.study import tiny
 from tests.study.refusals import NAME, refused

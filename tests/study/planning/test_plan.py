@@ -14,7 +14,7 @@ from search_spaces.core import crossed
 from study.errors import BadInputError
 from study.planning.plan import Cell, Plan
 from study.planning.prepare import check
-from study.planning.progress import confirmations, is_finished
+from study.planning.progress import Progress
 from study.records.records import Records
 from tests.study import tiny
 
@@ -121,7 +121,7 @@ class TestConditions:
         plan = tiny.plan(classes=2)
         assert list(plan.conditions) == ["classes=2"]
         assert plan.left_out == {"classes=3": "bars has 2 classes"}
-        assert plan.count() == (4, 4)
+        assert plan.count == (4, 4)
 
     def test_class_is_trained_on_without_its_pair(self) -> None:
         """In data of two domains, classes 2k and 2k + 1 are a pair, one of each domain.
@@ -137,10 +137,10 @@ class TestConditions:
 
     def test_counts(self) -> None:
         """--dry-run would announce something else than what runs."""
-        assert tiny.plan().count() == (8, 8)
-        assert tiny.plan(budget_=tiny.budget(trials=0)).count() == (0, 4)
-        assert tiny.plan(tiny.study(space=None)).count() == (0, 4)
-        assert tiny.plan(tiny.study(searched=("classes=3",))).count() == (4, 6)
+        assert tiny.plan().count == (8, 8)
+        assert tiny.plan(budget_=tiny.budget(trials=0)).count == (0, 4)
+        assert tiny.plan(tiny.study(space=None)).count == (0, 4)
+        assert tiny.plan(tiny.study(searched=("classes=3",))).count == (4, 6)
 
     def test_fixed_condition_is_searched(self) -> None:
         """Published rows would be tuned, or a study with them would never end."""
@@ -167,11 +167,11 @@ class TestConfirmations:
         """
         for n in range(3):
             tiny.write_cell(records, search(plan, "classes=2", n), tiny.rows(9, 5))
-        assert len(confirmations(plan, records)) == 4  # two seeds of two references
+        assert len(Progress(plan, records).confirmations()) == 4  # two seeds of two references
 
     def test_best_is_not_confirmed(self, records: Records, plan: Plan) -> None:
         self.finish_search(records, plan, VALUES)
-        cells = confirmations(plan, records)
+        cells = Progress(plan, records).confirmations()
         assert len(cells) == len({c.id for c in cells}) == 8
         best = [c for c in cells if c.hyperparameters["adversarial"] == "hinge"]
         assert [(c.condition_name, c.seed) for c in best] == [
@@ -183,38 +183,38 @@ class TestConfirmations:
         for n in range(4):
             cell = plan.search_cell("classes=3", n, SUGGESTED, {**VALUES, "lr": 1e-4 * (n + 1)})
             tiny.write_cell(records, cell, tiny.rows(9, 5 + n))
-        cells = confirmations(plan, records)
+        cells = Progress(plan, records).confirmations()
         assert sorted(c.condition_name for c in cells) == ["classes=2"] * 2 + ["classes=3"] * 4
         for cell in cells:
-            assert not is_finished(plan, records)
+            assert not Progress(plan, records).is_finished
             tiny.write_cell(records, cell, tiny.rows(9, 4))
-        assert is_finished(plan, records)
+        assert Progress(plan, records).is_finished
 
     def test_reference_as_best_runs_twice(self, records: Records, plan: Plan) -> None:
         self.finish_search(records, plan, dict(tiny.REFERENCE))
-        assert len(confirmations(plan, records)) == 4
+        assert len(Progress(plan, records).confirmations()) == 4
 
     def test_failed_search_blocks_the_end(self, records: Records, plan: Plan) -> None:
         """If every search cell failed there is no best cell, but the study must still end."""
         for name in plan.conditions:
             for n in range(4):
                 tiny.write_cell(records, search(plan, name, n), [], "failed")
-        cells = confirmations(plan, records)
+        cells = Progress(plan, records).confirmations()
         assert len(cells) == 4
-        assert not is_finished(plan, records)
+        assert not Progress(plan, records).is_finished
         for cell in cells:
             tiny.write_cell(records, cell, tiny.rows(9, 4))
-        assert is_finished(plan, records)
+        assert Progress(plan, records).is_finished
 
     def test_growing_runs_known_cells_again(self, records: Records, plan: Plan) -> None:
         """--seeds and --trials extend a study, so the cells on record must keep their ids."""
         self.finish_search(records, plan, VALUES)
-        known = {cell.id for cell in confirmations(plan, records)}
+        known = {cell.id for cell in Progress(plan, records).confirmations()}
         more = dataclasses.replace(plan, budget=tiny.budget(seeds=5))
-        assert known < {cell.id for cell in confirmations(more, records)}
+        assert known < {cell.id for cell in Progress(more, records).confirmations()}
         more = dataclasses.replace(plan, budget=tiny.budget(trials=9))
         assert search(more, "classes=2", 1).id == search(plan, "classes=2", 1).id
-        assert not is_finished(more, records)
+        assert not Progress(more, records).is_finished
 
 
 class TestSearched:
@@ -233,7 +233,7 @@ class TestSearched:
         assert "classes" not in cell.hyperparameters
         assert cell.hyperparameters["lr"] == 5e-4
         assert plan.class_counts("all") == [2, 3]
-        assert plan.count() == (4, 0)
+        assert plan.count == (4, 0)
         assert plan.confirm_cells("all", {}) == []
 
     @pytest.mark.parametrize(

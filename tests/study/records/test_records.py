@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from study.planning.plan import Cell, Plan
+from study.records.files import read_json, write_atomically, write_json
 from study.records.frames import natural
 from study.records.objective import best_row
-from study.records.records import FORMAT, Records, read_json, write_atomically, write_json
+from study.records.records import Records
 from tests.study import tiny
 
 OTHER = {"lr": 1e-3, "adversarial": "hinge", "label_noise": "none"}
@@ -230,23 +231,6 @@ class TestMending:
         before = sorted(records.folder.rglob("*"))
         assert records.quarantine_damaged() == []
         assert sorted(records.folder.rglob("*")) == before
-
-
-def test_records_are_read_again_and_again(
-    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a thousand cells, every suggestion of a search would read three thousand files."""
-    for number in range(3):
-        tiny.write_cell(records, search(plan, number), tiny.rows(3.0, 2.0))
-    records.best()
-    read = []
-    definition = {"objective": "fcd", "directions": {"fcd": "minimize"}, "searches": 1}
-    value = {"format": FORMAT, "definition": definition}
-    monkeypatch.setattr(
-        "study.records.records.read_json", lambda path: read.append(path.name) or value
-    )
-    records.best()
-    assert read == ["study.json"]
 
 
 def test_conditions_are_ordered_as_people_count() -> None:

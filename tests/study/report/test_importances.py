@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from study.records.files import read_json, write_json
 from study.records.frames import Frames
-from study.records.records import Records, read_json, write_json
+from study.records.records import Records
 from study.report.verdicts import Finding, assess
 from tests.study import synthetic
 

@@ -23,7 +23,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from study.records.records import Records, write_json
+from study.records.files import write_json
+from study.records.records import Records
 from study.report import curves, grid_panels
 from study.report.__main__ import main
 from study.report.write import claims_frame, write_report

@@ -16,8 +16,9 @@ import optuna.importance  # noqa: F401  a slow import that would time out the fi
 import pandas as pd
 import pytest
 
+from study.records.files import write_json
 from study.records.frames import Frames
-from study.records.records import Records, write_json
+from study.records.records import Records
 from study.report.importances import importances
 from study.report.rules import verdict
 from study.report.stats import Effect

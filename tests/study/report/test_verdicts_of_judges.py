@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from study.records.files import write_json
 from study.records.frames import Frames
-from study.records.records import Records, write_json
+from study.records.records import Records
 from study.report.page import render
 from study.report.rules import Question, Seeds, undecided
 from study.report.verdicts import assess, claim_from_json

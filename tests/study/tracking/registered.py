@@ -18,7 +18,8 @@ from study.engine.shared_state import Shared
 from study.metrics.core.judge import Judge
 from study.planning.mlflow_store import default_uri
 from study.planning.plan import Cell, Plan
-from study.records.records import Records, write_json
+from study.records.files import write_json
+from study.records.records import Records
 from study.records.tensors import save_tensors
 from study.tracking import register
 from study.tracking.mlflow_mirror import Mirror

@@ -13,7 +13,8 @@ import pytest
 from mlflow import MlflowClient
 
 from study.planning.plan import Plan
-from study.records.records import Records, write_json
+from study.records.files import write_json
+from study.records.records import Records
 from study.tracking.mlflow_mirror import milliseconds
 from tests.study.tracking.mirrored import (
     client,

@@ -20,7 +20,8 @@ import search_spaces
 from study import load_generator as load
 from study.planning.plan import Plan
 from study.records.columns import is_of_one_judge
-from study.records.records import Row, write_json
+from study.records.files import write_json
+from study.records.records import Row
 from study.tracking import register
 from tests.study.cells import cell_of
 from tests.study.tracking.registered import (
