@@ -256,11 +256,13 @@ class EarlyStopping(FIFOScheduler):
         FIFOScheduler would choose the first pending trial, and so does Tune itself as soon as a
         worker is free. But that trial's own worker may be starting, and would be thrown away.
         Where cells end sooner than a worker starts, this would go on for ever. So trials whose
-        workers are starting are taken out of those to which Tune gives a free worker.
+        workers are starting are taken out of those to which Tune gives a free worker. Trials whose
+        workers wait for resources stay among them, because a free worker has the resources.
         """
         tune = tune_controller._tune_controller
         for trial in tune._pending_trials & tune._trial_to_actor.keys():
-            tune._resources_to_pending_trials[trial.placement_group_factory].discard(trial)
+            if tune._actor_manager.is_actor_started(tune._trial_to_actor[trial]):
+                tune._resources_to_pending_trials[trial.placement_group_factory].discard(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         stop = self.searcher.observe(trial.config["cell"]["id"])
