@@ -46,7 +46,7 @@ def run_in_turn(
         run = CellRun(cell, shared, device, judges)
         while not run.finished:
             run.advance()
-            if searcher.observe(cell.id):
+            if searcher.observe(cell.id, run.rows[-1]["kimg"]):
                 break
         run.close()
         searcher.on_trial_complete("trial", {"outcome": "complete"})

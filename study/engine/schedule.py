@@ -117,13 +117,15 @@ class StudySearcher(Searcher):
             return self._next()
         return cell
 
-    def observe(self, cell_id: str) -> bool:
+    def observe(self, cell_id: str, kimg: int) -> bool:
         """Take note of a running cell's new tick. Returns whether the cell should stop early."""
         cell = next(cell for cell in self.running.values() if cell.id == cell_id)
         self.observer(cell, None)
         if cell.phase == "confirm":
             return False
         search = self.searches[cell.condition_name, cell.search]
+        if not search.may_stop(kimg):
+            return False
         try:
             rows = self.records.rows(cell.id)
         except OSError as error:
@@ -265,7 +267,7 @@ class EarlyStopping(FIFOScheduler):
                 tune._resources_to_pending_trials[trial.placement_group_factory].discard(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        stop = self.searcher.observe(trial.config["cell"]["id"])
+        stop = self.searcher.observe(trial.config["cell"]["id"], result["kimg"])
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:

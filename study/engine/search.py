@@ -182,6 +182,10 @@ class ConditionSearch:
             cast(optuna.Trial, PartialFixedTrial(trial, self.plan.overrides))
         )
 
+    def may_stop(self, kimg: int) -> bool:
+        """Whether `should_stop` can say yes at a tick."""
+        return kimg >= max(1, 2 * self.plan.budget.searched_kimg // 3)
+
     def should_stop(self, cell: Cell, rows: list[Row]) -> bool:
         """Whether a running cell with these rows should stop early.
 
@@ -193,7 +197,7 @@ class ConditionSearch:
         assert cell.number is not None
         values = self._reported(rows)
         kimg = max(values, default=0)
-        if kimg < max(1, 2 * self.plan.budget.searched_kimg // 3):
+        if not self.may_stop(kimg):
             return False
         peers = self._complete.get(kimg, np.empty(0))[: self._known(cell.number)]
         peers = peers[~np.isnan(peers)]

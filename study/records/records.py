@@ -120,13 +120,14 @@ class Records:
         for folder in sorted(self.folder.glob("cells/*/")):
             for path in folder.glob("**/.*.*"):  # half-written by a killed command
                 path.unlink()
-            damaged = [path for path in sorted(folder.glob("*.json")) if not _is_whole(path)]
+            damaged = [path for path in sorted(folder.glob("*.json")) if not self._is_whole(path)]
             if damaged and (folder / "result.json").exists():
                 # The cell was accepted because of the files that are damaged now, so its result
                 # goes with them.
                 damaged.append(folder / "result.json")
             for path in dict.fromkeys(damaged):
                 path.rename(path.with_suffix(".damaged"))
+                self._cached.pop((folder.name, path.name), None)
             if damaged:
                 names = ", ".join(dict.fromkeys(path.name for path in damaged))
                 lines.append(f"{folder}: damaged, so this cell runs again: {names}")
@@ -150,6 +151,15 @@ class Records:
         write_json(folder / "attempts.json", [*starts, start])
         if self._accepted is not None:
             self._accepted.setdefault(cell["id"], False)
+
+    def _is_whole(self, path: Path) -> bool:
+        try:
+            value = read_json(path)
+        except ValueError:
+            return False
+        if path.name in ("cell.json", "result.json"):
+            self._cached[path.parent.name, path.name] = value
+        return True
 
     def accept(self, cell_id: str, result: dict[str, Any]) -> None:
         """Write a cell's result, its last file. The cell is never run or changed again."""
@@ -256,11 +266,3 @@ class Records:
                 own = {k: v for k, v in row.items() if k != "kimg" and not is_of_one_judge(k)}
                 summary |= {f"{prefix}/{k}": v for k, v in own.items()}
         return summary
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        read_json(path)
-    except ValueError:
-        return False
-    return True

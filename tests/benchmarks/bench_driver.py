@@ -91,7 +91,7 @@ def live(plan: Plan, folder: Path) -> float:
                 file.write_text(json.dumps(measured[:n]))
                 began = time.process_time()
                 if n < len(measured):
-                    searcher.observe(cell.id)
+                    searcher.observe(cell.id, n - 1)
                 else:
                     searcher.on_trial_complete(trial, {"outcome": "complete"})
                 spent += time.process_time() - began

@@ -45,7 +45,7 @@ class Ray:
     def tick(self, cell: Cell, *objectives: float) -> bool:
         """Record one tick per objective. Returns whether the last tick stops the cell."""
         write_json(self.records.cell_folder(cell.id) / "ticks.json", tiny.rows(*objectives))
-        return self.searcher.observe(cell.id)
+        return self.searcher.observe(cell.id, len(objectives) - 1)
 
     def end(self, cell: Cell, outcome: str | None = "complete", **rest: Any) -> None:
         result = {"outcome": outcome, **rest} if outcome else {"kimg": 1, "objective": 3.0}
