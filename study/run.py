@@ -254,10 +254,13 @@ def execute(
         mirror = mirror or Mirror(uri, args.storage, records)
         page = write_report(records)
         cells, claims = records.cells(), claims_frame(records)
-        mirror.close(page, dict(zip(claims["id"], claims["verdict"], strict=True)), finished)
+        seconds = 60 if finished else 5
+        verdicts = dict(zip(claims["id"], claims["verdict"], strict=True))
+        mirror.close(page, verdicts, finished, seconds)
     if mirror.problem:
         display.say(
-            f"mlflow: {uri} is behind ({mirror.problem}); the same command brings it up to date"
+            f"mlflow: {uri} is behind ({mirror.problem}); the same command brings it up to date, "
+            f"and python -m study.report {plan.name} --mirror takes the time that it needs"
         )
     display.summary(cells, claims, finished)
     if scale == "smoke":

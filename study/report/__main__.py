@@ -1,10 +1,11 @@
 """The report's command line. It writes one self-contained page and CSVs, from the records alone.
 
-    python -m study.report NAME [--storage DIR] [--register] [--tracking-uri URI]
+    python -m study.report NAME [--storage DIR] [--mirror] [--register] [--tracking-uri URI]
 
 The report works offline and at any time, also before or while cells run. Where something is
-missing, the page says so. `--register` also publishes the best generator of each condition in
-MLflow's model registry, in the store that `--tracking-uri` names.
+missing, the page says so. `--mirror` also copies to MLflow whatever MLflow lacks of the records,
+and takes the time that it needs. `--register` publishes the best generator of each condition in
+MLflow's model registry. Both use the store that `--tracking-uri` names.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from study.arguments import storage_folder
 from study.errors import BadInputError
 from study.planning.mlflow_store import check_uri, store_uri
 from study.records.folders import find_study
-from study.report.write import write_report
+from study.records.records import Records
+from study.report.write import claims_frame, write_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,23 +28,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m study.report", description=about)
     parser.add_argument("name", metavar="NAME", help="the study: a folder of the storage")
     parser.add_argument("--storage", type=storage_folder, default="runs", help="default: runs")
+    about = "copy to MLflow whatever it lacks, however long that takes"
+    parser.add_argument("--mirror", action="store_true", help=about)
     about = "publish the best generator of each condition in MLflow's model registry"
     parser.add_argument("--register", action="store_true", help=about)
     parser.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage")
     asked = parser.parse_args(arguments)
     try:
         records, lines = find_study(asked.storage, asked.name), []
+        if asked.mirror:
+            lines = _mirror(records, asked.storage, asked.tracking_uri)
         if asked.register:
             from study.tracking.register import register
 
-            lines = register(records, _store(asked.storage, asked.tracking_uri))
-        elif asked.tracking_uri:
-            raise ValueError("--tracking-uri is for --register: the report needs the records alone")
+            lines += register(records, _store(asked.storage, asked.tracking_uri))
+        elif asked.tracking_uri and not asked.mirror:
+            line = "--tracking-uri is for --mirror and --register: the report needs records alone"
+            raise ValueError(line)
         print(write_report(records), *lines, sep="\n")
-    except (ValueError, OSError) as error:  # no such study, damaged file, store not reachable
+    # There is no such study, a file is damaged, a store cannot be reached, or the study is running.
+    except (ValueError, OSError, BadInputError) as error:
         print(f"study.report: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _mirror(records: Records, storage: Path, tracking_uri: str | None) -> list[str]:
+    """Bring MLflow up to date. Returns a line that says so.
+
+    Raises:
+        BadInputError: a command is running the study.
+        ValueError: MLflow could not be brought up to date (one line).
+    """
+    from study.planning.mlflow_store import default_uri
+    from study.planning.prepare import lock
+    from study.tracking.mlflow_mirror import Mirror
+
+    uri = _store(storage, tracking_uri) if tracking_uri else default_uri(storage)
+    with lock(records.folder) as records.lock:
+        claims = claims_frame(records)
+        verdicts = dict(zip(claims["id"], claims["verdict"], strict=True))
+        mirror = Mirror(uri, storage, records)
+        mirror.close(write_report(records), verdicts, finished=None)
+    if mirror.problem:
+        raise ValueError(f"mlflow: {uri} is behind ({mirror.problem})")
+    return [f"mlflow: {uri} has all {len(records.ids())} cells"]
 
 
 def _store(storage: Path, tracking_uri: str | None) -> str:

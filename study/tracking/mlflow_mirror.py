@@ -6,7 +6,7 @@ neither stops nor slows a trial. What could not be copied is copied at the next 
 
 from __future__ import annotations
 
-import datetime
+import contextlib
 import io
 import logging
 import os
@@ -14,7 +14,7 @@ import queue
 import re
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,31 +24,23 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # hides a line per run
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Param, Run, RunTag
 from PIL import Image
 
 from study.planning.plan import Cell
 from study.records import store
-from study.records.columns import is_of_one_judge
 from study.records.records import Records, Row
+from study.tracking.cell_runs import RunProgress, all_runs, progress_of
 from study.tracking.compare import best_cells, compare_page
+from study.tracking.rows import batches, first_start, measured, milliseconds, moment
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # hides what it logs of its migrations
 
 IMAGE = re.compile(r"samples\W+step\W+(\d+)\W")  # how log_image names its files
 PATIENCE = 10  # seconds for which a failing MLflow is tried again when the mirror closes
+# Seconds for which the mirror gathers what is new, so that short cells cost few transactions.
+LAG = 2.0
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED"}  # every other end is FAILED
-
-
-@dataclass
-class RunProgress:
-    """How much of one cell's records its run in MLflow has."""
-
-    run_id: str
-    kimg: int = -1  # of its last row; -1: none. A row is one transaction, so it is never partial
-    params: int = 0  # how many are logged
-    ended: bool = False
-    images: set[int] | None = None  # kimg of its sample grids; None: MLflow was not asked yet
 
 
 class Mirror:
@@ -67,6 +59,7 @@ class Mirror:
             None  # by cell id; None: must be read from MLflow first
         )
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow mirror", daemon=True)
         self._thread.start()
 
@@ -74,44 +67,59 @@ class Mirror:
         """Tell the mirror that a cell has something new on record. Returns at once."""
         self._queue.put(cell_id)
 
-    def close(self, report: Path | None, verdicts: dict[str, str], finished: bool) -> None:
+    def close(
+        self,
+        report: Path | None,
+        verdicts: dict[str, str],
+        finished: bool | None,
+        seconds: float | None = None,
+    ) -> None:
         """Copy what MLflow lacks of all cells, the verdicts and the report, and wait for it.
 
-        The wait takes at most a minute, or five seconds where the study is not `finished`. The
-        parent run is ended only where the study is finished. `verdicts` are by claim id.
+        The verdicts, the report and the best cells come first, then all other cells, so that a
+        store that is far behind has what matters most. What it has stays there: the next mirror
+        goes on with the rest.
+
+        Args:
+            verdicts: by claim id.
+            finished: whether the study is finished, as the status of the parent run shows once
+                every cell is there; None: leave the status as it is.
+            seconds: how long to wait; None: until everything is there.
         """
-        for cell_id in self.records.ids():
-            self._queue.put(cell_id)
         self._end = (report, verdicts, finished)
-        seconds = 60 if finished else 5
-        self._patient_until = time.monotonic() + min(seconds, PATIENCE)
+        patience = PATIENCE if seconds is None else min(seconds, PATIENCE)
+        self._patient_until = time.monotonic() + patience
+        self._closing.set()
         self._queue.put(None)
         self._thread.join(seconds)
         if self._thread.is_alive():
-            self.problem = f"it did not take everything within {seconds} s"
+            self.problem = f"it did not take everything within {seconds:g} s"
+            if self._behind:
+                self.problem += f", {len(self._behind)} cells are not up to date there"
+
+    def _gather(self) -> list[str | None]:
+        """What was put into the queue, with all that follows within LAG seconds."""
+        waiting = [self._queue.get()]
+        until = time.monotonic() + LAG
+        while None not in waiting and (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                waiting.append(self._queue.get(timeout=left))
+        return waiting
 
     def _work(self) -> None:
         closing = False
         while not closing:
-            waiting = [self._queue.get()]
-            while not self._queue.empty():
-                waiting.append(self._queue.get())
+            waiting = self._gather()
             closing = None in waiting
             self._behind |= {cell_id for cell_id in waiting if cell_id is not None}
             problem = None
             try:
                 if self._progress is None:
                     self._progress = self._connect()
-                for cell_id in sorted(self._behind):
-                    try:
-                        read = self._read(cell_id)
-                    except (OSError, ValueError) as error:  # copy the other cells all the same
-                        problem = f"{cell_id}: {error}".splitlines()[0]
-                        continue
-                    self._sync(self._progress, *read)
-                    self._behind.discard(cell_id)
                 if closing:
-                    self._finish(self._progress, *self._end)
+                    problem = self._close(self._progress)
+                else:
+                    problem = self._copy(self._progress, sorted(self._behind))
             except Exception as error:  # no error of MLflow's may reach the study
                 self._progress = None
                 problem = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -120,6 +128,47 @@ class Mirror:
                 closing = False
                 time.sleep(0.5)
                 self._queue.put(None)
+
+    def _copy(self, progress: dict[str, RunProgress], cells: Iterable[str]) -> str | None:
+        """Bring the runs of cells up to their records. Returns why one could not be read, if so.
+
+        While a study runs, this stops as soon as the mirror is to be closed.
+        """
+        problem, interrupted = None, not self._closing.is_set()
+        for cell_id in cells:
+            if interrupted and self._closing.is_set():
+                break
+            try:
+                read = self._read(cell_id)
+            except (OSError, ValueError) as error:  # copy the other cells all the same
+                problem = f"{cell_id}: {error}".splitlines()[0]
+                continue
+            self._sync(progress, *read)
+            self._behind.discard(cell_id)
+        return problem
+
+    def _close(self, progress: dict[str, RunProgress]) -> str | None:
+        report, verdicts, finished = self._end
+        for cell_id in self.records.ids():
+            run = progress.get(cell_id)
+            if run is None or not run.ended or self.records.result(cell_id) is None:
+                self._behind.add(cell_id)
+        first, best = None, list[str]()
+        try:
+            best = best_cells(self.records)
+        except (OSError, ValueError) as error:  # a damaged record, which keeps nothing else back
+            first = str(error).splitlines()[0]
+        first = self._copy(progress, [cell for cell in best if cell in self._behind]) or first
+        self._describe([progress[cell].run_id for cell in best if cell in progress], verdicts)
+        if report:
+            self._client.log_text(self._parent, store.read(report).decode(), report.name)
+        problem = self._copy(progress, sorted(self._behind)) or first
+        if finished is not None and problem is None:
+            if finished:
+                self._client.set_terminated(self._parent, "FINISHED")
+            else:
+                self._client.update_run(self._parent, status="RUNNING")
+        return problem
 
     def _connect(self) -> dict[str, RunProgress]:
         """Find or make the experiment and the parent run. Returns every run's progress by cell."""
@@ -139,7 +188,7 @@ class Mirror:
             "code": study["runs"][-1]["code"],
         }
         runs: dict[str, Run] = {}  # by cell id; "" is the parent run
-        for run in self._all_runs():
+        for run in all_runs(client, self._experiment, study["folder"]):
             key = run.data.tags.get("cell", "")
             if key in runs:  # made twice: the first request had failed here, but not in MLflow
                 client.delete_run(run.info.run_id)
@@ -150,28 +199,9 @@ class Mirror:
             self._parent = self._create(name, tags)
         else:
             self._parent = parent.info.run_id
-            if parent.info.status != "RUNNING":  # the study may have grown since its end
-                client.update_run(self._parent, status="RUNNING")
-        return {cell_id: _progress_of(run) for cell_id, run in runs.items()}
-
-    def _all_runs(self) -> list[Run]:
-        """All runs of this folder, the oldest first.
-
-        The experiment may hold other runs: a user's own, or those of the same study run elsewhere.
-        """
-        runs: list[Run] = []
-        token = None
-        while token != "":
-            page = self._client.search_runs(
-                [self._experiment],
-                f"tags.folder = '{self._common['folder']}'",
-                order_by=["attributes.start_time ASC"],
-                max_results=1000,
-                page_token=token,
-            )
-            runs += page
-            token = page.token or ""
-        return runs
+            if not self._closing.is_set() and parent.info.status != "RUNNING":
+                client.update_run(self._parent, status="RUNNING")  # a finished study has grown
+        return {cell_id: progress_of(run) for cell_id, run in runs.items()}
 
     def _create(self, name: str, tags: dict[str, str]) -> str:
         run = self._client.create_run(self._experiment, tags=tags, run_name=name)
@@ -192,66 +222,66 @@ class Mirror:
         started: int,
     ) -> None:
         """Bring one run up to its records. Log only rows above the highest kimg that it has."""
-        mirrored = progress.get(cell.id) or self._begin(cell)
+        outcome = result["outcome"] if result else "running"
+        mirrored = progress.get(cell.id) or self._begin(cell, outcome)
         progress[cell.id] = mirrored
-        values = {**cell.condition, **cell.hyperparameters}
-        if mirrored.params < len(values):
-            params = [Param(key, str(value)) for key, value in values.items()]
-            self._client.log_batch(mirrored.run_id, params=params)
-            mirrored.params = len(params)
         if mirrored.ended and result is None:  # its record was damaged, so the cell runs again
             self._client.update_run(mirrored.run_id, status="RUNNING")
-            self._client.set_tag(mirrored.run_id, "outcome", "running")
             mirrored.ended = False
-        for row in rows:
-            if row["kimg"] > mirrored.kimg:
-                self._log(mirrored, cell, row, started)
+        values = {**cell.condition, **cell.hyperparameters}
+        params = [Param(key, str(value)) for key, value in values.items()]
+        if mirrored.params >= len(params):
+            params = []
+        new = [row for row in rows if row["kimg"] > mirrored.kimg]
+        self._log_images(mirrored, cell, new, started)
+        tags = [] if mirrored.outcome == outcome else [RunTag("outcome", outcome)]
+        for part in batches(new):
+            metrics = [metric for row in part for metric in measured(row, started)]
+            if metrics or params or tags:
+                self._client.log_batch(mirrored.run_id, metrics, params, tags)
+            mirrored.kimg = part[-1]["kimg"] if part else mirrored.kimg
+            mirrored.params, mirrored.outcome = len(values), outcome
+            params, tags = [], []
         if result and not mirrored.ended:
-            status = STATUS.get(result["outcome"], "FAILED")
-            self._client.set_tag(mirrored.run_id, "outcome", result["outcome"])
+            status = STATUS.get(outcome, "FAILED")
             self._client.set_terminated(mirrored.run_id, status, milliseconds(result["ended"]))
             mirrored.ended = True
 
-    def _begin(self, cell: Cell) -> RunProgress:
+    def _begin(self, cell: Cell, outcome: str) -> RunProgress:
         tags = {
             "mlflow.parentRunId": self._parent,
             "cell": cell.id,
             "condition": cell.condition_name,
             "phase": cell.phase,
             "seed": str(cell.seed),
-            "outcome": "running",
+            "outcome": outcome,
             **self._common,
         }
         if cell.configuration:
             tags["configuration"] = cell.configuration
-        return RunProgress(self._create(cell.label, tags), images=set())
+        return RunProgress(self._create(cell.label, tags), outcome=outcome, images=set())
 
-    def _log(self, mirrored: RunProgress, cell: Cell, row: Row, started: int) -> None:
-        """Log a sample grid, then its row. So a row in MLflow means that both are there."""
-        step, time = row["kimg"], moment(row, started)
-        if mirrored.images is None:
+    def _log_images(self, mirrored: RunProgress, cell: Cell, rows: list[Row], started: int) -> None:
+        """Log sample grids before their rows. So a row in MLflow means that both are there."""
+        if rows and mirrored.images is None:
             files = self._client.list_artifacts(mirrored.run_id, "images")
             found = [IMAGE.search(file.path) for file in files]
             mirrored.images = {int(match[1]) for match in found if match}
-        picture = self.records.cell_folder(cell.id) / "samples" / f"{step:06d}.png"
-        if step not in mirrored.images and picture.exists():
-            with Image.open(io.BytesIO(store.read(picture))) as image:
-                self._client.log_image(
-                    mirrored.run_id, image.copy(), key="samples", step=step, timestamp=time
-                )
-            mirrored.images.add(step)
-        self._client.log_batch(mirrored.run_id, metrics=measured(row, started))
-        mirrored.kimg = step
+        for row in rows:
+            assert mirrored.images is not None
+            step, time = row["kimg"], moment(row, started)
+            picture = self.records.cell_folder(cell.id) / "samples" / f"{step:06d}.png"
+            if step not in mirrored.images and picture.exists():
+                with Image.open(io.BytesIO(store.read(picture))) as image:
+                    self._client.log_image(
+                        mirrored.run_id, image.copy(), key="samples", step=step, timestamp=time
+                    )
+                mirrored.images.add(step)
 
-    def _finish(
-        self,
-        progress: dict[str, RunProgress],
-        report: Path | None,
-        verdicts: dict[str, str],
-        finished: bool,
-    ) -> None:
+    def _describe(self, runs: list[str], verdicts: dict[str, str]) -> None:
+        """Tag the parent run with the verdicts, and link to the comparison of the best runs."""
         tags = [RunTag(f"claim.{claim}", verdict) for claim, verdict in verdicts.items()]
-        if runs := [progress[cell].run_id for cell in best_cells(self.records) if cell in progress]:
+        if runs:
             link = f"[the best cells compared]({compare_page(runs, self._experiment)})"
             title, noted = self.records.study()["title"], "mlflow.note.content"
             there = self._client.get_run(self._parent).data.tags.get(noted, title)
@@ -259,41 +289,3 @@ class Mirror:
             if there == title or there.startswith(f"{title}: [the best"):
                 tags.append(RunTag(noted, f"{title}: {link}"))
         self._client.log_batch(self._parent, tags=tags)
-        if report:
-            self._client.log_text(self._parent, store.read(report).decode(), report.name)
-        if finished:
-            self._client.set_terminated(self._parent, "FINISHED")
-
-
-def _progress_of(run: Run) -> RunProgress:
-    return RunProgress(
-        run_id=run.info.run_id,
-        kimg=int(run.data.metrics.get("kimg", -1)),
-        params=len(run.data.params),
-        ended=run.info.status in ("FINISHED", "FAILED"),
-    )
-
-
-def measured(row: Row, started: int, **of: str) -> list[Metric]:
-    """A row as MLflow's metrics. `of` names a model and a data set to attach them to as well."""
-    time, columns = moment(row, started), [key for key in row if not is_of_one_judge(key)]
-    return [Metric(key, row[key], time, row["kimg"], **of) for key in columns]
-
-
-def moment(row: Row, started: int) -> int:
-    """When a row was measured, in milliseconds: `started` plus the row's seconds.
-
-    It depends on the records alone, so that a row that is logged twice counts as one.
-    """
-    return started + int(row["seconds"] * 1000)
-
-
-def first_start(records: Records, cell_id: str) -> int:
-    """When a cell was first started, in milliseconds; 0 where no start is on record."""
-    attempts = records.attempts(cell_id)
-    return milliseconds(attempts[0]["started"]) if attempts else 0
-
-
-def milliseconds(time: str) -> int:
-    """A recorded ISO time as MLflow takes it: in milliseconds since 1970."""
-    return int(datetime.datetime.fromisoformat(time).timestamp() * 1000)

@@ -32,7 +32,7 @@ from study.records.records import Records
 from study.records.tensors import load_tensors
 from study.tracking import generators
 from study.tracking.generators import Generator, Manifest
-from study.tracking.mlflow_mirror import first_start, measured
+from study.tracking.rows import first_start, measured
 
 MAX_DESCRIPTION = 5000  # characters of a version's description, at most
 

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from study.planning.plan import Plan
 from study.records.files import write_json
 from study.records.records import Records
-from study.tracking.mlflow_mirror import milliseconds
+from study.tracking.rows import milliseconds
 from tests.study.tracking.mirrored import (
     client,
     impatient,  # noqa: F401  a fixture, active in each test here
@@ -142,9 +142,9 @@ def test_row_written_twice_is_two_rows(records: Records, plan: Plan) -> None:
     made = mirror(records)
     assert made._progress is not None
     done = made._progress[cell.id]
-    for row in records.rows(cell.id):  # as if its progress had been lost
-        made._client.update_run(done.run_id, status="RUNNING")
-        made._log(done, cell, row, milliseconds(started))
+    made._client.update_run(done.run_id, status="RUNNING")
+    done.kimg = -1  # as if its progress had been lost
+    made._sync(made._progress, cell, records.rows(cell.id), None, milliseconds(started))
     assert points(records, runs(records)[cell.id]) == once(records, cell)
 
 
