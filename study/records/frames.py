@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +36,17 @@ class Frames:
             for flag in FLAGS.values():
                 frame[flag] = frame[flag].eq(True)
         return cls(records, records.study(), cells, ticks)
+
+    @cached_property
+    def best(self) -> Mapping[tuple[str, int], Mapping[str, Any]]:
+        """What `Records.best` returns."""
+        return self.records.best()
+
+    @cached_property
+    def searched(self) -> list[dict[str, Any]]:
+        """What defines the search cells that were ever started."""
+        cells = [self.records.cell(cell_id) for cell_id in self.records.ids()]
+        return [cell for cell in cells if cell["phase"] == "search"]
 
     @property
     def objective(self) -> str:

@@ -6,18 +6,17 @@ from collections import Counter
 from typing import Any
 
 from study.records.frames import Frames
-from study.records.records import Records
 from study.report.importances import importances
 
 
-def configuration(records: Records, frames: Frames, condition: str) -> dict[str, Any]:
+def configuration(frames: Frames, condition: str) -> dict[str, Any]:
     """How a condition was searched, and its hyperparameters: reference value, best, importance.
 
     Only those hyperparameters are listed that have an importance or whose best value differs from
     the reference. The largest importance comes first.
     """
     reference = frames.study.get("reference", {}).get(condition, {})
-    best = [values for (name, _), values in sorted(records.best().items()) if name == condition]
+    best = [values for (name, _), values in sorted(frames.best.items()) if name == condition]
     found = importances(frames, condition)
     shares = found if isinstance(found, dict) else {}
     varied = {k for values in best for k in values if values[k] != reference.get(k)} | shares.keys()
@@ -26,7 +25,7 @@ def configuration(records: Records, frames: Frames, condition: str) -> dict[str,
         "condition": condition,
         "left_out": frames.study.get("left_out", {}).get(condition),
         "searched": bool(best),
-        "search": sampled_by(records, condition),
+        "search": sampled_by(frames, condition),
         "note": found if isinstance(found, str) else None,
         "rows": [
             {
@@ -40,10 +39,9 @@ def configuration(records: Records, frames: Frames, condition: str) -> dict[str,
     }
 
 
-def sampled_by(records: Records, condition: str) -> str | None:
+def sampled_by(frames: Frames, condition: str) -> str | None:
     """What sampled the search cells that have begun, as a line; None where there are none."""
-    cells = [records.cell(cell_id) for cell_id in records.ids()]
-    mine = [c for c in cells if c["phase"] == "search" and c["condition_name"] == condition]
+    mine = [cell for cell in frames.searched if cell["condition_name"] == condition]
     if not mine:
         return None
     counts = Counter(cell["sampled_by"] for cell in mine)

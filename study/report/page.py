@@ -32,6 +32,8 @@ PLOT_WIDTH, PLOT_MARGIN = 150, 12  # pixels; of the plot of a claim's interval
 SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?", "not run": "–"}
 WHEN = {"start": "before training", "early": "first tick", "best": "best tick", "last": "last tick"}
 WHEN |= {"largest_relapse": "largest relapse"}
+MAX_CONDITIONS = 50  # in figures, samples and configurations
+MAX_CELLS = 500  # in the table of cells
 
 
 def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
@@ -45,7 +47,8 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
     )
     environment.filters["short"] = short
     study, definition = frames.study, frames.study["definition"]
-    shown = _shown(frames)
+    conditions = _conditions(frames, findings)
+    shown = _shown(frames, conditions)
     return environment.get_template("page.html").render(
         study=study,
         definition=definition,
@@ -56,6 +59,7 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         signs=SIGNS,
         objective=frames.objective,
         direction=frames.directions[frames.objective],
+        conditions=(len(conditions), len(frames.conditions)),
         figures=_figures(frames, shown, findings),
         samples={
             config: grid_panels.rows(records, frames, ticks) for config, ticks in shown.items()
@@ -63,7 +67,8 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         one_configuration=definition.get("space") and "best" not in shown,
         classes=definition.get("classes", []),
         cells=_cells(frames),
-        configurations=[configuration(records, frames, c) for c in frames.conditions],
+        confirmed=int(frames.cells["phase"].eq("confirm").sum()),
+        configurations=[configuration(frames, c) for c in conditions],
         outcomes=_outcomes(records, frames),
         seeds=_seeds(frames),
         failures=_failures(frames),
@@ -82,8 +87,17 @@ def short(value: Any) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
-def _shown(frames: Frames) -> dict[str, pd.DataFrame]:
-    """The ticks of the confirm cells, by configuration.
+def _conditions(frames: Frames, findings: list[Finding]) -> list[str]:
+    """The conditions that figures, samples and configurations show: first those of the claims."""
+    if len(frames.conditions) <= MAX_CONDITIONS:
+        return frames.conditions
+    groups = [group for one in findings for group in (one.claim.of, one.claim.against) if group]
+    ranked = dict.fromkeys([*(group.condition for group in groups), *frames.conditions])
+    return sorted(list(ranked)[:MAX_CONDITIONS], key=natural)
+
+
+def _shown(frames: Frames, conditions: list[str]) -> dict[str, pd.DataFrame]:
+    """The ticks of the confirm cells of some conditions, by configuration.
 
     "best" is left out where it has the same cells as "reference", or where the study has neither
     such cells nor a search space.
@@ -93,7 +107,7 @@ def _shown(frames: Frames) -> dict[str, pd.DataFrame]:
     reference, best = (set(one["id"]) for one in shown.values())
     if (best and best == reference) or not (best or frames.study["definition"].get("space")):
         del shown["best"]
-    return shown
+    return {config: one[one["condition"].isin(conditions)] for config, one in shown.items()}
 
 
 def _claim(finding: Finding) -> dict[str, Any]:
@@ -192,7 +206,8 @@ def _figures(
     "losses" has one figure per configuration. "other_names" lists the metrics in "others": those
     of the claims that no other figure shows.
     """
-    conditions = [c for c in frames.conditions if c in set(frames.confirm()["condition"])]
+    present = {name for ticks in shown.values() for name in ticks["condition"]}
+    conditions = [c for c in frames.conditions if c in present]
     draw = functools.partial(
         curves.curves, dict(shown), conditions=conditions, directions=frames.directions
     )
@@ -234,12 +249,18 @@ def _failures(frames: Frames) -> list[dict[str, Any]]:
 
 
 def _cells(frames: Frames) -> list[dict[str, Any]]:
-    """One table row per confirm cell: its best tick, its last tick, and where it collapsed."""
+    """One table row per confirm cell: its best tick, its last tick, and where it collapsed.
+
+    Of many cells, those with the lowest seeds.
+    """
     rows, objective = [], frames.objective
     confirm = frames.cells[frames.cells["phase"].eq("confirm")]
+    confirm = confirm.sort_values("seed", kind="stable").head(MAX_CELLS)
+    ticks = frames.ticks[frames.ticks["id"].isin(confirm["id"])]
+    by_cell = dict(list(ticks.groupby("id")))
     for cell in confirm.to_dict("records"):
         flags = [config for config, flag in FLAGS.items() if cell[flag]]
-        mine = frames.ticks[frames.ticks["id"].eq(cell["id"])]
+        mine = by_cell.get(cell["id"], ticks.iloc[:0])
         rows.append(
             {
                 "condition": cell["condition"],

@@ -112,12 +112,15 @@ def _seeds(group: Group, claim: Claim, frames: Frames) -> Seeds:
         direction = direction_of(claim.metric, frames.directions)
         columns = []
         for column in claim.columns:
-            own = column if judge is None else judge_column(judge, column)
-            columns.append(ticks[own if own in ticks.columns else column])
+            by_judge = column if judge is None else judge_column(judge, column)
+            columns.append(own[by_judge if by_judge in own.columns else column])
         quantity = columns[0] if claim.over is None else columns[0] / columns[1]
-        values = ticks[["id", "kimg"]].assign(value=quantity)
-        rows = [row for _, row in finished.iterrows()]
-        of = {int(row["seed"]): _at(group, row, values, direction) for row in rows}
+        values = own[["id", "kimg"]].assign(value=quantity).sort_values("kimg")
+        by_cell, empty = dict(list(values.groupby("id"))), values.iloc[:0]
+        of = {
+            int(row["seed"]): _at(group, row, by_cell.get(row["id"], empty), direction)
+            for row in finished[["id", "seed", "best_kimg"]].to_dict("records")
+        }
         return {seed: v for seed, v in of.items() if v == v}  # a NaN: the tick lacks the metric
 
     kept = measured(None)
@@ -175,9 +178,9 @@ def failures(study: Mapping[str, Any], cells: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _at(
-    group: Group, cell: pd.Series[Any], measured: pd.DataFrame, direction: Direction | None
+    group: Group, cell: Mapping[Any, Any], mine: pd.DataFrame, direction: Direction | None
 ) -> float:
-    mine = measured[measured["id"].eq(cell["id"])].sort_values("kimg")
+    """A cell's value at the group's moment. `mine` has its values in the order of kimg."""
     if group.at == "start":
         mine = mine[mine["kimg"].eq(0)]
     elif group.at == "early":

@@ -13,6 +13,7 @@ import pytest
 
 from study.engine.search import ConditionSearch
 from study.planning.plan import TPE_STARTUP, Plan
+from study.records.frames import Frames
 from study.records.records import Records
 from study.report.configurations import sampled_by
 from tests.study import tiny
@@ -109,6 +110,7 @@ def test_sampler_changes_the_id_of_a_cell(plan: Plan) -> None:
     ],
 )
 def test_random_search_passes_for_tpe(records: Records, trials: int, line: str) -> None:
-    assert sampled_by(records, NAME) is None
+    tiny.begin(records, plan_of(trials))
+    assert sampled_by(Frames.read(records), NAME) is None
     samplers(plan_of(trials), records)
-    assert sampled_by(records, NAME) == line
+    assert sampled_by(Frames.read(records), NAME) == line
