@@ -251,6 +251,8 @@ def execute(
 
             with display.progress:
                 finished = run_cells(plan, records, shared, resources, observe, display.say, grow)
+        if finished:
+            study_json.mark_finished(records)
         mirror = mirror or Mirror(uri, args.storage, records)
         page = write_report(records)
         cells, claims = records.cells(), claims_frame(records)

@@ -41,7 +41,7 @@ class StudySearcher(Searcher):
     Within a search, cells that an earlier command left unfinished come before new ones. Confirm
     cells of the reference recipe keep the machine busy while a search waits for its last cells.
     Confirm cells of the best configuration come when the search that found it is over. Confirm
-    cells of the conditions alternate, see `confirmations`.
+    cells of the conditions alternate, see `Progress`.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class StudySearcher(Searcher):
         self.stopped: set[str] = set()  # ids of cells that were stopped early
         # Cell id -> rows at the last death of its worker, deaths in a row at that number of rows.
         self.deaths: dict[str, tuple[int, int]] = {}
+        self.max_deaths = MAX_DEATHS
         # Ids of cells whose worker Ray killed to free memory.
         self.killed_for_memory: set[str] = set()
         self.problem: str | None = None  # why the study cannot go on for now
@@ -170,14 +171,14 @@ class StudySearcher(Searcher):
     def _death(self, cell: Cell) -> tuple[str, str | None]:
         """Count the death of a cell's worker. Returns the outcome and the error.
 
-        The cell is not to blame for a death, unless its workers die `MAX_DEATHS` times without a
+        The cell is not to blame for a death, unless its workers die `max_deaths` times without a
         new tick in between.
         """
         rows = len(self.records.rows(cell.id))
         then, deaths = self.deaths.get(cell.id, (rows, 0))
         deaths = deaths + 1 if rows == then else 1
         self.deaths[cell.id] = rows, deaths
-        if deaths < MAX_DEATHS:
+        if deaths < self.max_deaths:
             return "again", "its worker died"
         if cell.id in self.killed_for_memory:
             return "out_of_memory", f"Ray killed the worker {deaths} times for want of memory"
@@ -240,6 +241,8 @@ class EarlyStopping(FIFOScheduler):
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self.searcher, self.concurrent, self._keeps_workers = searcher, concurrent, False
+        # An idle worker may have died unnoticed, with the node, before it is given a cell.
+        searcher.max_deaths = MAX_DEATHS + concurrent
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Let Tune keep every worker that it has started.

@@ -44,7 +44,7 @@ class Progress:
     def __init__(self, plan: Plan, records: Records) -> None:
         self.plan, self.records = plan, records
         self.done: Counter[tuple[str, int]] = Counter()  # accepted cells of each search
-        self._best: dict[tuple[str, int], tuple[float, Mapping[str, Any]]] = {}
+        self._best: dict[tuple[str, int], tuple[float, int, Mapping[str, Any]]] = {}
         self._known: dict[str, Cell] = {}  # confirm cells by id
         # Confirm cells that `next` did not look at: seed, place among those of the seed, id.
         self._waiting: list[tuple[int, int, str]] = []
@@ -74,13 +74,15 @@ class Progress:
         self.done[search] += 1
         if outcome == "complete":
             value = cost(rows[-1][self.plan.study.objective], self.plan.direction)
-            if search not in self._best or value < self._best[search][0]:
-                self._best[search] = value, cell.hyperparameters
+            assert cell.number is not None
+            # Of equal cells the one with the lowest number is the best, whichever ended first.
+            if search not in self._best or (value, cell.number) < self._best[search][:2]:
+                self._best[search] = value, cell.number, cell.hyperparameters
 
     def _confirm(self, condition: str, search: int) -> None:
         if condition in self.plan.searched and self.is_over(condition, search):
             found: list[Mapping[str, Any] | None] = [None] * self.plan.budget.searches
-            found[search] = self._best.get((condition, search), (None, None))[1]
+            found[search] = self._best.get((condition, search), (None,))[-1]
             self._add(self.plan.confirm_cells(condition, *found, of="found"))
 
     def _add(self, cells: list[Cell]) -> None:
@@ -105,7 +107,7 @@ class Progress:
         return None
 
     def confirmations(self) -> list[Cell]:
-        """The confirm cells that are known so far, in the order in which they run."""
+        """The confirm cells that are known so far, in the order of their seeds."""
         return sorted(self._known.values(), key=self._order)
 
     def missing(self) -> Work:

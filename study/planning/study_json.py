@@ -137,6 +137,14 @@ def write_study(
     return bool(value["definition"]["bf16"])
 
 
+def mark_finished(records: Records) -> None:
+    """Note in study.json that every cell has ended, until another run begins."""
+    value = records.study()
+    if not value["runs"][-1].get("finished"):
+        value["runs"][-1]["finished"] = True
+        write_json(records.folder / "study.json", value)
+
+
 def looks(seeds: int) -> list[int]:
     """The numbers of seeds after which a study's claims may be judged.
 

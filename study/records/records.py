@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-FORMAT = 4  # of a study's folder; raise it if older code would misread what is written
+FORMAT = 5  # of a study's folder; raise it if older code would misread what is written
 
 
 class Records:
@@ -183,17 +183,17 @@ class Records:
     def cells(self) -> pd.DataFrame:
         """One row per accepted cell.
 
-        Columns: id, condition, phase, number, seed, outcome, seconds, attempts, is_reference,
-        is_best (the configuration confirmed as the best of its search), kimg, best_kimg,
-        condition/<factor>, hp/<name>, last/<metric>, best/<metric> (at the tick with the best
-        objective).
+        Columns: id, condition, phase, number and search (of search cells), seed, outcome, seconds,
+        attempts, is_reference, is_best (the configuration confirmed as the best of its search),
+        kimg, best_kimg, condition/<factor>, hp/<name>, last/<metric>, best/<metric> (at the tick
+        with the best objective).
         """
         import pandas as pd
 
         objective = self.objective()
         rows = [head | self._summary(head["id"], *objective) for head in self._heads()]
-        columns = ["id", "condition", "phase", "number", "seed", "outcome", "seconds", "attempts"]
-        columns += ["is_reference", "is_best", "kimg", "best_kimg"]
+        columns = ["id", "condition", "phase", "number", "search", "seed", "outcome", "seconds"]
+        columns += ["attempts", "is_reference", "is_best", "kimg", "best_kimg"]
         frame = pd.DataFrame(rows)
         return frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
 
@@ -225,18 +225,19 @@ class Records:
     def best(self) -> dict[tuple[str, int], dict[str, Any]]:
         """Hyperparameters of the complete cell with the best last objective of each search.
 
-        The keys are the search's condition and its number among the searches of the condition.
+        The keys are the search's condition and its number among the searches of the condition. Of
+        equal cells the one with the lowest number is the best, whichever ended first.
         """
         objective, direction = self.objective()
-        best: dict[tuple[str, int], tuple[float, dict[str, Any]]] = {}
+        best: dict[tuple[str, int], tuple[float, int, dict[str, Any]]] = {}
         for cell_id in self.ids():
-            cell, result, rows = self.cell(cell_id), self.result(cell_id), self.rows(cell_id)
+            cell, result = self.cell(cell_id), self.result(cell_id)
             if cell["phase"] == "search" and result and result["outcome"] == "complete":
-                value = cost(rows[-1][objective], direction)
+                value = cost(self.rows(cell_id)[-1][objective], direction)
                 search = cell["condition_name"], cell["search"]
-                if search not in best or value < best[search][0]:
-                    best[search] = value, cell["hyperparameters"]
-        return {search: values for search, (_, values) in best.items()}
+                if search not in best or (value, cell["number"]) < best[search][:2]:
+                    best[search] = value, cell["number"], cell["hyperparameters"]
+        return {search: values for search, (*_, values) in best.items()}
 
     def _heads(self) -> list[Row]:
         study, best = self.study(), self.best()
@@ -255,7 +256,8 @@ class Records:
     def _summary(self, cell_id: str, objective: str, direction: Direction) -> Row:
         cell, result, rows = self.cell(cell_id), self.result(cell_id), self.rows(cell_id)
         assert result is not None
-        summary: Row = {"number": cell["number"]}
+        of_search = {"number", "search"} if cell["phase"] == "search" else {"number"}
+        summary: Row = {key: cell[key] for key in of_search}
         summary |= {key: result[key] for key in ("outcome", "seconds", "attempts")}
         summary |= {f"condition/{k}": v for k, v in cell["condition"].items()}
         summary |= {f"hp/{k}": v for k, v in cell["hyperparameters"].items()}

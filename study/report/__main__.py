@@ -36,16 +36,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         records, lines = find_study(asked.storage, asked.name), []
-        if asked.mirror:
-            lines = _mirror(records, asked.storage, asked.tracking_uri)
+        if asked.tracking_uri and not (asked.mirror or asked.register):
+            line = "--tracking-uri is for --mirror and --register: the report needs records alone"
+            raise ValueError(line)
         if asked.register:
             from study.tracking.register import register
 
-            lines += register(records, _store(asked.storage, asked.tracking_uri))
-        elif asked.tracking_uri and not asked.mirror:
-            line = "--tracking-uri is for --mirror and --register: the report needs records alone"
-            raise ValueError(line)
-        print(write_report(records), *lines, sep="\n")
+            lines = register(records, _store(asked.storage, asked.tracking_uri))
+        if asked.mirror:
+            page = _mirror(records, asked.storage, asked.tracking_uri)
+            lines.append(f"mlflow: up to date with {len(records.ids())} cells")
+        else:
+            page = write_report(records)
+        print(page, *lines, sep="\n")
     # There is no such study, a file is damaged, a store cannot be reached, or the study is running.
     except (ValueError, OSError, BadInputError) as error:
         print(f"study.report: {error}", file=sys.stderr)
@@ -53,26 +56,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _mirror(records: Records, storage: Path, tracking_uri: str | None) -> list[str]:
-    """Bring MLflow up to date. Returns a line that says so.
+def _mirror(records: Records, storage: Path, tracking_uri: str | None) -> Path:
+    """Write the report, and bring MLflow up to date. Returns the page's path.
 
     Raises:
-        BadInputError: a command is running the study.
+        BadInputError: a command is running the study, or MLflow's URI is bad or missing.
         ValueError: MLflow could not be brought up to date (one line).
     """
+    from study.planning import places
     from study.planning.mlflow_store import default_uri
     from study.planning.prepare import lock
     from study.tracking.mlflow_mirror import Mirror
 
-    uri = _store(storage, tracking_uri) if tracking_uri else default_uri(storage)
-    with lock(records.folder) as records.lock:
-        claims = claims_frame(records)
+    places.check(storage, tracking_uri, None)
+    uri = tracking_uri or default_uri(storage)
+    with lock(records.folder):
+        page, claims = write_report(records), claims_frame(records)
         verdicts = dict(zip(claims["id"], claims["verdict"], strict=True))
         mirror = Mirror(uri, storage, records)
-        mirror.close(write_report(records), verdicts, finished=None)
+        mirror.close(page, verdicts, bool(records.study()["runs"][-1].get("finished")))
     if mirror.problem:
         raise ValueError(f"mlflow: {uri} is behind ({mirror.problem})")
-    return [f"mlflow: {uri} has all {len(records.ids())} cells"]
+    return page
 
 
 def _store(storage: Path, tracking_uri: str | None) -> str:

@@ -28,7 +28,8 @@ def next_look(plan: Plan, records: Records) -> Plan | None:
     for question in undecided(ask(Frames.read(records))):
         if (n := question.next_look) is not None:
             for key, needed in more_seeds(plan, question.claim, n).items():
-                seeds[key] = max(needed, seeds.get(key, plan.budget.seeds))
+                if needed > len(plan.seeds(*key)):
+                    seeds[key] = max(needed, seeds.get(key, 0))
     return None if seeds == plan.more_seeds else dataclasses.replace(plan, more_seeds=seeds)
 
 

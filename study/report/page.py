@@ -14,11 +14,9 @@ from markupsafe import Markup
 from search_spaces.core import IMPORTANCE
 from study.records.frames import FLAGS, Frames, natural
 from study.records.records import Records
-from study.report import curves, grid_panels
+from study.report import curves, grid_panels, tables
 from study.report.configurations import configuration
 from study.report.rules import Finding
-from study.report.stats import rate
-from study.report.verdicts import collapse_kimg, failure_known, failures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +31,6 @@ SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?", "not run"
 WHEN = {"start": "before training", "early": "first tick", "best": "best tick", "last": "last tick"}
 WHEN |= {"largest_relapse": "largest relapse"}
 MAX_CONDITIONS = 50  # in figures, samples and configurations
-MAX_CELLS = 500  # in the table of cells
 
 
 def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
@@ -66,12 +63,12 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         },
         one_configuration=definition.get("space") and "best" not in shown,
         classes=definition.get("classes", []),
-        cells=_cells(frames),
+        cells=tables.cells(frames),
         confirmed=int(frames.cells["phase"].eq("confirm").sum()),
         configurations=[configuration(frames, c) for c in conditions],
-        outcomes=_outcomes(records, frames),
-        seeds=_seeds(frames),
-        failures=_failures(frames),
+        outcomes=tables.outcomes(records, frames),
+        seeds=tables.seeds(frames),
+        failures=tables.failed(frames),
         rule=study.get("failure"),
         importances=any(one.claim.metric.startswith(IMPORTANCE) for one in findings),
         unreadable=study.get("unreadable", {}).get("conditions", {}),
@@ -229,76 +226,3 @@ def _figures(
         "others": draw(others),
         "other_names": others,
     }
-
-
-def _failures(frames: Frames) -> list[dict[str, Any]]:
-    """One table row per condition and configuration: how many of its seeds failed."""
-    found, confirm = [], frames.cells[frames.cells["phase"].eq("confirm")]
-    failed, known = failures(frames.study, confirm), failure_known(frames.study, confirm)
-    told = confirm["outcome"].isin(["complete", "diverged"])
-    for condition in frames.conditions:
-        for config, flag in FLAGS.items():
-            mine = confirm["condition"].eq(condition) & confirm[flag] & told
-            if n := int(mine.sum()):
-                count = int(failed[mine].sum())
-                _, low, high = rate(count, n)
-                row = {"condition": condition, "config": config, "failed": count, "n": n}
-                row["known"] = bool(known[mine].all())
-                found.append(row | {"low": low, "high": high})
-    return found
-
-
-def _cells(frames: Frames) -> list[dict[str, Any]]:
-    """One table row per confirm cell: its best tick, its last tick, and where it collapsed.
-
-    Of many cells, those with the lowest seeds.
-    """
-    rows, objective = [], frames.objective
-    confirm = frames.cells[frames.cells["phase"].eq("confirm")]
-    confirm = confirm.sort_values("seed", kind="stable").head(MAX_CELLS)
-    ticks = frames.ticks[frames.ticks["id"].isin(confirm["id"])]
-    by_cell = dict(list(ticks.groupby("id")))
-    for cell in confirm.to_dict("records"):
-        flags = [config for config, flag in FLAGS.items() if cell[flag]]
-        mine = by_cell.get(cell["id"], ticks.iloc[:0])
-        rows.append(
-            {
-                "condition": cell["condition"],
-                "config": " = ".join(flags) or "an earlier best",
-                "seed": cell["seed"],
-                "outcome": cell["outcome"],
-                "kimg": cell["kimg"],
-                "best": cell.get(f"best/{objective}"),
-                "best_kimg": cell["best_kimg"],
-                "last": cell.get(f"last/{objective}"),
-                "collapse": collapse_kimg(mine, objective, frames.directions[objective]),
-                "accuracy": cell.get("last/label_accuracy"),
-                "variance": cell.get("last/variance_ratio"),
-                "seconds": cell["seconds"],
-                "id": cell["id"],
-            }
-        )
-    return sorted(rows, key=lambda r: (natural(r["condition"]), r["config"] == "best", r["seed"]))
-
-
-def _outcomes(records: Records, frames: Frames) -> dict[str, Any]:
-    """How the cells ended, counted by condition and phase. "open" counts those that have not."""
-    names = sorted(set(frames.cells["outcome"]), key=lambda o: (o != "complete", o))
-    rows = []
-    for condition in frames.conditions:
-        for phase in ("search", "confirm"):
-            cells = frames.cells
-            mine = cells[cells["condition"].eq(condition) & cells["phase"].eq(phase)]
-            if len(mine):
-                counts = [int(mine["outcome"].eq(name).sum()) for name in names]
-                rows.append({"condition": condition, "phase": phase, "counts": counts})
-    return {"names": names, "rows": rows, "open": len(records.ids()) - len(frames.cells)}
-
-
-def _seeds(frames: Frames) -> dict[str, str]:
-    phases = {}
-    for phase in ("confirm", "search"):
-        seeds = sorted(set(frames.cells[frames.cells["phase"].eq(phase)]["seed"]))
-        listed = ", ".join(map(str, seeds[:20])) or "none yet"
-        phases[phase] = listed + (f", ... ({len(seeds)} in all)" if len(seeds) > 20 else "")
-    return phases

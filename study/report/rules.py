@@ -127,7 +127,8 @@ class Question:
         if not found.measures:
             one = min(found.n) == 1
             equal = "all values are equal, so that nothing is known of their spread"
-            notes.append("one seed gives no interval" if one else equal)
+            unit = "seed" if self.searches == 1 else "search"
+            notes.append(f"one {unit} gives no interval" if one else equal)
         if self.searches > 1:
             notes.append(f"the interval is one over the {self.searches} searches")
         notes += dict.fromkeys(seeds.missing for seeds in self.seeds if seeds.missing)
@@ -189,10 +190,10 @@ class Question:
             failed = seeds.failed & ended
             if failed and failed < ended:
                 _, low, high = rate(len(failed), len(ended))
-                texts.append(
-                    f"{len(failed)} of {len(ended)} seeds of {name} failed "
-                    f"(rate {low:.2f} to {high:.2f}); the effect is that of the others"
-                )
+                shared = f"they share {seeds.searches} searches"
+                of = shared if seeds.searches > 1 else f"rate {low:.2f} to {high:.2f}"
+                said = f"{len(failed)} of {len(ended)} seeds of {name} failed ({of})"
+                texts.append(f"{said}; the effect is that of the others")
         return texts
 
     def _sure(self, look: int) -> float:
@@ -228,6 +229,8 @@ class Question:
             return ["at the spread seen, a thousand seeds would not decide it"]
         more = max(known)
         if self.searches > 1:
+            if len(each[0].n) > 1:  # the groups count searches and seeds
+                return []
             said = f"at the spread seen, it takes at least {more} searches"
             return [said] if more > self.searches else []
         said = f"at the spread seen, it takes at least {more} seeds"

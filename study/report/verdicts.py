@@ -123,6 +123,10 @@ def _seeds(group: Group, claim: Claim, frames: Frames) -> Seeds:
         }
         return {seed: v for seed, v in of.items() if v == v}  # a NaN: the tick lacks the metric
 
+    if group.config == "best":
+        all_searches = range(frames.study["definition"]["searches"])
+        empty = [n for n in all_searches if (group.condition, n) not in frames.best]
+        notes += [f"search {n} of {group.condition} has no complete cell" for n in empty]
     kept = measured(None)
     if len(kept) < len(finished):
         which = f"{len(finished) - len(kept)} of {len(finished)}"

@@ -16,7 +16,7 @@ class RunProgress:
     kimg: int = -1  # of its last row; -1: none. Rows are logged whole, so none is ever partial
     params: int = 0  # how many are logged
     outcome: str = "running"  # the tag
-    ended: bool = False
+    ended: int | None = None  # when it ended, in milliseconds; None: it has not
     images: set[int] | None = None  # kimg of its sample grids; None: MLflow was not asked yet
 
 
@@ -50,5 +50,5 @@ def progress_of(run: Run) -> RunProgress:
         kimg=int(run.data.metrics.get("kimg", -1)),
         params=len(run.data.params),
         outcome=run.data.tags.get("outcome", "running"),
-        ended=run.info.status in ("FINISHED", "FAILED"),
+        ended=run.info.end_time if run.info.status in ("FINISHED", "FAILED") else None,
     )

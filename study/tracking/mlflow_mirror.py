@@ -37,7 +37,9 @@ from study.tracking.rows import batches, first_start, measured, milliseconds, mo
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # hides what it logs of its migrations
 
 IMAGE = re.compile(r"samples\W+step\W+(\d+)\W")  # how log_image names its files
-PATIENCE = 10  # seconds for which a failing MLflow is tried again when the mirror closes
+# Seconds for which an MLflow that fails is tried again when the mirror closes, since it last took
+# something.
+PATIENCE = 10
 # Seconds for which the mirror gathers what is new, so that short cells cost few transactions.
 LAG = 2.0
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED"}  # every other end is FAILED
@@ -59,7 +61,7 @@ class Mirror:
             None  # by cell id; None: must be read from MLflow first
         )
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._closing = threading.Event()
+        self._closing, self._abandoned = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow mirror", daemon=True)
         self._thread.start()
 
@@ -71,7 +73,7 @@ class Mirror:
         self,
         report: Path | None,
         verdicts: dict[str, str],
-        finished: bool | None,
+        finished: bool,
         seconds: float | None = None,
     ) -> None:
         """Copy what MLflow lacks of all cells, the verdicts and the report, and wait for it.
@@ -83,16 +85,16 @@ class Mirror:
         Args:
             verdicts: by claim id.
             finished: whether the study is finished, as the status of the parent run shows once
-                every cell is there; None: leave the status as it is.
+                every cell is there.
             seconds: how long to wait; None: until everything is there.
         """
         self._end = (report, verdicts, finished)
-        patience = PATIENCE if seconds is None else min(seconds, PATIENCE)
-        self._patient_until = time.monotonic() + patience
+        self._patient_until = time.monotonic() + PATIENCE
         self._closing.set()
         self._queue.put(None)
         self._thread.join(seconds)
         if self._thread.is_alive():
+            self._abandoned.set()
             self.problem = f"it did not take everything within {seconds:g} s"
             if self._behind:
                 self.problem += f", {len(self._behind)} cells are not up to date there"
@@ -136,7 +138,7 @@ class Mirror:
         """
         problem, interrupted = None, not self._closing.is_set()
         for cell_id in cells:
-            if interrupted and self._closing.is_set():
+            if self._abandoned.is_set() or (interrupted and self._closing.is_set()):
                 break
             try:
                 read = self._read(cell_id)
@@ -145,13 +147,14 @@ class Mirror:
                 continue
             self._sync(progress, *read)
             self._behind.discard(cell_id)
+            self._patient_until = time.monotonic() + PATIENCE
         return problem
 
     def _close(self, progress: dict[str, RunProgress]) -> str | None:
         report, verdicts, finished = self._end
         for cell_id in self.records.ids():
-            run = progress.get(cell_id)
-            if run is None or not run.ended or self.records.result(cell_id) is None:
+            run, result = progress.get(cell_id), self.records.result(cell_id)
+            if run is None or result is None or run.ended != milliseconds(result["ended"]):
                 self._behind.add(cell_id)
         first, best = None, list[str]()
         try:
@@ -163,7 +166,7 @@ class Mirror:
         if report:
             self._client.log_text(self._parent, store.read(report).decode(), report.name)
         problem = self._copy(progress, sorted(self._behind)) or first
-        if finished is not None and problem is None:
+        if problem is None and not self._abandoned.is_set():
             if finished:
                 self._client.set_terminated(self._parent, "FINISHED")
             else:
@@ -211,7 +214,8 @@ class Mirror:
         """A cell, its rows, its result, and the time of its first start in milliseconds."""
         cell = Cell.from_json(self.records.cell(cell_id))
         started = first_start(self.records, cell_id)
-        return cell, self.records.rows(cell_id), self.records.result(cell_id), started
+        result = self.records.result(cell_id)  # before the rows, which are whole if there is one
+        return cell, self.records.rows(cell_id), result, started
 
     def _sync(
         self,
@@ -225,9 +229,10 @@ class Mirror:
         outcome = result["outcome"] if result else "running"
         mirrored = progress.get(cell.id) or self._begin(cell, outcome)
         progress[cell.id] = mirrored
-        if mirrored.ended and result is None:  # its record was damaged, so the cell runs again
+        end = milliseconds(result["ended"]) if result else None
+        if mirrored.ended not in (None, end):  # its record was damaged, so the cell ran again
             self._client.update_run(mirrored.run_id, status="RUNNING")
-            mirrored.ended = False
+            mirrored.ended = None
         values = {**cell.condition, **cell.hyperparameters}
         params = [Param(key, str(value)) for key, value in values.items()]
         if mirrored.params >= len(params):
@@ -242,10 +247,10 @@ class Mirror:
             mirrored.kimg = part[-1]["kimg"] if part else mirrored.kimg
             mirrored.params, mirrored.outcome = len(values), outcome
             params, tags = [], []
-        if result and not mirrored.ended:
+        if end is not None and mirrored.ended is None:
             status = STATUS.get(outcome, "FAILED")
-            self._client.set_terminated(mirrored.run_id, status, milliseconds(result["ended"]))
-            mirrored.ended = True
+            self._client.set_terminated(mirrored.run_id, status, end)
+            mirrored.ended = end
 
     def _begin(self, cell: Cell, outcome: str) -> RunProgress:
         tags = {

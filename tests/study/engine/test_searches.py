@@ -57,6 +57,25 @@ def test_whole_study(plan: Plan, records: Records) -> None:
     assert {*flagged} == {c.id for c in confirmed.values()} | bests
 
 
+def test_first_of_two_equal_cells_depends_on_which_ended_first(
+    plan: Plan, records: Records
+) -> None:
+    """The cells that confirm the best would depend on which worker was faster."""
+    budget = dataclasses.replace(plan.budget, search_parallelism=TRIALS)
+    tiny.begin(records, plan := dataclasses.replace(plan, budget=budget))
+    ray = Ray(plan, records)
+    cells = [ray.must() for _ in range(SEARCHES * TRIALS)]
+    for cell in reversed(cells):
+        ray.finish(cell, 5.0 if cell.number == 0 else 4.0)
+    for progress in (ray.searcher.progress, Progress(plan, records)):
+        found = [c for c in progress.confirmations() if c.configuration == "found"]
+        assert len(found) == SEEDS
+        for cell in found:
+            best = next(c for c in cells if (c.search, c.number) == (cell.seed % SEARCHES, 1))
+            assert cell.hyperparameters == best.hyperparameters
+            assert records.best()["classes=2", best.search] == best.hyperparameters
+
+
 def test_best_waits_for_a_search_that_did_not_find_it(plan: Plan, records: Records) -> None:
     tiny.begin(records, plan)
     ray = Ray(plan, records)

@@ -120,8 +120,8 @@ class TestBest:
 
 
 class TestFrames:
-    HEAD = ("id", "condition", "phase", "number", "seed", "outcome", "seconds", "attempts",
-            "is_reference", "is_best", "kimg", "best_kimg")  # fmt: skip
+    HEAD = ("id", "condition", "phase", "number", "search", "seed", "outcome", "seconds",
+            "attempts", "is_reference", "is_best", "kimg", "best_kimg")  # fmt: skip
 
     def fill(self, records: Records, plan: Plan) -> None:
         tiny.write_cell(records, search(plan, 0), tiny.rows(9, 2, 5, label_accuracy=0.5))
@@ -135,7 +135,7 @@ class TestFrames:
         """The report and the claims read exactly these columns."""
         self.fill(records, plan)
         frame = records.cells().set_index("id")
-        assert tuple(records.cells().columns[:12]) == self.HEAD
+        assert tuple(records.cells().columns[:13]) == self.HEAD
         assert search(plan, 1, lr=1.0).id not in frame.index, "an unfinished cell is in it"
         assert len(frame) == 6
         first = frame.loc[search(plan, 0).id]

@@ -19,7 +19,8 @@ from study.records import records as records_module
 from study.records.files import write_json
 from study.records.records import Records
 from study.report import curves, grid_panels
-from study.report.page import MAX_CELLS, MAX_CONDITIONS
+from study.report.page import MAX_CONDITIONS
+from study.report.tables import MAX_CELLS
 from study.report.write import write_report
 from tests.study import tiny
 
