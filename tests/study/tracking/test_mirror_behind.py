@@ -33,7 +33,7 @@ from tests.study.tracking.mirrored import (
     write,
 )
 
-pytestmark = pytest.mark.timeout(60)  # MLflow on SQLite is slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # MLflow on SQLite is slow
 
 
 def test_mirror_that_is_killed_again_and_again_never_ends(
