@@ -97,7 +97,8 @@ class TestOtherHost:
     def elsewhere(self, folder: Path, beat: int) -> None:
         folder.mkdir(exist_ok=True)
         them = {"host": "elsewhere", "pid": 7, "since": "2026-01-01T00:00:00+00:00", "beat": beat}
-        (folder / ".lock").write_text(json.dumps(them))
+        (folder / "new").write_text(json.dumps(them))
+        (folder / "new").replace(folder / ".lock")  # or it is empty for a moment
 
     def test_living_owner_is_ignored(self, tmp_path: Path) -> None:
         over = threading.Event()
