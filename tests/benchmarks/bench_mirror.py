@@ -56,8 +56,10 @@ def mirrored(records: Records) -> None:
 
 
 def row_by_row(records: Records) -> None:
-    client = MlflowClient(default_uri(records.folder.parent))
-    experiment = client.create_experiment("tiny")
+    storage = records.folder.parent
+    client = MlflowClient(default_uri(storage))
+    artifacts = (storage / "mlartifacts").as_uri()
+    experiment = client.create_experiment("tiny", artifact_location=artifacts)
     for cell_id in records.ids():
         cell = Cell.from_json(records.cell(cell_id))
         tags = {"cell": cell.id, "condition": cell.condition_name, "seed": str(cell.seed)}
