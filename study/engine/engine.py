@@ -64,7 +64,7 @@ def run_cells(
     """
     ticks, deaths, own = -1, 0, not ray.is_initialized()
     while True:
-        searcher = StudySearcher(plan, records, observer, grow)
+        searcher = StudySearcher(plan, records, observer, grow, resources.concurrent)
         with RunSupervisor(searcher) as watch:
             watch.start_ray(resources.cpus * resources.concurrent)
             _tune(searcher, shared, resources)
@@ -96,7 +96,7 @@ def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=EarlyStopping(searcher, resources.concurrent),
+                scheduler=EarlyStopping(searcher),
                 num_samples=-1,
                 max_concurrent_trials=resources.concurrent,
                 reuse_actors=True,

@@ -45,12 +45,19 @@ class StudySearcher(Searcher):
     """
 
     def __init__(
-        self, plan: Plan, records: Records, observer: Observer, grow: Grow | None = None
+        self,
+        plan: Plan,
+        records: Records,
+        observer: Observer,
+        grow: Grow | None = None,
+        idle_workers: int = 0,
     ) -> None:
         """Read what is missing from the records.
 
         Args:
             grow: called when every cell of the plan has ended. None: the study ends then.
+            idle_workers: how many workers may wait for a cell, and so may have died unnoticed
+                before they are given one.
         """
         mode = "min" if plan.direction == "minimize" else "max"
         super().__init__(metric="objective", mode=mode)
@@ -68,7 +75,7 @@ class StudySearcher(Searcher):
         self.stopped: set[str] = set()  # ids of cells that were stopped early
         # Cell id -> rows at the last death of its worker, deaths in a row at that number of rows.
         self.deaths: dict[str, tuple[int, int]] = {}
-        self.max_deaths = MAX_DEATHS
+        self.idle_workers, self.max_deaths = idle_workers, MAX_DEATHS + idle_workers
         # Ids of cells whose worker Ray killed to free memory.
         self.killed_for_memory: set[str] = set()
         self.problem: str | None = None  # why the study cannot go on for now
@@ -234,15 +241,9 @@ class EarlyStopping(FIFOScheduler):
     do what they did.
     """
 
-    def __init__(self, searcher: StudySearcher, concurrent: int) -> None:
-        """
-        Args:
-            concurrent: the number of trials that run at once.
-        """
+    def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.searcher, self.concurrent, self._keeps_workers = searcher, concurrent, False
-        # An idle worker may have died unnoticed, with the node, before it is given a cell.
-        searcher.max_deaths = MAX_DEATHS + concurrent
+        self.searcher, self._keeps_workers = searcher, False
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Let Tune keep every worker that it has started.
@@ -252,7 +253,7 @@ class EarlyStopping(FIFOScheduler):
         """
         if not self._keeps_workers:
             cache = tune_controller._tune_controller._actor_cache
-            cache.increase_max(trial.placement_group_factory, by=self.concurrent)
+            cache.increase_max(trial.placement_group_factory, by=self.searcher.idle_workers)
             self._keeps_workers = True
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:

@@ -57,9 +57,8 @@ class ConditionSearch:
         # The objectives of complete cells at each kimg, by number; NaN elsewhere.
         self._complete: dict[int, NDArray[np.float64]] = {}
         self._study: optuna.Study | None = None  # see `_history`
-        self._asked = 0  # number of trials in it
-        self._told = 0  # trials below have their ends in it
-        self._open: dict[int, optuna.Trial] = {}  # trials in it that have not, by number
+        # The trials in it that have no end there, by number: always the last ones.
+        self._open: dict[int, optuna.Trial] = {}
         cells = [records.cell(cell_id) for cell_id in records.ids()]
         for cell in sorted(cells, key=lambda c: c["number"] or 0):
             mine = cell["condition_name"] == condition and cell["search"] == search
@@ -120,7 +119,7 @@ class ConditionSearch:
             # TPE noted in this trial also what it suggested for parameters that the space did not
             # ask for, and would heed that. A search that is rebuilt does not know it.
             study.tell(trial, state=TrialState.FAIL)
-            self._open[number], self._asked = self._running(study, cell), number + 1
+            self._open[number] = self._running(study, cell)
         return cell
 
     def _running(self, study: optuna.Study, cell: Cell) -> optuna.Trial:
@@ -138,19 +137,18 @@ class ConditionSearch:
         the cell before is used again where it lacks nothing but ends.
         """
         known = self._known(number)
-        if self._study is None or self._asked != number:
+        if self._study is None or max(self._open) != number - 1:
             self._study = optuna.create_study(direction=self.plan.direction)
             self._study.add_trials([self.ended[n] for n in range(known)])
-            self._open, self._told = {}, known
-            for n in range(known, number):
-                self._open[n] = self._running(self._study, self.cells[n])
-        for n in range(self._told, known):
+            self._open = {
+                n: self._running(self._study, self.cells[n]) for n in range(known, number)
+            }
+        for n in [n for n in self._open if n < known]:
             trial, end = self._open.pop(n), self.ended[n]
             for kimg, value in end.intermediate_values.items():
                 trial.report(value, kimg)
             complete = end.state == TrialState.COMPLETE
             self._study.tell(trial, end.value if complete else None, end.state)
-        self._told = known
         return self._study
 
     def _known(self, number: int) -> int:

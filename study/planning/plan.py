@@ -218,13 +218,14 @@ class Plan:
                 of search s modulo their number, and no cell yet if they are None.
         """
         of_seed = {seed: values[seed % len(values)] for seed in self.seeds(condition, of)}
+        reference = self.hyperparameters(condition)
         return [
             self._cell(
                 condition,
                 {},
                 phase="confirm",
                 number=None,
-                configuration="reference" if own == self.hyperparameters(condition) else "found",
+                configuration="reference" if own == reference else "found",
                 hyperparameters=own,
                 seed=seed,
                 kimg=self.budget.kimg,

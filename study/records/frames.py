@@ -43,7 +43,7 @@ class Frames:
         return self.records.best()
 
     @cached_property
-    def searched(self) -> list[dict[str, Any]]:
+    def search_cells(self) -> list[dict[str, Any]]:
         """What defines the search cells that were ever started."""
         cells = [self.records.cell(cell_id) for cell_id in self.records.ids()]
         return [cell for cell in cells if cell["phase"] == "search"]

@@ -41,7 +41,7 @@ def configuration(frames: Frames, condition: str) -> dict[str, Any]:
 
 def sampled_by(frames: Frames, condition: str) -> str | None:
     """What sampled the search cells that have begun, as a line; None where there are none."""
-    mine = [cell for cell in frames.searched if cell["condition_name"] == condition]
+    mine = [cell for cell in frames.search_cells if cell["condition_name"] == condition]
     if not mine:
         return None
     counts = Counter(cell["sampled_by"] for cell in mine)

@@ -68,7 +68,7 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         configurations=[configuration(frames, c) for c in conditions],
         outcomes=tables.outcomes(records, frames),
         seeds=tables.seeds(frames),
-        failures=tables.failed(frames),
+        failures=tables.failed_seeds(frames),
         rule=study.get("failure"),
         importances=any(one.claim.metric.startswith(IMPORTANCE) for one in findings),
         unreadable=study.get("unreadable", {}).get("conditions", {}),

@@ -12,7 +12,7 @@ from study.report.verdicts import collapse_kimg, failure_known, failures
 MAX_CELLS = 500  # in the table of cells
 
 
-def failed(frames: Frames) -> list[dict[str, Any]]:
+def failed_seeds(frames: Frames) -> list[dict[str, Any]]:
     """One table row per condition and configuration: how many of its seeds failed."""
     found, confirm = [], frames.cells[frames.cells["phase"].eq("confirm")]
     failed, known = failures(frames.study, confirm), failure_known(frames.study, confirm)
