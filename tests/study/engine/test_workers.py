@@ -40,7 +40,7 @@ def note_workers() -> None:
 
     def noted(one: trial.StudyTrial) -> dict[str, Any]:
         (notes / f"worked-{os.getpid()}").touch()
-        time.sleep(0.25)
+        time.sleep(0.1)
         return step(one)
 
     trial.prepare_process, trial.StudyTrial.step = slow, noted
@@ -67,7 +67,7 @@ def test_workers_are_lost(
         trials=trials, seeds=seeds, kimg=1, search_kimg=1, tick_kimg=1, search_parallelism=1
     )
     resources = Resources(cpus=1, gpus=gpus, concurrent=workers)
-    with hooked_ray(note_workers, notes := tmp_path / "notes", num_cpus=8, num_gpus=2):
+    with hooked_ray(note_workers, notes := tmp_path / "notes", num_cpus=workers, num_gpus=2):
         run(tiny.plan(tiny.study(), budget), tmp_path, monkeypatch, resources)
     assert len(list(notes.glob("started-*"))) == workers
     assert len(list(notes.glob("worked-*"))) == workers

@@ -97,8 +97,8 @@ def test_fid_is_not_measured(built: Inception) -> None:
 def test_fid_differs_from_pytorch_fids_command_line(weights: Path, tmp_path: Path) -> None:
     """The same images as PNG files, with the same weights, must give the same figure."""
     rng = np.random.default_rng(0)
-    real = rng.integers(0, 256, (60, 1, 16, 16)).astype(np.uint8)
-    fakes = np.kron(rng.integers(0, 200, (40, 1, 4, 4)), np.ones((4, 4))).astype(np.uint8)
+    real = rng.integers(0, 256, (30, 1, 16, 16)).astype(np.uint8)
+    fakes = np.kron(rng.integers(0, 200, (20, 1, 4, 4)), np.ones((4, 4))).astype(np.uint8)
     for name, x in (("real", real), ("fake", fakes)):
         (tmp_path / name).mkdir()
         for i, image in enumerate(x[:, 0]):
@@ -117,9 +117,9 @@ def test_fid_differs_from_pytorch_fids_command_line(weights: Path, tmp_path: Pat
     )
     theirs = float(end.stdout.split("FID:")[1])
     assert theirs > 1
-    train = Split(real, np.arange(60) % 2)
+    train = Split(real, np.arange(30) % 2)
     data = Dataset("real", train, train, ("a", "b"), "rendered")
-    built = Inception.build(weights, data, 40, 0, tmp_path)
+    built = Inception.build(weights, data, 20, 0, tmp_path)
     ours = fid.measure(as_view(torch.from_numpy(fakes), built))["fid"]
     assert ours == pytest.approx(theirs, rel=1e-4)
 
