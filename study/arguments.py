@@ -88,6 +88,7 @@ def parser() -> Parser:
         "--storage", type=storage_folder, default="runs", metavar="DIR", help="or s3://..."
     )
     p.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage folder")
+    p.add_argument("--retry-failed", action="store_true", help="run cells again that failed")
     p.add_argument("--fresh", action="store_true", help="begin anew in a folder of its own")
     p.add_argument("--only", metavar="CONDITION", help="run one condition")
     p.add_argument("--verify", metavar="CELL", help="run a cell again, compare it with its record")

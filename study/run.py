@@ -17,13 +17,13 @@ from study.arguments import parser
 
 if TYPE_CHECKING:
     from study.console import Display
-    from study.planning.plan import Cell, Plan
+    from study.planning.cells import Cell
+    from study.planning.plan import Plan
     from study.planning.resources import Resources
     from study.records.records import Records
 
 COMPLETE, SOME_FAILED, INTERRUPTED = 0, 3, 130  # exit codes
 DIFFERENT = 3  # exit code of --verify
-FAILED = ("failed", "out_of_memory")  # outcomes that tell nothing about the condition
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -114,7 +114,8 @@ def _run(args: argparse.Namespace, command: str) -> int:
             only=args.only,
             first_seed=args.first_seed,
             pilot=pilot.of_folder(args.pilot, known, records.folder),
-        )
+        ),
+        begun=known is not None,
     )
     if args.verify is not None:
         prepare.check_cell(records, args.verify)
@@ -150,7 +151,7 @@ def verify(
     from study.engine.verify import circumstances, verify
     from study.errors import BadInputError
     from study.planning import fid_weights, places, prepare, study_json
-    from study.planning.plan import Cell
+    from study.planning.cells import Cell
     from study.planning.resources import device_of
     from study.records import environment
 
@@ -194,6 +195,13 @@ def look_again(records: Records, display: Display, plan: Plan) -> Plan | None:
     return grown
 
 
+def failures(records: Records) -> list[str]:
+    """The ids of the cells that failed or ran out of memory."""
+    from study.records.records import FAILED
+
+    return [i for i in records.ids() if (end := records.result(i)) and end["outcome"] in FAILED]
+
+
 def execute(
     args: argparse.Namespace,
     plan: Plan,
@@ -219,18 +227,25 @@ def execute(
             records.lock = stack.enter_context(prepare.lock(records.folder))
             for damage in records.quarantine_damaged():
                 display.say(damage)
+            if failed := failures(records):
+                does = "runs them" if args.retry_failed else "would run them"
+                display.say(f"cells that failed: {len(failed)}; --retry-failed {does} again")
+            for cell_id in failed if args.retry_failed else ():
+                records.retry(cell_id)
         mirror = None
         grow = functools.partial(look_again, records, display) if args.decide else None
         while began and grow and Progress(plan, records).is_finished and (grown := grow(plan)):
             plan = grown
         if finished := began and Progress(plan, records).is_finished:
-            display.say(f"{records.folder}: every cell is accepted, nothing to run")
+            display.say(f"{records.folder}: every cell has ended, nothing to run")
         else:
             from study.engine.shared_state import make_shared
 
             cache = places.cache(args.storage)
             dataset = prepare.load_data(plan.data, args.data_dir, cache)
             prepare.check_images(plan, dataset)
+            if began and (line := study_json.other_code(records)):
+                display.say(line)
             if not began:
                 records.lock = stack.enter_context(prepare.lock(records.folder))
             weights, about_fid = fid_weights.choose(plan, args.fid_weights, device_of(resources))
@@ -273,7 +288,7 @@ def execute(
     if not finished:
         display.say("interrupted; give the same command again to go on")
         return INTERRUPTED
-    return SOME_FAILED if cells["outcome"].isin(FAILED).any() else COMPLETE
+    return SOME_FAILED if failures(records) else COMPLETE
 
 
 if __name__ == "__main__":

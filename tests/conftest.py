@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +21,12 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
     from study.metrics.core.train_judges import train_judges
     from trainables import data
 
-    cache = tmp_path_factory.mktemp("warm") / "cache"
-    train_judges(data.load("kana", cache=cache), cache, share=SMOKE_SHARE)
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # then this folder has one folder for each process
+        shared = shared.parent
+    cache = shared / "warm" / "cache"
+    with FileLock(shared / "warm.lock"):
+        train_judges(data.load("kana", cache=cache), cache, share=SMOKE_SHARE)
 
     def fill(storage: Path) -> Path:
         # Hard links: files of a cache are replaced, never changed.

@@ -21,7 +21,8 @@ from study.engine.shared_state import SMOKE_SHARE, Shared
 from study.engine.trial import prepare_process
 from study.metrics import cas, encoder
 from study.metrics.core.judge import Judge
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.planning.resources import Resources
 from study.records.records import Records
 from study.report.write import claims_frame

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import search_spaces
+from study.records.files import write_json
 from study.records.records import Records
 from study.report.write import claims_frame
 from study.run import main
@@ -73,3 +74,32 @@ def test_decide_ends_before_claims_are_decided(
     assert list(decided["id"]) == ["A4a"]
     last = 8 if decided["verdict"].item() == "undecided" else decided["n_of"].item()
     assert sorted(records.cells()["seed"]) == [*range(last)]
+
+
+def test_failed_cell_is_not_run_again(
+    tmp_path: Path,
+    warm: Callable[[Path], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Once its cause is mended, a cell that failed must run without beginning the study anew."""
+    monkeypatch.setattr("study.engine.engine.run_cells", run_in_turn)
+    name, storage = "acgan_kmnist_classes", warm(tmp_path)
+    command = [name, "--scale=smoke", "--data=kana", "--only=classes=5", "--trials=0", "--seeds=2"]
+    command.append(f"--storage={storage}")
+    assert main(command) == 0
+    records = Records(storage / name)
+    whole, rows = records.cells(), {i: records.rows(i) for i in records.ids()}
+    broken = records.ids()[0]
+    path = records.cell_folder(broken) / "result.json"
+    write_json(path, records.result(broken) | {"outcome": "failed", "error": "it was broken"})
+    capsys.readouterr()
+    assert main(command) == 3
+    assert "cells that failed: 1; --retry-failed would run them again" in capsys.readouterr().out
+    assert main([*command, "--retry-failed"]) == 0
+    after = Records(storage / name)
+    assert list(after.cells()["outcome"]) == ["complete", "complete"]
+    assert list(after.cells()["id"]) == list(whole["id"])
+    for cell, old in rows.items():
+        new = after.rows(cell)
+        assert [row["fcd"] for row in new] == [row["fcd"] for row in old], cell

@@ -20,7 +20,7 @@ from study.metrics.core.inception import Inception
 from study.metrics.core.judge import Judge
 from study.metrics.core.reference import Reference
 from study.metrics.core.view import data_spec_of, look
-from study.planning.plan import Cell
+from study.planning.cells import Cell
 from study.records import lock
 from study.records.files import write_atomically, write_json
 from study.records.records import Records, Row

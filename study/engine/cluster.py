@@ -18,6 +18,7 @@ from unittest import mock
 # These must be set before Ray is imported.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # no trial would use these workers
 
 import ray
 from ray._private import services

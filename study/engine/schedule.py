@@ -17,7 +17,8 @@ from ray.tune.search import Searcher
 
 from study.engine.search import ConditionSearch
 from study.engine.trial import StopFile
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.planning.progress import Progress
 from study.records.files import write_json
 from study.records.records import Records

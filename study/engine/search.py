@@ -14,7 +14,8 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from study.planning.plan import TPE_STARTUP, Cell, Plan, SampledBy
+from study.planning.cells import Cell, SampledBy
+from study.planning.plan import TPE_STARTUP, Plan
 from study.planning.space import PartialFixedTrial
 from study.records.records import Records, Row
 

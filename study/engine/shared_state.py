@@ -18,7 +18,8 @@ from study.metrics.core.judge import Judge
 from study.metrics.core.measure_real import build_references
 from study.metrics.core.reference import Reference, reference_name, unreadable
 from study.metrics.core.train_judges import train_judges
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.records.files import write_json
 from study.records.records import Records
 from study.records.tensors import load_tensors, save_tensors
@@ -83,7 +84,10 @@ def make_shared(
         judges = [Judge.from_state(state, device) for state in kept["judges"]]
     else:
         report(f"judges: networks that know all {len(dataset.classes)} classes of {plan.data}")
-        share = SMOKE_SHARE / min(2, dataset.spec.labels) if smoke else 1.0
+        share = SMOKE_SHARE if smoke else 1.0
+        if smoke and dataset.spec.labels > 1:
+            # A fifth of this recipe takes minutes and teaches a judge too little to read labels.
+            share /= 10
         judges = train_judges(dataset, cache, device, share=share, report=report)
     what = "labels" if judges[0].labels == 1 else "top-k labels"
     what = "turns" if judges[0].classes == 1 else what

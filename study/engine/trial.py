@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from study.engine.cell import CellRun
 from study.engine.shared_state import Shared
 from study.metrics.core.judge import Judge
-from study.planning.plan import Cell
+from study.planning.cells import Cell
 from study.records import store
 from study.records.lock import LockedError
 from study.records.records import Row

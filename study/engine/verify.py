@@ -15,7 +15,7 @@ from study.engine.shared_state import Shared
 from study.engine.trial import prepare_process
 from study.metrics.core.judge import Judge
 from study.planning import study_json
-from study.planning.plan import Cell
+from study.planning.cells import Cell
 from study.records.columns import TIMING_COLUMNS
 from study.records.records import Records, Row
 

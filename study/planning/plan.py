@@ -6,14 +6,15 @@ Nothing here trains.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+import trainables
 from search_spaces.core import Budget, Study
+from study.planning.cells import Cell, Configuration, SampledBy
 from study.planning.space import describe_space
 from trainables.data.base import DataSpec
 
@@ -29,57 +30,6 @@ MAX_FIRST_SEED = 1_000_000
 # the cells before. The number does not depend on the number of trials, so that a study that grows
 # keeps its cells.
 TPE_STARTUP = 4
-# What chose the hyperparameters of a search cell. "reference": it is the reference recipe.
-SampledBy = Literal["reference", "random", "tpe"]
-Configuration = Literal["reference", "found"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One training run. Its fields define the run, and so its id."""
-
-    study: str
-    variant: str
-    data: str
-    condition_name: str
-    condition: Mapping[str, Any]
-    phase: Literal["search", "confirm"]
-    number: int | None  # of a search cell within its condition, from 0; None: a confirm cell
-    hyperparameters: Mapping[str, Any]
-    seed: int
-    kimg: int
-    suggested: Mapping[str, Any] | None = None  # a search cell's parameters, as Optuna names them
-    sampled_by: SampledBy | None = None  # None: a confirm cell
-    configuration: Configuration | None = None  # None: a search cell
-    search: int = 0  # of a search cell: which of its condition's searches, from 0
-
-    @cached_property
-    def id(self) -> str:
-        """12 hex digits of a SHA-256 over all fields that decide the cell's numbers.
-
-        How the values were found (`suggested`, `sampled_by`, `configuration`, `search`) is left
-        out.
-        """
-        defining = dataclasses.asdict(self) | {"suggested": None}
-        del defining["configuration"], defining["sampled_by"], defining["search"]
-        text = json.dumps(defining, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    def as_json(self) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return value | {"id": self.id}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Cell:
-        return cls(**{k: v for k, v in value.items() if k != "id"})
-
-    @property
-    def label(self) -> str:
-        """The cell's name for people: "classes=5 search 3" or "classes=5 reference, seed 0"."""
-        if self.phase == "search":
-            which = f", repetition {self.search}" if self.search else ""
-            return f"{self.condition_name} search {self.number}{which}"
-        return f"{self.condition_name} {self.configuration}, seed {self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,11 +113,15 @@ class Plan:
     def hyperparameters(
         self, condition: str, suggestion: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The hyperparameters of a condition: its reference recipe, changed by a suggestion.
+        """All hyperparameters of a condition: its reference recipe, changed by a suggestion.
 
         Later sources replace earlier ones: the study's reference, the budget's scale_overrides, the
         condition's own factors, the suggestion. Then names that end in _kimg are multiplied by the
-        budget's schedule_scale. The values of --set replace all others and are not multiplied.
+        budget's schedule_scale. The values of --set replace all others and are not multiplied. For
+        all other hyperparameters the variant's defaults are filled in.
+
+        Raises:
+            ValueError: an unknown hyperparameter or a bad value; one line.
         """
         factors = self.study.conditions[condition].items()
         own = {k: v for k, v in factors if k not in ("classes", "variant")}
@@ -177,8 +131,8 @@ class Plan:
             merged |= {
                 k: v * self.budget.schedule_scale for k, v in merged.items() if k.endswith("_kimg")
             }
-        value: dict[str, Any] = json.loads(json.dumps({**merged, **self.overrides}))
-        return value
+        config = trainables.load(self.variant(condition)).config_type
+        return config.parse({**merged, **self.overrides}).model_dump(mode="json")
 
     def search_cell(
         self,
@@ -275,7 +229,7 @@ class Plan:
             "directions": self.directions,
             "metrics": list(study.metrics),
             "conditions": study.conditions,
-            "reference": {name: self.hyperparameters(name) for name in study.conditions},
+            "reference": {name: self._reference(name) for name in study.conditions},
             "space": self.space,
             "searched": study.searched,
             "overrides": dict(self.overrides),
@@ -296,3 +250,9 @@ class Plan:
         }
         plain: dict[str, Any] = json.loads(json.dumps(value))
         return plain
+
+    def _reference(self, condition: str) -> dict[str, Any] | None:
+        try:
+            return self.hyperparameters(condition)
+        except ValueError:  # --only leaves it out, and it does not take the values of --set
+            return None

@@ -67,8 +67,11 @@ def resolve_budget(
         raise BadInputError(str(error)) from None
 
 
-def check(plan: Plan) -> Plan:
+def check(plan: Plan, begun: bool = False) -> Plan:
     """Check a plan, and convert its --set values to the types of the hyperparameters.
+
+    Args:
+        begun: whether the study has a folder. What takes seconds was checked when it was begun.
 
     Raises:
         BadInputError: an unknown variant, metric, hyperparameter or condition; a bad value; no
@@ -92,22 +95,24 @@ def check(plan: Plan) -> Plan:
     typed: dict[str, Any] = {}
     try:
         validation.check_metrics(plan.study, plan.data_spec)
-        for name in plan.study.conditions:
-            config = trainables.load(plan.variant(name)).config_type.parse(
-                plan.hyperparameters(name)
-            )
-            validation.check_data_spec(plan, name, config)
-            dumped = config.model_dump(mode="json")
-            typed = {key: dumped[key] for key in plan.overrides}
     except ValueError as error:
-        line = str(error)
-        if line.startswith("unknown hyperparameter"):
-            line += f", or of the budget: {', '.join(BUDGET_KEYS)}"
-        raise BadInputError(line) from None
+        raise BadInputError(str(error)) from None
+    for name in plan.conditions:
+        try:
+            values = plan.hyperparameters(name)
+            config = trainables.load(plan.variant(name)).config_type.parse(values)
+            validation.check_data_spec(plan, name, config)
+        except ValueError as error:
+            line = f"{name}: {error}"
+            if str(error).startswith("unknown hyperparameter"):
+                line += f", or of the budget: {', '.join(BUDGET_KEYS)}"
+            raise BadInputError(line) from None
+        typed = {key: values[key] for key in plan.overrides}
     plan = dataclasses.replace(plan, overrides=typed)
     try:
         check_space(plan)
-        validation.check_losses(plan)
+        if not begun:
+            validation.check_losses(plan)
     except ValueError as error:
         raise BadInputError(str(error)) from None
     for name in plan.conditions:

@@ -71,6 +71,17 @@ def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], fold
         )
 
 
+def other_code(records: Records) -> str | None:
+    """A line that says so if other code of this project has run cells of the folder."""
+    here = environment.code_digest(environment.ROOT)
+    if not (others := {run["code"] for run in records.study()["runs"]} - {here}):
+        return None
+    return (
+        f"code: {here} goes on, after {' and '.join(sorted(others))}: if they train or measure "
+        "otherwise, the cells differ by that, too (--fresh begins anew)"
+    )
+
+
 def write_study(
     records: Records,
     plan: Plan,

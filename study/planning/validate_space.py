@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, cast
@@ -134,9 +135,17 @@ def _check_reference_params(
     study.enqueue_trial({**known, **plan.study.reference_params})
     trial = study.ask()
     try:
-        _suggest(plan.study, trial, plan.overrides)
+        values = plan.hyperparameters(condition, _suggest(plan.study, trial, plan.overrides))
         # The search records its trials with `create_trial`, too. Only there does Optuna refuse
         # values that are out of range.
         optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=0.0)
     except ValueError as error:
         raise ValueError(f"{condition}: the reference is not in the space: {error}") from None
+    for name, value in recipe.items():
+        near = isinstance(value, float) and math.isclose(value, values[name], rel_tol=1e-9)
+        if values[name] != value and not near:
+            raise ValueError(
+                f"{condition}: the reference is not in the space: it has {name}={value!r}, and the "
+                f"space returns {values[name]!r} for it; give reference_params the values of the "
+                "parameters that mean the reference"
+            )

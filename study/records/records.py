@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-FORMAT = 5  # of a study's folder; raise it if older code would misread what is written
+FAILED = ("failed", "out_of_memory")  # outcomes that tell nothing about a cell's configuration
+FORMAT = 6  # of a study's folder; raise it if older code would misread what is written
 
 
 class Records:
@@ -136,6 +137,18 @@ class Records:
                     path.unlink()
         self._accepted = None
         return lines
+
+    def retry(self, cell_id: str) -> None:
+        """Let a cell that failed run again, from its beginning. What it left is kept, renamed."""
+        self.check_lock()
+        folder = self.cell_folder(cell_id)
+        number = len([*folder.glob("result.*.failed")]) + 1
+        for name in ("attempts", "ticks", "result"):  # the result last: until then it has failed
+            if (path := folder / f"{name}.json").exists():
+                path.rename(folder / f"{name}.{number}.failed")
+        self._cached.pop((cell_id, "result.json"), None)
+        if self._accepted is not None:
+            self._accepted[cell_id] = False
 
     def begin(self, cell: dict[str, Any], start: Row) -> None:
         """Record a start of a cell, and at its first start what defines it.

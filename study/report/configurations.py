@@ -15,7 +15,7 @@ def configuration(frames: Frames, condition: str) -> dict[str, Any]:
     Only those hyperparameters are listed that have an importance or whose best value differs from
     the reference. The largest importance comes first.
     """
-    reference = frames.study.get("reference", {}).get(condition, {})
+    reference = frames.study.get("reference", {}).get(condition) or {}
     best = [values for (name, _), values in sorted(frames.best.items()) if name == condition]
     found = importances(frames, condition)
     shares = found if isinstance(found, dict) else {}

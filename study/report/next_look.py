@@ -11,7 +11,8 @@ from study.report.verdicts import ask
 
 if TYPE_CHECKING:
     from search_spaces.core import Claim
-    from study.planning.plan import Configuration, Plan
+    from study.planning.cells import Configuration
+    from study.planning.plan import Plan
     from study.records.records import Records
 
 

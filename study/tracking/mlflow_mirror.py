@@ -27,9 +27,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag
 from PIL import Image
 
-from study.planning.plan import Cell
+from study.planning.cells import Cell
 from study.records import store
-from study.records.records import Records, Row
+from study.records.records import FAILED, Records, Row
 from study.tracking.cell_runs import RunProgress, all_runs, progress_of
 from study.tracking.compare import best_cells, compare_page
 from study.tracking.rows import batches, first_start, measured, milliseconds, moment
@@ -230,7 +230,10 @@ class Mirror:
         mirrored = progress.get(cell.id) or self._begin(cell, outcome)
         progress[cell.id] = mirrored
         end = milliseconds(result["ended"]) if result else None
-        if mirrored.ended not in (None, end):  # its record was damaged, so the cell ran again
+        if mirrored.ended not in (None, end) and mirrored.outcome in FAILED:  # it was retried
+            self._client.delete_run(mirrored.run_id)
+            progress[cell.id] = mirrored = self._begin(cell, outcome)
+        elif mirrored.ended not in (None, end):  # its record was damaged, so the cell ran again
             self._client.update_run(mirrored.run_id, status="RUNNING")
             mirrored.ended = None
         values = {**cell.condition, **cell.hyperparameters}

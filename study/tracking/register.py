@@ -25,7 +25,7 @@ import trainables
 from study.metrics.core.judge import Judge
 from study.metrics.core.reference import Reference, reference_name
 from study.metrics.core.view import data_spec_of
-from study.planning.plan import Cell
+from study.planning.cells import Cell
 from study.records.columns import TIMING_COLUMNS, is_of_one_judge
 from study.records.frames import natural
 from study.records.records import Records

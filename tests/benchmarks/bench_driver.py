@@ -32,7 +32,8 @@ from search_spaces.core import Budget, Condition
 from study.console import Display
 from study.engine.schedule import StudySearcher
 from study.planning import prepare
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.planning.progress import Progress
 from study.records.records import Records
 from tests.study import tiny

@@ -20,8 +20,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Param
 from PIL import Image
 
+from study.planning.cells import Cell
 from study.planning.mlflow_store import default_uri
-from study.planning.plan import Cell
 from study.records.files import write_json
 from study.records.records import Records
 from study.tracking.mlflow_mirror import Mirror

@@ -22,7 +22,7 @@ import optuna
 import psutil
 
 import search_spaces
-from study.planning.plan import Cell
+from study.planning.cells import Cell
 from study.records.files import write_json
 from study.records.records import Records
 

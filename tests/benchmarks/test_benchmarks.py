@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
         ("bench_engine", "--repeats 1 --cells 3"),
         ("bench_frechet", "--repeats 1 --dims 32"),
         ("bench_mirror", "--repeats 1 --cells 2"),
+        ("bench_store", "--cells 2 3"),
         ("bench_training", "--repeats 1 --steps 1 --f 2"),
         ("bench_trial", "--repeats 1 --kimg 1 --f 2"),
         ("bench_verdicts", "--repetitions 30"),

@@ -79,7 +79,7 @@ def test_command_does_not_say_how_it_went(through: Path) -> None:
 
 def test_finished_study_starts_something(through: Path) -> None:
     before, began = results(through), time.monotonic()
-    assert "every cell is accepted, nothing to run" in run(through)
+    assert "every cell has ended, nothing to run" in run(through)
     assert results(through) == before
     assert time.monotonic() - began < 60  # 15 s on an idle machine
 

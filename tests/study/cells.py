@@ -11,7 +11,8 @@ import torch
 from study.engine.cell import CellRun
 from study.engine.shared_state import Shared
 from study.metrics.core.judge import Judge
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.records.columns import TIMING_COLUMNS
 from study.records.records import Records, Row
 

@@ -8,7 +8,8 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from study.engine.schedule import Grow, StudySearcher
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.records.files import write_json
 from study.records.records import Records
 from tests.study import tiny

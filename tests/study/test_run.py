@@ -39,6 +39,7 @@ from tests.study.refusals import NAME, refused
         (["--set", "lr=-1"], "-1", "greater than 0"),
         (["--set", "lr=NaN"], "nan", "finite"),
         (["--set", "f=1.5"], "1.5", "integer"),
+        (["--only", "classes=10", "--set", "f=1.5"], "classes=10", "integer"),
         (["--set", "f=100000000"], "100000000", "1024"),
         (["--set", "batch=1"], "1", "greater than or equal to 2"),
         (["--set", "adversarial=lsgan"], "lsgan", "hinge"),

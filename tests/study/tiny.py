@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from search_spaces.core import Budget, Claim, Group, Study, crossed
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.records.files import write_json
 from study.records.records import FORMAT, Records, Row
 from trainables.data.base import Dataset, DataSpec, Split

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from study.engine.search import ConditionSearch
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.records.files import write_json
 from study.records.records import Records
 from tests.study import tiny

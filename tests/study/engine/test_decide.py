@@ -17,7 +17,8 @@ import pytest
 from ray.tune.search import Searcher
 
 from search_spaces.core import Claim, Group
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.planning.study_json import claim_json, looks
 from study.records.files import write_json
 from study.records.records import Records

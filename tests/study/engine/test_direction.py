@@ -18,7 +18,8 @@ import pytest
 from search_spaces.core import Claim, Group
 from study.engine.schedule import StudySearcher
 from study.engine.search import ConditionSearch
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.planning.validation import check_study
 from study.records.records import Records, Row
 from study.report.verdicts import _at

@@ -16,7 +16,8 @@ from study.engine.engine import run_cells
 from study.engine.shared_state import make_shared
 from study.metrics.core import train_judges
 from study.metrics.core.classifier import Recipe
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.planning.resources import Resources
 from study.records.records import Records
 from tests.study import tiny

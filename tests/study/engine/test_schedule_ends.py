@@ -8,7 +8,8 @@ import pytest
 from ray.tune.search import Searcher
 
 from study.engine.schedule import MAX_ATTEMPTS, MAX_DEATHS
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.records.records import Records
 from tests.study.fake_ray import Ray, one
 

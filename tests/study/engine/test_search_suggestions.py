@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from study.engine.search import STATES, ConditionSearch
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.records.records import Records
 from tests.study import tiny
 from tests.study.engine.searched import (

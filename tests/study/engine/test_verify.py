@@ -21,7 +21,8 @@ from study.engine.verify import circumstances, verify
 from study.errors import BadInputError
 from study.metrics.core.judge import Judge
 from study.planning import prepare
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.planning.resources import Resources
 from study.records import environment
 from study.records.files import write_json

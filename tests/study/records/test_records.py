@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from study.planning.plan import Cell, Plan
+from study.planning.cells import Cell
+from study.planning.plan import Plan
 from study.records.files import read_json, write_atomically, write_json
 from study.records.frames import natural
 from study.records.objective import best_row
@@ -237,3 +238,18 @@ def test_conditions_are_ordered_as_people_count() -> None:
     names = ["classes=49", "classes=5", "Coulomb 10", "classes=10", "Coulomb 2"]
     ordered = ["Coulomb 2", "Coulomb 10", "classes=5", "classes=10", "classes=49"]
     assert sorted(names, key=natural) == ordered
+
+
+def test_failed_cell_that_is_retried_is_lost(records: Records, plan: Plan) -> None:
+    """What the failed attempt left must be kept, and must not be taken for the next one's."""
+    cell = plan.search_cell("classes=2", 0, OTHER, OTHER)
+    for number in (1, 2):
+        tiny.write_cell(records, cell, tiny.rows(3.0, 2.0), "failed")
+        write_json(records.cell_folder(cell.id) / "attempts.json", [{"error": "no"}] * 3)
+        assert records.result(cell.id) is not None
+        records.retry(cell.id)
+        assert records.result(cell.id) is None
+        assert (records.rows(cell.id), records.attempts(cell.id)) == ([], [])
+        kept = records.cell_folder(cell.id).glob(f"*.{number}.failed")
+        assert {path.name.partition(".")[0] for path in kept} == {"attempts", "ticks", "result"}
+    assert records.quarantine_damaged() == []

@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
+from study.planning.cells import Cell
 from study.planning.mlflow_store import default_uri
-from study.planning.plan import Cell, Plan
+from study.planning.plan import Plan
 from study.records.records import Records
 from study.tracking import mlflow_mirror
 from study.tracking.mlflow_mirror import Mirror
@@ -37,7 +38,7 @@ def mirrored_records(tmp_path: Path, store: Path, plan: Plan) -> Records:
 
 
 def search_cell(plan: Plan, number: int) -> Cell:
-    values = {"lr": 1e-3 * (number + 1), "adversarial": "hinge"}
+    values = {"lr": 1e-3 * (number + 1), "adversarial": "hinge", "label_noise": "none"}
     return plan.search_cell("classes=2", number, values, values)
 
 

@@ -16,8 +16,9 @@ from mlflow.entities.model_registry import ModelVersion
 from study.engine.cell import CellRun
 from study.engine.shared_state import Shared
 from study.metrics.core.judge import Judge
+from study.planning.cells import Cell
 from study.planning.mlflow_store import default_uri
-from study.planning.plan import Cell, Plan
+from study.planning.plan import Plan
 from study.records.files import write_json
 from study.records.records import Records
 from study.records.tensors import save_tensors

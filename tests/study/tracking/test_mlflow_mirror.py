@@ -182,6 +182,23 @@ def test_finished_study_asks_for_every_cell(
     assert asked == {"search_runs": 1, "log_batch": 1, "set_terminated": 1}
 
 
+def test_retried_cell_keeps_the_rows_of_its_failure(records: Records, plan: Plan) -> None:
+    """It may run with other code, so its rows may be others at the same kimg."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "failed")
+    mirror(records)
+    before = runs(records)[cell.id].info.run_id
+    records.retry(cell.id)
+    again = Records(records.folder)
+    mirror(again, finished=False)
+    write(again, cell, "complete", ticks=2)
+    mirror(again)
+    run = runs(again)[cell.id]
+    assert run.info.run_id != before
+    assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "complete")
+    assert points(again, run) == once(again, cell)
+
+
 def test_cell_that_runs_again_gets_a_second_run(records: Records, plan: Plan) -> None:
     """The cell runs again because its record was damaged.
 
