@@ -8,7 +8,7 @@ connections from z. The truncation trick only concerns sampling: `sample` takes 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, StrictBool
@@ -70,10 +70,8 @@ class Biggan(Gan):
         )
         for network in (self.G, self.D):
             init_network(network, c.init, c.sn)
-        self.d_turns = 0
-        self.reported: Terms = {}  # terms of each player's last turn
         return {
-            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio),
+            "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio, turns=c.n_dis),
             "g": Player([self.G], self.losses_g, c.lr, {"orthogonal": c.ortho_reg}),
         }
 
@@ -85,25 +83,6 @@ class Biggan(Gan):
         """A batch whose fakes have uniformly drawn labels."""
         y_fake = self.labels_for_fakes(y)
         return Batch(x, y, y_fake, self.generate(self.G, self.noise(len(x)), y_fake))
-
-    def step(self, x: Tensor, y: Tensor) -> Terms:
-        """One turn of D. G has a turn after D's first turn and after every `n_dis`-th that follows.
-
-        The clock counts the real images that D sees, and each turn of D sees new ones. With
-        n_dis = 2 a kimg thus has half as many turns of G. If G has no turn in a step, the terms of
-        its last turn are reported.
-        """
-        players = ["d", "g"] if self.d_turns % self.config.n_dis == 0 else ["d"]
-        self.d_turns += 1
-        self.unfreeze(*players)  # a frozen G makes fakes without an autograd graph
-        with self.autocast():
-            batch = self.draw(x, y)
-        for name in players:
-            for term, value in self.turn(name, batch).items():
-                self.reported[f"loss/{name}/{term}"] = value
-        if "g" in players:
-            self.update_average()
-        return dict(self.reported)
 
     def losses_d(self, b: Batch) -> Terms:
         """D's terms, from one pass over real images and fakes: no layer of D mixes images."""
@@ -121,14 +100,6 @@ class Biggan(Gan):
         if c.ortho_reg:
             terms["orthogonal"] = off_diagonal(self.G)
         return terms
-
-    def checkpoint(self) -> dict[str, Any]:
-        return super().checkpoint() | {"d_turns": self.d_turns, "reported": dict(self.reported)}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        super().restore(state)
-        self.d_turns = state["d_turns"]
-        self.reported = {name: value.to(self.device) for name, value in state["reported"].items()}
 
 
 VARIANT = Biggan

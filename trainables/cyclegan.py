@@ -14,7 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trainables.core.config import Config, NotNegative
-from trainables.core.gan import Gan, to_float, to_uint8
+from trainables.core.gan import Gan
+from trainables.core.images import to_float, to_uint8
 from trainables.core.layers import init_normal
 from trainables.core.losses import least_squares
 from trainables.core.player import Batch, Player, Terms

@@ -91,8 +91,6 @@ class Egan(Gan):
         self.D = (MlpDiscriminator if mlp else Discriminator)(channels, c.f, size, c.d_norm, 1)
         self.population: list[State] = []  # the parents, the fittest first; G holds this one, too
         self.shown = torch.empty(0)  # images of the survivors, for D's next turns
-        self.d_turns = 0
-        self.reported: Terms = {}  # terms of the last generation
         return {
             "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio),
             "g": Player([self.G], self.losses_g, c.lr),
@@ -115,10 +113,10 @@ class Egan(Gan):
 
     def step(self, x: Tensor, y: Tensor) -> Terms:
         """Breed a generation if one is due, then train D for a turn on the survivors' images."""
-        turn, size = self.d_turns % self.config.n_dis, len(x)
+        turn, size = self.turn_number % self.config.n_dis, len(x)
         if turn == 0:
             self.evolve(x, y)
-        self.d_turns += 1
+        self.turn_number += 1
         terms = self.turn("d", Batch(x, y, y, self.shown[turn * size :][:size]))
         return self.reported | {f"loss/d/{term}": value for term, value in terms.items()}
 
@@ -195,14 +193,12 @@ class Egan(Gan):
         return [*self.G.state_dict().values(), *self.G_ema.state_dict().values()]
 
     def checkpoint(self) -> dict[str, Any]:
-        own = ("population", "shown", "d_turns", "reported")
-        return super().checkpoint() | {name: getattr(self, name) for name in own}
+        return super().checkpoint() | {"population": self.population, "shown": self.shown}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self.population, self.d_turns = state["population"], state["d_turns"]
+        self.population = state["population"]
         self.shown = state["shown"].to(self.device)
-        self.reported = {name: value.to(self.device) for name, value in state["reported"].items()}
 
 
 VARIANT = Egan

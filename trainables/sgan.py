@@ -18,7 +18,8 @@ from torch import Tensor
 
 from trainables.core import losses
 from trainables.core.config import Config, Fraction, NotNegative
-from trainables.core.gan import Gan, to_float
+from trainables.core.gan import Gan
+from trainables.core.images import to_float
 from trainables.core.layers import Discriminator, Generator
 from trainables.core.player import Batch, Player, Terms
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from study.metrics.core.view import View
 from trainables.core.affine import affine_tangents, orthonormal
-from trainables.core.gan import to_float
+from trainables.core.images import to_float
 
 SHOWN = 256  # held-out real images, at most
 NEEDS = frozenset({"tangents"})

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from study.metrics.core.judge import accuracy
 from study.metrics.core.view import View
-from trainables.core.gan import to_float
+from trainables.core.images import to_float
 from trainables.core.losses import class_loss
 
 NEEDS = frozenset({"labels", "classifies"})

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from study.metrics.core.classifier import repeatable
 from study.metrics.core.view import View
-from trainables.core.gan import Gan, to_float
+from trainables.core.gan import Gan
+from trainables.core.images import to_float
 
 PROBED = 10_000  # training images that the probes learn from, at most
 NEIGHBOURS = 5

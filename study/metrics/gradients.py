@@ -7,7 +7,7 @@ batch of fakes. See `Gan.gradient_norms`.
 from __future__ import annotations
 
 from study.metrics.core.view import View
-from trainables.core.gan import to_float
+from trainables.core.images import to_float
 
 NEEDS: frozenset[str] = frozenset()
 COLUMNS = {

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from study.metrics.core.view import View
 from study.metrics.encoder import SHOWN, means, untrained
-from trainables.core.gan import Gan, to_float
+from trainables.core.gan import Gan
+from trainables.core.images import to_float
 
 _RATIO = (
     f"mean distance of at most {SHOWN:,} real images to their G(E(x)) over that to other images'"

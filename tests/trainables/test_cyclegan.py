@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import trainables
-from trainables.core.gan import to_float, to_uint8
+from trainables.core.images import to_float, to_uint8
 from trainables.core.loop import Loop
 from trainables.cyclegan import Cyclegan, Pairing
 from trainables.data.base import DataSpec

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.core.gan import to_float
+from trainables.core.images import to_float
 from trainables.core.loop import Loop
 from trainables.data.base import DataSpec
 from trainables.egan import Egan, mutate

@@ -1,5 +1,7 @@
 """The training loop: its data cursor, and its clock, which counts images."""
 
+import copy
+
 import pytest
 import torch
 
@@ -65,4 +67,47 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     with torch.no_grad():
         next(iter(loop.gan.G.parameters())).fill_(float("nan"))
     with pytest.raises(DivergedError, match=r"loss/.* is nan"):
+        loop.run(16)
+
+
+class TestTurns:
+    """D takes three turns in a round, G takes one. The clock counts the images of every step."""
+
+    def rounds(self, steps: int) -> tuple[Loop, list[dict[str, float]]]:
+        loop = make(n=80)
+        loop.gan.players["d"].turns = 3
+        return loop, [loop.run(8 * n) for n in range(1, steps + 1)]
+
+    def test_players_take_other_numbers_of_turns(self) -> None:
+        loop, _ = self.rounds(7)
+        taken = {
+            name: optimizer.state[optimizer.param_groups[0]["params"][0]]["step"].item()
+            for name, optimizer in loop.gan.optimizers.items()
+        }
+        assert taken == {"d": 7, "g": 3}
+        assert loop.gan.updates == 3, "the average moved without a turn of G"
+
+    def test_terms_of_a_player_without_a_turn_are_missing_or_new(self) -> None:
+        _, reports = self.rounds(4)
+        assert len({tuple(report) for report in reports}) == 1
+        of_g = [report["loss/g/adversarial"] for report in reports]
+        assert of_g[0] == of_g[1] == of_g[2] != of_g[3]
+        assert len({report["loss/d/adversarial_real"] for report in reports}) == 4
+
+    def test_continued_round_begins_anew(self) -> None:
+        through, reports = self.rounds(6)
+        loop, _ = self.rounds(2)
+        state = copy.deepcopy(loop.checkpoint())
+        again, _ = self.rounds(0)
+        again.restore(state)
+        assert [again.run(8 * n) for n in range(3, 7)] == reports[2:]
+        assert again.gan.turn_number == through.gan.turn_number
+
+
+def test_terms_that_change_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of {"a": 1} and {"b": 100} was {"b": 50.5}."""
+    loop = make()
+    terms = iter([{"loss/d/a": torch.tensor(1.0)}, {"loss/g/b": torch.tensor(100.0)}])
+    monkeypatch.setattr(loop.gan, "step", lambda x, y: next(terms))
+    with pytest.raises(ValueError, match=r"a step reports .*loss/g/b.* before .*loss/d/a"):
         loop.run(16)

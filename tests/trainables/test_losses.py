@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 import trainables
 from trainables.core import losses
-from trainables.core.gan import Gan, to_float, to_uint8
+from trainables.core.gan import Gan
+from trainables.core.images import to_float, to_uint8
 from trainables.core.player import Batch
 from trainables.data.base import DataSpec
 

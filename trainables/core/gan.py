@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.core.config import Config
+from trainables.core.images import to_uint8
 from trainables.core.player import Player, Terms
 from trainables.core.standing import standing_statistics
 from trainables.data.base import DataSpec
@@ -43,6 +44,8 @@ class Gan(nn.Module, ABC):
         self, config: Config, data_spec: DataSpec, device: torch.device, bf16: bool = False
     ) -> None:
         super().__init__()
+        self.turn_number = 0  # of the player with the most turns
+        self.reported: Terms = {}  # the terms of each player's last turn
         self.config, self.data_spec, self.device, self.bf16 = config, data_spec, device, bf16
         self.players = self.build()
         for player in self.players.values():
@@ -58,7 +61,7 @@ class Gan(nn.Module, ABC):
 
     @abstractmethod
     def build(self) -> dict[str, Player]:
-        """Make the networks as attributes. Return the players by name, in order of their turns."""
+        """Make the networks as attributes. Return the players by name, "g" for the one of G."""
 
     @abstractmethod
     def draw(self, x: Tensor, y: Tensor) -> Any:
@@ -92,20 +95,24 @@ class Gan(nn.Module, ABC):
         """One step of training on a batch before the game starts."""
 
     def step(self, x: Tensor, y: Tensor) -> Terms:
-        """Let every player take one turn.
+        """Let the players take turns on a batch: see `Player.turns`.
 
-        Returns the unweighted loss terms by the name "loss/<player>/<term>", as scalars on the
-        device. A variant may add other quantities of the step, such as "train/<quantity>".
+        Returns the unweighted loss terms of each player's last turn by the name
+        "loss/<player>/<term>", as scalars on the device. A variant may add other quantities of the
+        step, such as "train/<quantity>".
         """
-        self.unfreeze(*self.players)
+        place = self.turn_number % max(player.turns for player in self.players.values())
+        self.turn_number += 1
+        active = [name for name, player in self.players.items() if place < player.turns]
+        self.unfreeze(*active)  # a frozen G makes fakes without an autograd graph
         with self.autocast():
             batch = self.draw(x, y)
-        report: Terms = {}
-        for name in self.players:
+        for name in active:
             terms = self.turn(name, batch)
-            report |= {f"loss/{name}/{term}": value for term, value in terms.items()}
-        self.update_average()
-        return report
+            self.reported |= {f"loss/{name}/{term}": value for term, value in terms.items()}
+        if "g" in active or "g" not in self.players:
+            self.update_average()
+        return dict(self.reported)
 
     def turn(self, name: str, batch: Any) -> Terms:
         """Train one player for a step on the weighted sum of its terms. The others are frozen."""
@@ -279,20 +286,13 @@ class Gan(nn.Module, ABC):
             "networks": self.state_dict(),
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
             "updates": self.updates,
+            "turn_number": self.turn_number,
+            "reported": dict(self.reported),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         self.load_state_dict(state["networks"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.updates = state["updates"]
-
-
-def to_float(x: Tensor) -> Tensor:
-    """uint8 [0, 255] -> float32 [-1, 1]."""
-    return x.float().div_(127.5).sub_(1)
-
-
-def to_uint8(x: Tensor) -> Tensor:
-    """float [-1, 1] -> uint8 [0, 255], rounded."""
-    return x.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+        self.updates, self.turn_number = state["updates"], state["turn_number"]
+        self.reported = {name: value.to(self.device) for name, value in state["reported"].items()}

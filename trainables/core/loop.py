@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.core.gan import Gan, to_float
+from trainables.core.gan import Gan
+from trainables.core.images import to_float
 
 
 class DivergedError(FloatingPointError):
@@ -86,6 +87,7 @@ class Loop:
 
         Raises:
             DivergedError: The mean of a term is not finite.
+            ValueError: The terms of two steps have different names, so they have no mean.
             StoppedError: `stop` returned True. Another `run` continues as if there had been no
                 stop.
         """
@@ -100,6 +102,8 @@ class Loop:
                 raise StoppedError
             gan.on_images(self.seen)
             terms = gan.step(*self.next_batch())
+            if self._steps and list(terms) != self._names:
+                raise ValueError(f"a step reports {list(terms)}, and those before {self._names}")
             self._names = list(terms)
             self._total = self._total + torch.stack(list(terms.values()))
             self.seen += size

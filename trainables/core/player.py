@@ -31,3 +31,7 @@ class Player:
     losses: Callable[[Any], Terms]
     lr: float
     weights: Mapping[str, float] = field(default_factory=dict)  # weight per term; 1 if missing
+    # Turns in a round. A round has as many steps as the most turns of any player, each on new
+    # images, and a player takes its turns in the first of them: G after D's first turn. The clock
+    # counts the images of all steps. WGAN's n_critic = 5 are five turns of D.
+    turns: int = 1

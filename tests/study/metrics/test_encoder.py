@@ -23,7 +23,7 @@ from study.metrics.core.view import View
 from tests.study import tiny
 from tests.study.metrics import measure
 from tests.study.tiny import SPEC
-from trainables.core.gan import to_uint8
+from trainables.core.images import to_uint8
 from trainables.data.base import DataSpec
 
 SPLIT = tiny.bars(300, 5)
