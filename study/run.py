@@ -217,7 +217,7 @@ def execute(
     from study.planning.mlflow_store import default_uri
     from study.planning.progress import Progress
     from study.planning.resources import device_of
-    from study.report.write import claims_frame, write_report
+    from study.report.write import write_report
     from study.tracking.mlflow_mirror import Mirror
 
     uri = args.tracking_uri or default_uri(args.storage)
@@ -269,20 +269,20 @@ def execute(
         if finished:
             study_json.mark_finished(records)
         mirror = mirror or Mirror(uri, args.storage, records)
-        page = write_report(records)
-        cells, claims = records.cells(), claims_frame(records)
+        report = write_report(records)
+        claims = report.claims
         seconds = 60 if finished else 5
         verdicts = dict(zip(claims["id"], claims["verdict"], strict=True))
-        mirror.close(page, verdicts, finished, seconds)
+        mirror.close(report.page, verdicts, finished, seconds)
     if mirror.problem:
         display.say(
             f"mlflow: {uri} is behind ({mirror.problem}); the same command brings it up to date, "
             f"and python -m study.report {plan.name} --mirror takes the time that it needs"
         )
-    display.summary(cells, claims, finished)
+    display.summary(report.cells, claims, finished)
     if scale == "smoke":
         display.say("scale smoke tries the plumbing: these verdicts say nothing of the claims")
-    display.say(f"report: {page}")
+    display.say(f"report: {report.page}")
     ui = f"python -m study.ui {plan.name} --storage {args.storage}"
     display.say(f"mlflow: {args.tracking_uri or ui}")
     if not finished:

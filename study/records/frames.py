@@ -31,7 +31,7 @@ class Frames:
 
     @classmethod
     def read(cls, records: Records) -> Frames:
-        cells, ticks = records.cells(), records.ticks()
+        cells, ticks = records.tables()
         for frame in (cells, ticks):
             for flag in FLAGS.values():
                 frame[flag] = frame[flag].eq(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,23 +119,27 @@ class Records:
         system. Files that a killed command left behind are deleted.
         """
         lines = []
-        for folder in sorted(self.folder.glob("cells/*/")):
-            for path in folder.glob("**/.*.*"):  # half-written by a killed command
-                path.unlink()
-            damaged = [path for path in sorted(folder.glob("*.json")) if not self._is_whole(path)]
-            if damaged and (folder / "result.json").exists():
+        for cell_id, names in store.tree(self.folder / "cells").items():
+            folder = self.cell_folder(cell_id)
+            files = [folder / name for name in names]
+            for path in [path for path in files if path.name.startswith(".")]:
+                path.unlink()  # half-written by a killed command
+            own = [path for path in files if path.parent == folder and path.suffix == ".json"]
+            damaged = [path for path in own if not self._is_whole(path)]
+            accepted = folder / "result.json" in own
+            if damaged and accepted:
                 # The cell was accepted because of the files that are damaged now, so its result
                 # goes with them.
                 damaged.append(folder / "result.json")
             for path in dict.fromkeys(damaged):
                 path.rename(path.with_suffix(".damaged"))
-                self._cached.pop((folder.name, path.name), None)
+                self._cached.pop((cell_id, path.name), None)
             if damaged:
-                names = ", ".join(dict.fromkeys(path.name for path in damaged))
-                lines.append(f"{folder}: damaged, so this cell runs again: {names}")
-            if (folder / "result.json").exists():
-                for path in folder.glob("checkpoints/*"):  # a killed command left them
-                    path.unlink()
+                listed = ", ".join(dict.fromkeys(path.name for path in damaged))
+                lines.append(f"{folder}: damaged, so this cell runs again: {listed}")
+            elif accepted:
+                for path in [path for path in files if path.parent == folder / "checkpoints"]:
+                    path.unlink(missing_ok=True)  # a killed command left them
         self._accepted = None
         return lines
 
@@ -201,14 +206,7 @@ class Records:
         kimg, best_kimg, condition/<factor>, hp/<name>, last/<metric>, best/<metric> (at the tick
         with the best objective).
         """
-        import pandas as pd
-
-        objective = self.objective()
-        rows = [head | self._summary(head["id"], *objective) for head in self._heads()]
-        columns = ["id", "condition", "phase", "number", "search", "seed", "outcome", "seconds"]
-        columns += ["attempts", "is_reference", "is_best", "kimg", "best_kimg"]
-        frame = pd.DataFrame(rows)
-        return frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
+        return self.tables()[0]
 
     def confirmed(self) -> pd.DataFrame:
         """The complete confirm cells of `cells` that have a last objective, the best one first."""
@@ -223,51 +221,63 @@ class Records:
 
     def ticks(self) -> pd.DataFrame:
         """One row per accepted cell and tick: the cell's columns, kimg, and every metric."""
-        import pandas as pd
+        return self.tables()[1]
 
-        rows = [head | row for head in self._heads() for row in self.rows(head["id"])]
-        columns = ["id", "condition", "phase", "seed", "is_reference", "is_best", "kimg"]
-        frame = pd.DataFrame(rows)
-        return frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """`cells` and `ticks`. The rows of each cell are read once."""
+        rows = {cell_id: self.rows(cell_id) for cell_id in self.ids() if self.result(cell_id)}
+        heads, goal = self._heads(rows), self.objective()
+        cells = [head | self._summary(head["id"], rows[head["id"]], *goal) for head in heads]
+        ticks = [head | row for head in heads for row in rows[head["id"]]]
+        of_cell = (
+            "id condition phase number search seed outcome seconds attempts is_reference is_best"
+        )
+        of_tick = "id condition phase seed is_reference is_best kimg"
+        return _frame(cells, f"{of_cell} kimg best_kimg"), _frame(ticks, of_tick)
 
     def objective(self) -> tuple[str, Direction]:
         """The column that searches optimize, and which of its values are better."""
         definition = self.study()["definition"]
         return definition["objective"], definition["directions"][definition["objective"]]
 
-    def best(self) -> dict[tuple[str, int], dict[str, Any]]:
+    def best(
+        self, rows: Mapping[str, list[Row]] | None = None
+    ) -> dict[tuple[str, int], dict[str, Any]]:
         """Hyperparameters of the complete cell with the best last objective of each search.
 
         The keys are the search's condition and its number among the searches of the condition. Of
         equal cells the one with the lowest number is the best, whichever ended first.
+
+        Args:
+            rows: of all accepted cells, by id; None: they are read.
         """
         objective, direction = self.objective()
         best: dict[tuple[str, int], tuple[float, int, dict[str, Any]]] = {}
         for cell_id in self.ids():
             cell, result = self.cell(cell_id), self.result(cell_id)
             if cell["phase"] == "search" and result and result["outcome"] == "complete":
-                value = cost(self.rows(cell_id)[-1][objective], direction)
+                own = self.rows(cell_id) if rows is None else rows[cell_id]
+                value = cost(own[-1][objective], direction)
                 search = cell["condition_name"], cell["search"]
                 if search not in best or (value, cell["number"]) < best[search][:2]:
                     best[search] = value, cell["number"], cell["hyperparameters"]
         return {search: values for search, (*_, values) in best.items()}
 
-    def _heads(self) -> list[Row]:
-        study, best = self.study(), self.best()
+    def _heads(self, rows: Mapping[str, list[Row]]) -> list[Row]:
+        study, best = self.study(), self.best(rows)
         reference, searches = study["reference"], study["definition"]["searches"]
         heads = []
-        for cell_id in self.ids():
+        for cell_id in rows:
             cell = self.cell(cell_id)
             name, values, seed = cell["condition_name"], cell["hyperparameters"], cell["seed"]
             search = cell["search"] if cell["phase"] == "search" else seed % searches
-            if self.result(cell_id):
-                head = {"id": cell_id, "condition": name, "phase": cell["phase"], "seed": seed}
-                head |= {"is_reference": values == reference[name]}
-                heads.append(head | {"is_best": values == best.get((name, search))})
+            head = {"id": cell_id, "condition": name, "phase": cell["phase"], "seed": seed}
+            head |= {"is_reference": values == reference[name]}
+            heads.append(head | {"is_best": values == best.get((name, search))})
         return heads
 
-    def _summary(self, cell_id: str, objective: str, direction: Direction) -> Row:
-        cell, result, rows = self.cell(cell_id), self.result(cell_id), self.rows(cell_id)
+    def _summary(self, cell_id: str, rows: list[Row], objective: str, direction: Direction) -> Row:
+        cell, result = self.cell(cell_id), self.result(cell_id)
         assert result is not None
         of_search = {"number", "search"} if cell["phase"] == "search" else {"number"}
         summary: Row = {key: cell[key] for key in of_search}
@@ -281,3 +291,10 @@ class Records:
                 own = {k: v for k, v in row.items() if k != "kimg" and not is_of_one_judge(k)}
                 summary |= {f"{prefix}/{k}": v for k, v in own.items()}
         return summary
+
+
+def _frame(rows: list[Row], first: str) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame(rows)
+    return frame.reindex(columns=list(dict.fromkeys([*first.split(), *frame.columns])))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import uuid
 from pathlib import Path
 from typing import Any, cast
@@ -66,11 +67,25 @@ def find(folder: Path, *names: str) -> dict[str, set[str]]:
         for name in names:
             found[name] |= {path.parent.name for path in folder.glob(f"*/{name}")}
         return found
-    place = cast(UPath, folder)  # its glob would list each folder separately
-    for path in place.fs.find(place.path):
-        parts = path.removeprefix(f"{place.path}/").split("/")
-        if len(parts) == 2 and parts[1] in found:
-            found[parts[1]].add(parts[0])
+    for subfolder, files in tree(folder).items():
+        for name in found.keys() & set(files):
+            found[name].add(subfolder)
+    return found
+
+
+def tree(folder: Path) -> dict[str, list[str]]:
+    """The files in each direct subfolder of a folder, as sorted relative paths. One listing."""
+    if is_local(folder):
+        paths = (f"{at}/{name}" for at, _, names in os.walk(folder) for name in names)
+        root = str(folder)
+    else:
+        place = cast(UPath, folder)  # its glob would list each folder separately
+        paths, root = iter(place.fs.find(place.path)), place.path
+    found: dict[str, list[str]] = {}
+    for path in sorted(paths):
+        subfolder, _, name = path.removeprefix(f"{root}/").partition("/")
+        if name:
+            found.setdefault(subfolder, []).append(name)
     return found
 
 

@@ -20,7 +20,7 @@ from study.errors import BadInputError
 from study.planning.mlflow_store import check_uri, store_uri
 from study.records.folders import find_study
 from study.records.records import Records
-from study.report.write import claims_frame, write_report
+from study.report.write import write_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             page = _mirror(records, asked.storage, asked.tracking_uri)
             lines.append(f"mlflow: up to date with {len(records.ids())} cells")
         else:
-            page = write_report(records)
+            page = write_report(records).page
         print(page, *lines, sep="\n")
     # There is no such study, a file is damaged, a store cannot be reached, or the study is running.
     except (ValueError, OSError, BadInputError) as error:
@@ -71,13 +71,13 @@ def _mirror(records: Records, storage: Path, tracking_uri: str | None) -> Path:
     places.check(storage, tracking_uri, None)
     uri = tracking_uri or default_uri(storage)
     with lock(records.folder):
-        page, claims = write_report(records), claims_frame(records)
-        verdicts = dict(zip(claims["id"], claims["verdict"], strict=True))
+        report = write_report(records)
+        verdicts = dict(zip(report.claims["id"], report.claims["verdict"], strict=True))
         mirror = Mirror(uri, storage, records)
-        mirror.close(page, verdicts, bool(records.study()["runs"][-1].get("finished")))
+        mirror.close(report.page, verdicts, bool(records.study()["runs"][-1].get("finished")))
     if mirror.problem:
         raise ValueError(f"mlflow: {uri} is behind ({mirror.problem})")
-    return page
+    return report.page
 
 
 def _store(storage: Path, tracking_uri: str | None) -> str:

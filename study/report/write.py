@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,15 @@ def claims_frame(records: Records) -> pd.DataFrame:
     return _frame(assess(Frames.read(records)))
 
 
-def write_report(records: Records) -> Path:
-    """Write report.html, cells.csv, ticks.csv and claims.csv into the study's folder.
+@dataclass(frozen=True)
+class Report:
+    page: Path  # report.html
+    cells: pd.DataFrame  # as `Records.cells`
+    claims: pd.DataFrame  # as `claims_frame`
 
-    Returns: the page's path.
-    """
+
+def write_report(records: Records) -> Report:
+    """Write report.html, cells.csv, ticks.csv and claims.csv into the study's folder."""
     from study.records.frames import Frames
     from study.report.page import render
     from study.report.verdicts import assess
@@ -51,7 +56,7 @@ def write_report(records: Records) -> Path:
         write_atomically(records.folder / f"{name}.csv", content.encode())
     path = records.folder / "report.html"
     write_atomically(path, render(records, frames, findings).encode())
-    return path
+    return Report(path, frames.cells, tables["claims"])
 
 
 def _frame(findings: Sequence[Finding]) -> pd.DataFrame:

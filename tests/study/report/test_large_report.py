@@ -66,7 +66,7 @@ def test_large_study(large: Records, monkeypatch: pytest.MonkeyPatch) -> None:
         return reader(path)
 
     monkeypatch.setattr(records_module, "read_json", counted)
-    page = write_report(large).read_text()
+    page = write_report(large).page.read_text()
     most = max(n for path, n in read.items() if path.name != "study.json")
     assert most <= 5, "files are read again for each condition"
     for conditions in drawn:

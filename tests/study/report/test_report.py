@@ -49,7 +49,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def page(records: Records) -> str:
-    return write_report(records).read_text()
+    return write_report(records).page.read_text()
 
 
 class TestPage:
