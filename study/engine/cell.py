@@ -21,7 +21,7 @@ from study.metrics.core.judge import Judge
 from study.metrics.core.reference import Reference
 from study.metrics.core.view import data_spec_of, look
 from study.planning.cells import Cell
-from study.records import lock
+from study.records import lock, store
 from study.records.files import write_atomically, write_json
 from study.records.records import Records, Row
 from study.records.tensors import load_tensors, save_tensors
@@ -213,4 +213,5 @@ class CellRun:
 
 def checkpoints(folder: Path) -> list[Path]:
     """A cell's checkpoints, oldest first."""
-    return sorted((folder / "checkpoints").glob("*.pt"))
+    place = folder / "checkpoints"
+    return [place / name for name in store.names(place) if name.endswith(".pt")]

@@ -20,6 +20,7 @@ from study.engine.trial import StopFile
 from study.planning.cells import Cell
 from study.planning.plan import Plan
 from study.planning.progress import Progress
+from study.records import store
 from study.records.files import write_json
 from study.records.records import Records
 
@@ -212,8 +213,8 @@ class StudySearcher(Searcher):
             "ended": now(),
         }
         self.records.accept(cell.id, accepted)
-        for path in (folder / "checkpoints").glob("*"):
-            path.unlink()
+        for name in store.names(folder / "checkpoints"):
+            (folder / "checkpoints" / name).unlink()
         if cell.phase == "search":
             self.searches[cell.condition_name, cell.search].tell(cell, outcome, rows)
         self.progress.accept(cell, outcome, rows)

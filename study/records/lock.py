@@ -214,7 +214,7 @@ class Lease(Lock):
         return self._place / f"{number:09d}"
 
     def _numbers(self) -> list[int]:
-        return [int(path.name) for path in self._place.glob("*") if path.name.isdigit()]
+        return [int(name) for name in store.names(self._place) if name.isdigit()]
 
     def _newest(self) -> int:
         return max(self._numbers(), default=0)

@@ -182,10 +182,9 @@ class Records:
     def accept(self, cell_id: str, result: dict[str, Any]) -> None:
         """Write a cell's result, its last file. The cell is never run or changed again."""
         self.check_lock()
-        path = self.cell_folder(cell_id) / "result.json"
-        if path.exists():
+        if self.result(cell_id):
             raise FileExistsError(f"cell {cell_id} is already accepted")
-        write_json(path, result)
+        write_json(self.cell_folder(cell_id) / "result.json", result)
         if self._accepted is not None:
             self._accepted[cell_id] = True
 

@@ -73,6 +73,14 @@ def find(folder: Path, *names: str) -> dict[str, set[str]]:
     return found
 
 
+def names(folder: Path) -> list[str]:
+    """Names of the files in a folder, sorted; none where there is no folder. One listing."""
+    if is_local(folder):
+        return sorted(path.name for path in folder.glob("*"))
+    place = cast(UPath, folder)  # its glob would make three listings
+    return sorted(path.rpartition("/")[2] for path in place.fs.find(place.path))
+
+
 def tree(folder: Path) -> dict[str, list[str]]:
     """The files in each direct subfolder of a folder, as sorted relative paths. One listing."""
     if is_local(folder):

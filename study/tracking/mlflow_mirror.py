@@ -7,7 +7,6 @@ neither stops nor slows a trial. What could not be copied is copied at the next 
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 import queue
@@ -25,12 +24,11 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # hides
 
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag
-from PIL import Image
 
 from study.planning.cells import Cell
 from study.records import store
 from study.records.records import FAILED, Records, Row
-from study.tracking.cell_runs import RunProgress, all_runs, progress_of
+from study.tracking.cell_runs import RunProgress, all_runs, progress_of, sample_grid
 from study.tracking.compare import best_cells, compare_page
 from study.tracking.rows import batches, first_start, measured, milliseconds, moment
 
@@ -278,12 +276,12 @@ class Mirror:
         for row in rows:
             assert mirrored.images is not None
             step, time = row["kimg"], moment(row, started)
-            picture = self.records.cell_folder(cell.id) / "samples" / f"{step:06d}.png"
-            if step not in mirrored.images and picture.exists():
-                with Image.open(io.BytesIO(store.read(picture))) as image:
-                    self._client.log_image(
-                        mirrored.run_id, image.copy(), key="samples", step=step, timestamp=time
-                    )
+            if step in mirrored.images:
+                continue
+            if (grid := sample_grid(self.records, cell.id, step)) is not None:
+                self._client.log_image(
+                    mirrored.run_id, grid, key="samples", step=step, timestamp=time
+                )
                 mirrored.images.add(step)
 
     def _describe(self, runs: list[str], verdicts: dict[str, str]) -> None:
