@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import secrets
 import signal
 import socket
 import uuid
@@ -21,7 +22,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # no trial would use these workers
 
 import ray
-from ray._private import services
+from ray._private import ray_constants, services
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.errors import BadInputError
@@ -36,6 +37,9 @@ IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 def start_ray(cpus: int) -> None:
     """Start a Ray of our own on this machine, without a dashboard, unless this process has one.
 
+    Other users and other machines cannot use it: it listens on 127.0.0.1 only, and its token is
+    made here and is in the environment of its processes only, not in a file.
+
     Ray's processes get a process group of their own. timeout(1), systemd and batch systems signal a
     whole group, and a raylet that receives SIGTERM itself takes the cells and the driver with it.
 
@@ -44,8 +48,12 @@ def start_ray(cpus: int) -> None:
             count of the machine's CPUs may differ from ours.
     """
     if not ray.is_initialized():
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         popen = functools.partial(services.ConsolePopen, process_group=0)
-        with mock.patch.object(services, "ConsolePopen", popen):  # Ray has no option for this
+        with (  # Ray has no options for these
+            mock.patch.object(services, "ConsolePopen", popen),
+            mock.patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False),
+        ):
             _init(address="local", num_cpus=cpus, include_dashboard=False)
 
 
