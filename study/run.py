@@ -114,8 +114,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
             only=args.only,
             first_seed=args.first_seed,
             pilot=pilot.of_folder(args.pilot, known, records.folder),
-        ),
-        begun=known is not None,
+        )
     )
     if args.verify is not None:
         prepare.check_cell(records, args.verify)
@@ -195,13 +194,6 @@ def look_again(records: Records, display: Display, plan: Plan) -> Plan | None:
     return grown
 
 
-def failures(records: Records) -> list[str]:
-    """The ids of the cells that failed or ran out of memory."""
-    from study.records.records import FAILED
-
-    return [i for i in records.ids() if (end := records.result(i)) and end["outcome"] in FAILED]
-
-
 def execute(
     args: argparse.Namespace,
     plan: Plan,
@@ -217,6 +209,7 @@ def execute(
     from study.planning.mlflow_store import default_uri
     from study.planning.progress import Progress
     from study.planning.resources import device_of
+    from study.records.records import FAILED
     from study.report.write import write_report
     from study.tracking.mlflow_mirror import Mirror
 
@@ -227,16 +220,18 @@ def execute(
             records.lock = stack.enter_context(prepare.lock(records.folder))
             for damage in records.quarantine_damaged():
                 display.say(damage)
-            if failed := failures(records):
-                does = "runs them" if args.retry_failed else "would run them"
-                display.say(f"cells that failed: {len(failed)}; --retry-failed {does} again")
-            for cell_id in failed if args.retry_failed else ():
-                records.retry(cell_id)
         mirror = None
+        failed = Progress(plan, records).failed() if began else []
+        if failed:
+            does = "runs them" if args.retry_failed else "would run them"
+            display.say(f"cells that failed: {len(failed)}; --retry-failed {does} again")
+        retried = failed if args.retry_failed else []
         grow = functools.partial(look_again, records, display) if args.decide else None
-        while began and grow and Progress(plan, records).is_finished and (grown := grow(plan)):
+        finished = began and not retried and Progress(plan, records).is_finished
+        while finished and grow and (grown := grow(plan)):
             plan = grown
-        if finished := began and Progress(plan, records).is_finished:
+            finished = Progress(plan, records).is_finished
+        if finished:
             display.say(f"{records.folder}: every cell has ended, nothing to run")
         else:
             from study.engine.shared_state import make_shared
@@ -264,6 +259,8 @@ def execute(
                 display(cell, result)
                 following.touch(cell.id)
 
+            for cell_id in retried:  # whatever may be refused has been checked
+                records.retry(cell_id)
             with display.progress:
                 finished = run_cells(plan, records, shared, resources, observe, display.say, grow)
         if finished:
@@ -288,7 +285,7 @@ def execute(
     if not finished:
         display.say("interrupted; give the same command again to go on")
         return INTERRUPTED
-    return SOME_FAILED if failures(records) else COMPLETE
+    return SOME_FAILED if report.cells["outcome"].isin(FAILED).any() else COMPLETE
 
 
 if __name__ == "__main__":

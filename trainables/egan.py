@@ -18,7 +18,7 @@ from trainables.core.config import Config, NotNegative
 from trainables.core.gan import Gan
 from trainables.core.layers import Discriminator, Generator
 from trainables.core.layers_mlp import MlpDiscriminator, MlpGenerator
-from trainables.core.player import Batch, Player, Terms
+from trainables.core.player import Batch, Player, Terms, named
 
 Mutation = Literal["minimax", "heuristic", "least_squares"]
 Count = Annotated[int, Field(ge=1, le=100, strict=True)]
@@ -91,6 +91,7 @@ class Egan(Gan):
         self.D = (MlpDiscriminator if mlp else Discriminator)(channels, c.f, size, c.d_norm, 1)
         self.population: list[State] = []  # the parents, the fittest first; G holds this one, too
         self.shown = torch.empty(0)  # images of the survivors, for D's next turns
+        self.bred: Terms = {}  # what is reported of the last generation
         return {
             "d": Player([self.D], self.losses_d, c.lr * c.lr_ratio),
             "g": Player([self.G], self.losses_g, c.lr),
@@ -118,7 +119,7 @@ class Egan(Gan):
             self.evolve(x, y)
         self.turn_number += 1
         terms = self.turn("d", Batch(x, y, y, self.shown[turn * size :][:size]))
-        return self.reported | {f"loss/d/{term}": value for term, value in terms.items()}
+        return self.bred | named({"d": terms})
 
     def evolve(self, x: Tensor, y: Tensor) -> None:
         """Run one generation. All children get the same z, so that a lucky z cannot decide."""
@@ -141,7 +142,7 @@ class Egan(Gan):
         self.shown = torch.stack([child.images for child in survivors])[rows % count, rows]
         numbers = {f"survived/{m}": sum(s.mutation == m for s in survivors) for m in c.mutations}
         numbers |= {"generator_steps/kept": count, "generator_steps/taken": len(children)}
-        self.reported = survivors[0].report | {
+        self.bred = survivors[0].report | {
             name: torch.tensor(float(value), device=self.device) for name, value in numbers.items()
         }
 
@@ -193,12 +194,14 @@ class Egan(Gan):
         return [*self.G.state_dict().values(), *self.G_ema.state_dict().values()]
 
     def checkpoint(self) -> dict[str, Any]:
-        return super().checkpoint() | {"population": self.population, "shown": self.shown}
+        own = ("population", "shown", "bred")
+        return super().checkpoint() | {name: getattr(self, name) for name in own}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self.population = state["population"]
         self.shown = state["shown"].to(self.device)
+        self.bred = {name: value.to(self.device) for name, value in state["bred"].items()}
 
 
 VARIANT = Egan

@@ -67,11 +67,8 @@ def resolve_budget(
         raise BadInputError(str(error)) from None
 
 
-def check(plan: Plan, begun: bool = False) -> Plan:
+def check(plan: Plan) -> Plan:
     """Check a plan, and convert its --set values to the types of the hyperparameters.
-
-    Args:
-        begun: whether the study has a folder. What takes seconds was checked when it was begun.
 
     Raises:
         BadInputError: an unknown variant, metric, hyperparameter or condition; a bad value; no
@@ -111,8 +108,7 @@ def check(plan: Plan, begun: bool = False) -> Plan:
     plan = dataclasses.replace(plan, overrides=typed)
     try:
         check_space(plan)
-        if not begun:
-            validation.check_losses(plan)
+        validation.check_losses(plan)
     except ValueError as error:
         raise BadInputError(str(error)) from None
     for name in plan.conditions:

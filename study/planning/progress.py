@@ -10,7 +10,7 @@ from typing import Any
 from study.planning.cells import Cell
 from study.planning.plan import Plan
 from study.records.objective import cost
-from study.records.records import Records, Row
+from study.records.records import FAILED, Records, Row
 
 # Numbers of cells, by condition and phase.
 Work = Counter[tuple[str, str]]
@@ -106,6 +106,22 @@ class Progress:
             if self.records.result(cell.id) is None:
                 return cell
         return None
+
+    def failed(self) -> list[str]:
+        """The ids of the cells of this plan that failed or ran out of memory."""
+        found = []
+        for cell_id in self.records.ids():
+            result = self.records.result(cell_id)
+            if result and result["outcome"] in FAILED:
+                cell = Cell.from_json(self.records.cell(cell_id))
+                if cell_id in self._known or self._is_of_search(cell):
+                    found.append(cell_id)
+        return found
+
+    def _is_of_search(self, cell: Cell) -> bool:
+        budget = self.plan.budget
+        searched = cell.condition_name in self.plan.searched and cell.search < budget.searches
+        return searched and cell.number is not None and cell.number < budget.trials
 
     def confirmations(self) -> list[Cell]:
         """The confirm cells that are known so far, in the order of their seeds."""

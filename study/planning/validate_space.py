@@ -142,10 +142,16 @@ def _check_reference_params(
     except ValueError as error:
         raise ValueError(f"{condition}: the reference is not in the space: {error}") from None
     for name, value in recipe.items():
-        near = isinstance(value, float) and math.isclose(value, values[name], rel_tol=1e-9)
-        if values[name] != value and not near:
+        if not _is_near(values[name], value):
             raise ValueError(
                 f"{condition}: the reference is not in the space: it has {name}={value!r}, and the "
                 f"space returns {values[name]!r} for it; give reference_params the values of the "
                 "parameters that mean the reference"
             )
+
+
+def _is_near(a: Any, b: Any) -> bool:
+    """Whether two hyperparameters are equal, but for the last digits of a calculation."""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_is_near, a, b))
+    return a == b or (isinstance(b, float) and math.isclose(a, b, rel_tol=1e-9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +123,8 @@ class Records:
         for cell_id, names in store.tree(self.folder / "cells").items():
             folder = self.cell_folder(cell_id)
             files = [folder / name for name in names]
-            for path in [path for path in files if path.name.startswith(".")]:
-                path.unlink()  # half-written by a killed command
+            for path in [path for path in files if fnmatch(path.name, ".*.*")]:
+                path.unlink(missing_ok=True)  # half-written by a killed command
             own = [path for path in files if path.parent == folder and path.suffix == ".json"]
             damaged = [path for path in own if not self._is_whole(path)]
             accepted = folder / "result.json" in own
@@ -147,21 +148,20 @@ class Records:
         """Let a cell that failed run again, from its beginning. What it left is kept, renamed."""
         self.check_lock()
         folder = self.cell_folder(cell_id)
-        number = len([*folder.glob("result.*.failed")]) + 1
-        for name in ("attempts", "ticks", "result"):  # the result last: until then it has failed
-            if (path := folder / f"{name}.json").exists():
-                path.rename(folder / f"{name}.{number}.failed")
+        names = store.names(folder)
+        end = f".{sum(fnmatch(name, 'result.*.failed') for name in names) + 1}.failed"
+        left = [folder / name for name in ("attempts.json", "ticks.json") if name in names]
+        left += [folder / "samples" / name for name in store.names(folder / "samples")]
+        # The result comes last, because until then the cell has failed.
+        for path in [*left, folder / "result.json"]:
+            if path.suffix != ".failed":
+                path.rename(path.with_suffix(end))
         self._cached.pop((cell_id, "result.json"), None)
         if self._accepted is not None:
             self._accepted[cell_id] = False
 
     def begin(self, cell: dict[str, Any], start: Row) -> None:
-        """Record a start of a cell, and at its first start what defines it.
-
-        Args:
-            cell: as `Cell.as_json` gives it.
-            start: the start as `attempts` lists it.
-        """
+        """Record a start of a cell as `attempts` lists it, and at the first one the cell itself."""
         self.check_lock()
         folder, starts = self.cell_folder(cell["id"]), self.attempts(cell["id"])
         if not starts or not (folder / "cell.json").exists():
@@ -180,7 +180,7 @@ class Records:
         return True
 
     def accept(self, cell_id: str, result: dict[str, Any]) -> None:
-        """Write a cell's result, its last file. The cell is never run or changed again."""
+        """Write a cell's result, its last file. The cell never changes again, but see `retry`."""
         self.check_lock()
         if self.result(cell_id):
             raise FileExistsError(f"cell {cell_id} is already accepted")
@@ -252,7 +252,7 @@ class Records:
         """
         objective, direction = self.objective()
         best: dict[tuple[str, int], tuple[float, int, dict[str, Any]]] = {}
-        for cell_id in self.ids():
+        for cell_id in self.ids() if rows is None else rows:
             cell, result = self.cell(cell_id), self.result(cell_id)
             if cell["phase"] == "search" and result and result["outcome"] == "complete":
                 own = self.rows(cell_id) if rows is None else rows[cell_id]

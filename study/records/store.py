@@ -74,11 +74,12 @@ def find(folder: Path, *names: str) -> dict[str, set[str]]:
 
 
 def names(folder: Path) -> list[str]:
-    """Names of the files in a folder, sorted; none where there is no folder. One listing."""
+    """Names of the files in a folder, sorted; none where there is no folder."""
     if is_local(folder):
-        return sorted(path.name for path in folder.glob("*"))
+        return sorted(path.name for path in folder.glob("*") if path.is_file())
     place = cast(UPath, folder)  # its glob would make three listings
-    return sorted(path.rpartition("/")[2] for path in place.fs.find(place.path))
+    below = (path.removeprefix(f"{place.path}/") for path in place.fs.find(place.path))
+    return sorted(name for name in below if "/" not in name)
 
 
 def tree(folder: Path) -> dict[str, list[str]]:

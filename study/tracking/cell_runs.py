@@ -22,6 +22,7 @@ class RunProgress:
     params: int = 0  # how many are logged
     outcome: str = "running"  # the tag
     ended: int | None = None  # when it ended, in milliseconds; None: it has not
+    started: int | None = None  # the tag: when the cell was first started, in milliseconds
     images: set[int] | None = None  # kimg of its sample grids; None: MLflow was not asked yet
 
 
@@ -65,5 +66,6 @@ def progress_of(run: Run) -> RunProgress:
         kimg=int(run.data.metrics.get("kimg", -1)),
         params=len(run.data.params),
         outcome=run.data.tags.get("outcome", "running"),
+        started=int(run.data.tags.get("started", 0)),
         ended=run.info.end_time if run.info.status in ("FINISHED", "FAILED") else None,
     )

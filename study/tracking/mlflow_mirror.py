@@ -27,7 +27,7 @@ from mlflow.entities import Param, Run, RunTag
 
 from study.planning.cells import Cell
 from study.records import store
-from study.records.records import FAILED, Records, Row
+from study.records.records import Records, Row
 from study.tracking.cell_runs import RunProgress, all_runs, progress_of, sample_grid
 from study.tracking.compare import best_cells, compare_page
 from study.tracking.rows import batches, first_start, measured, milliseconds, moment
@@ -225,13 +225,13 @@ class Mirror:
     ) -> None:
         """Bring one run up to its records. Log only rows above the highest kimg that it has."""
         outcome = result["outcome"] if result else "running"
-        mirrored = progress.get(cell.id) or self._begin(cell, outcome)
-        progress[cell.id] = mirrored
-        end = milliseconds(result["ended"]) if result else None
-        if mirrored.ended not in (None, end) and mirrored.outcome in FAILED:  # it was retried
+        mirrored = progress.get(cell.id)
+        if mirrored and mirrored.started != started:  # it failed and begins anew
             self._client.delete_run(mirrored.run_id)
-            progress[cell.id] = mirrored = self._begin(cell, outcome)
-        elif mirrored.ended not in (None, end):  # its record was damaged, so the cell ran again
+            mirrored = None
+        mirrored = progress[cell.id] = mirrored or self._begin(cell, outcome, started)
+        end = milliseconds(result["ended"]) if result else None
+        if mirrored.ended not in (None, end):  # its record was damaged, so the cell ran again
             self._client.update_run(mirrored.run_id, status="RUNNING")
             mirrored.ended = None
         values = {**cell.condition, **cell.hyperparameters}
@@ -253,7 +253,7 @@ class Mirror:
             self._client.set_terminated(mirrored.run_id, status, end)
             mirrored.ended = end
 
-    def _begin(self, cell: Cell, outcome: str) -> RunProgress:
+    def _begin(self, cell: Cell, outcome: str, started: int) -> RunProgress:
         tags = {
             "mlflow.parentRunId": self._parent,
             "cell": cell.id,
@@ -261,11 +261,13 @@ class Mirror:
             "phase": cell.phase,
             "seed": str(cell.seed),
             "outcome": outcome,
+            "started": str(started),
             **self._common,
         }
         if cell.configuration:
             tags["configuration"] = cell.configuration
-        return RunProgress(self._create(cell.label, tags), outcome=outcome, images=set())
+        run_id = self._create(cell.label, tags)
+        return RunProgress(run_id, outcome=outcome, started=started, images=set())
 
     def _log_images(self, mirrored: RunProgress, cell: Cell, rows: list[Row], started: int) -> None:
         """Log sample grids before their rows. So a row in MLflow means that both are there."""

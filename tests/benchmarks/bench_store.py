@@ -5,9 +5,9 @@
 A command runs a study whose records are in a SeaweedFS on this machine. Everything is as for a
 user, except that the cells run in this process, one after the other, and not on Ray: so all
 requests, of the driver, the cells, MLflow's mirror and the report, are seen here as they are sent.
-The lock is left out, because its requests depend on time and not on cells. A second command finds
-that nothing is left to do. The ratio compares the requests per cell with those of the smallest
-study.
+Locks are left out, because their owners write to the store every two seconds. A second command
+finds that nothing is left to do. The ratio compares the requests per cell with those of the
+smallest study.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def counted(storage: str, cells: int) -> Counter[str]:
     counts, send = Counter[str](), AIOHTTPSession.send
 
     async def count(session: AIOHTTPSession, request: Any) -> Any:
-        if not request.url.partition("?")[0].endswith(".lock"):
+        if ".lock" not in request.url:
             counts[request.method] += 1
         return await send(session, request)
 

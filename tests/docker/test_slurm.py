@@ -6,7 +6,9 @@ time limit, or loses or repeats cells there.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -31,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
 NAME = "acgan_kmnist_classes"
-STUDY = [NAME, "--scale=smoke", "--data=kana", "--only=classes=5", "--trials=2", "--seeds=8"]
+STUDY = [NAME, "--scale=smoke", "--data=kana", "--only=classes=5", "--trials=2", "--seeds=12"]
 STUDY += ["--set=kimg=10", "--set=search_kimg=1", "--set=tick_kimg=5"]
 NODES = ("n1", "n2")
 TRIALS = ("ray::StudyTrial", "ray::ResourceTr")  # names of processes that run cells
@@ -168,9 +170,10 @@ def test_job_that_reaches_its_time_limit_loses_or_repeats_cells(
 
     def half_way() -> bool:
         for node, raylet in raylets(job).items():
-            granted[node] = str(raylet.cmdline())
-            if any(child.name().startswith(TRIALS) for child in raylet.children()):
-                worked.add(node)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                granted[node] = str(raylet.cmdline())
+                if any(child.name().startswith(TRIALS) for child in raylet.children()):
+                    worked.add(node)
         return len(results(storage)) >= 4
 
     slurm.wait(half_way, 300)
@@ -179,9 +182,10 @@ def test_job_that_reaches_its_time_limit_loses_or_repeats_cells(
     slurm.says("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes:.0f}")
     slurm.wait(lambda: " Restarts=1 " in slurm.says("scontrol", "show", "job", job), 120)
     before = results(storage)
-    assert len(before) < 10, "it was not cut half-way"
+    assert len(before) < 14, "it was not cut half-way"
     assert worked == set(NODES)
-    assert all("CPU,1" in line and "GPU,1" in line for line in granted.values()), granted
+    exactly = re.compile(r"\bCPU,1(\.0+)?,.*\bGPU,1(\.0+)?\b")
+    assert all(map(exactly.search, granted.values())), granted
     slurm.says("scontrol", "update", f"JobId={job}", "TimeLimit=10")
     slurm.wait(lambda: "JobState=COMPLETED" in slurm.says("scontrol", "show", "job", job), 300)
 
@@ -193,7 +197,7 @@ def test_job_that_reaches_its_time_limit_loses_or_repeats_cells(
     cells = records.cells()
     assert cells["id"].is_unique
     assert set(cells["id"]) == set(records.ids())
-    assert len(cells) >= 10  # 2 search cells and 8 seeds of the reference
+    assert len(cells) >= 14  # 2 search cells and 12 seeds of the reference
     assert not list(Path("/tmp").glob("ray.*")), "a node's folder was left behind"
     cut = next(cell for cell in records.ids() if len(records.attempts(cell)) > 1)
     again = slurm.says(sys.executable, "-m", "study.run", *study, "--verify", cut)

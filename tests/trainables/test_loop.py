@@ -104,6 +104,16 @@ class TestTurns:
         assert again.gan.turn_number == through.gan.turn_number
 
 
+def test_term_that_vanishes_is_reported_for_ever() -> None:
+    """The last value that a player had reported would be averaged into every tick."""
+    loop = make()
+    loop.run(8)
+    losses = loop.gan.players["g"].losses
+    loop.gan.players["g"].losses = lambda batch: {"other": sum(losses(batch).values())}
+    assert "loss/g/other" in (report := loop.run(16))
+    assert "loss/g/adversarial" not in report
+
+
 def test_terms_that_change_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean of {"a": 1} and {"b": 100} was {"b": 50.5}."""
     loop = make()

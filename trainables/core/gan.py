@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainables.core.config import Config
 from trainables.core.images import to_uint8
-from trainables.core.player import Player, Terms
+from trainables.core.player import Player, Terms, named
 from trainables.core.standing import standing_statistics
 from trainables.data.base import DataSpec
 
@@ -45,7 +45,7 @@ class Gan(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.turn_number = 0  # of the player with the most turns
-        self.reported: Terms = {}  # the terms of each player's last turn
+        self.last_terms: dict[str, Terms] = {}  # of each player's last turn
         self.config, self.data_spec, self.device, self.bf16 = config, data_spec, device, bf16
         self.players = self.build()
         for player in self.players.values():
@@ -108,11 +108,10 @@ class Gan(nn.Module, ABC):
         with self.autocast():
             batch = self.draw(x, y)
         for name in active:
-            terms = self.turn(name, batch)
-            self.reported |= {f"loss/{name}/{term}": value for term, value in terms.items()}
+            self.last_terms[name] = self.turn(name, batch)
         if "g" in active or "g" not in self.players:
             self.update_average()
-        return dict(self.reported)
+        return named(self.last_terms)
 
     def turn(self, name: str, batch: Any) -> Terms:
         """Train one player for a step on the weighted sum of its terms. The others are frozen."""
@@ -287,7 +286,7 @@ class Gan(nn.Module, ABC):
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
             "updates": self.updates,
             "turn_number": self.turn_number,
-            "reported": dict(self.reported),
+            "last_terms": self.last_terms,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -295,4 +294,5 @@ class Gan(nn.Module, ABC):
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.updates, self.turn_number = state["updates"], state["turn_number"]
-        self.reported = {name: value.to(self.device) for name, value in state["reported"].items()}
+        for name, terms in state["last_terms"].items():
+            self.last_terms[name] = {term: v.to(self.device) for term, v in terms.items()}

@@ -35,3 +35,8 @@ class Player:
     # images, and a player takes its turns in the first of them: G after D's first turn. The clock
     # counts the images of all steps. WGAN's n_critic = 5 are five turns of D.
     turns: int = 1
+
+
+def named(terms: Mapping[str, Terms]) -> Terms:
+    """The terms of all players by the name "loss/<player>/<term>"."""
+    return {f"loss/{name}/{t}": value for name, own in terms.items() for t, value in own.items()}

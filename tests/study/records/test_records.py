@@ -14,6 +14,7 @@ from study.planning.cells import Cell
 from study.planning.plan import Plan
 from study.records.files import read_json, write_atomically, write_json
 from study.records.frames import natural
+from study.records.lock import LockedError, take
 from study.records.objective import best_row
 from study.records.records import Records
 from tests.study import tiny
@@ -240,11 +241,32 @@ def test_conditions_are_ordered_as_people_count() -> None:
     assert sorted(names, key=natural) == ordered
 
 
+def test_lock_of_a_living_worker_is_deleted(records: Records, plan: Plan) -> None:
+    """A worker may outlive its driver. The next worker would not wait for it to end."""
+    cell = plan.search_cell("classes=2", 0, OTHER, OTHER)
+    tiny.write_cell(records, cell, tiny.rows(3.0), None)
+    with take(records.cell_folder(cell.id)):
+        assert records.quarantine_damaged() == []
+        with pytest.raises(LockedError):
+            take(records.cell_folder(cell.id))
+
+
+def test_cell_that_ends_while_the_report_is_made(records: Records, plan: Plan) -> None:
+    """A report may be made while cells run. It ended in a KeyError."""
+    cells = [plan.search_cell("classes=2", n, OTHER, OTHER) for n in range(2)]
+    tiny.write_cell(records, cells[0], tiny.rows(3.0, 2.0))
+    rows = {cells[0].id: records.rows(cells[0].id)}
+    tiny.write_cell(records, cells[1], tiny.rows(3.0, 1.0))
+    assert records.best(rows) == {("classes=2", 0): cells[0].hyperparameters}
+
+
 def test_failed_cell_that_is_retried_is_lost(records: Records, plan: Plan) -> None:
     """What the failed attempt left must be kept, and must not be taken for the next one's."""
     cell = plan.search_cell("classes=2", 0, OTHER, OTHER)
     for number in (1, 2):
         tiny.write_cell(records, cell, tiny.rows(3.0, 2.0), "failed")
+        picture = records.cell_folder(cell.id) / "samples" / "000001.png"
+        write_atomically(picture, b"picture %d" % number)
         write_json(records.cell_folder(cell.id) / "attempts.json", [{"error": "no"}] * 3)
         assert records.result(cell.id) is not None
         records.retry(cell.id)
@@ -252,4 +274,5 @@ def test_failed_cell_that_is_retried_is_lost(records: Records, plan: Plan) -> No
         assert (records.rows(cell.id), records.attempts(cell.id)) == ([], [])
         kept = records.cell_folder(cell.id).glob(f"*.{number}.failed")
         assert {path.name.partition(".")[0] for path in kept} == {"attempts", "ticks", "result"}
+        assert picture.with_suffix(f".{number}.failed").read_bytes() == b"picture %d" % number
     assert records.quarantine_damaged() == []

@@ -182,13 +182,21 @@ def test_finished_study_asks_for_every_cell(
     assert asked == {"search_runs": 1, "log_batch": 1, "set_terminated": 1}
 
 
-def test_retried_cell_keeps_the_rows_of_its_failure(records: Records, plan: Plan) -> None:
+@pytest.mark.parametrize("seen", ["failed", None], ids=["MLflow saw it fail", "it did not"])
+def test_retried_cell_keeps_the_rows_of_its_failure(
+    records: Records, plan: Plan, seen: str | None
+) -> None:
     """It may run with other code, so its rows may be others at the same kimg."""
     cell = search_cell(plan, 0)
-    write(records, cell, "failed")
+    attempts = records.cell_folder(cell.id) / "attempts.json"
+    write_json(attempts, [{"started": "2026-01-02T03:00:00+00:00", "run": 0, "error": None}])
+    write(records, cell, seen)
     mirror(records)
     before = runs(records)[cell.id].info.run_id
+    if seen is None:
+        write(records, cell, "failed")
     records.retry(cell.id)
+    write_json(attempts, [{"started": "2026-01-02T03:01:00+00:00", "run": 0, "error": None}])
     again = Records(records.folder)
     mirror(again, finished=False)
     write(again, cell, "complete", ticks=2)
