@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from study.listing import KINDS
+
 BAD_INPUT = 2  # exit code
 
 
@@ -60,7 +62,9 @@ def parser() -> Parser:
     about = "Run a study, or what is missing of it."
     p = Parser(prog="python -m study.run", description=about, allow_abbrev=False)
     p.add_argument("name", nargs="?", metavar="NAME", help="a study: see --list")
-    p.add_argument("--list", action="store_true", help="name all studies and end")
+    p.add_argument(
+        "--list", nargs="?", const="studies", choices=KINDS, help="list them and end: studies"
+    )
     p.add_argument("--dry-run", action="store_true", help="show cells and resources, start nothing")
     p.add_argument(
         "--scale", choices=("smoke", "quick", "full"), help="default: quick, full on GPU"

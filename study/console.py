@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -40,7 +41,20 @@ class Display:
         self._accepted: int | None = None  # number of accepted cells, once it was counted
 
     def say(self, line: str) -> None:
-        self.console.print(line, markup=False)
+        self._print(line, markup=False)
+
+    def _print(self, what: Any, **how: Any) -> None:
+        """Print, or say nothing from now on if whoever read the output has gone.
+
+        The study goes on, because its records hold everything. Rich raises SystemExit for a broken
+        pipe. A terminal that is gone and a full disk raise OSError.
+        """
+        try:
+            self.console.print(what, **how)
+        except (OSError, SystemExit):
+            self.console.quiet = True
+            # Python flushes its own output at the end of the process, too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def __call__(self, cell: Cell, result: dict[str, Any] | None) -> None:
         """Show what happened to a cell.
@@ -104,7 +118,7 @@ class Display:
                     means = [f"{group[f'last/{n}'].mean():.3g}" for n in names]
                     table.add_row(escape(condition), name, str(len(group)), *means)
         if table.row_count:
-            self.console.print(table)
+            self._print(table)
         if len(claims):
             table = Table("claim", "verdict", "effect [interval]", "n", "text", title="claims")
             for claim in claims.to_dict("records"):
@@ -120,7 +134,7 @@ class Display:
                 text = escape(str(claim["text"]))
                 row = [str(claim["id"]), f"[{colour}]{verdict}[/]", effect, n, text]
                 table.add_row(*row)
-            self.console.print(table)
+            self._print(table)
         counts = cells["outcome"].value_counts()
         ends = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
         self.say(f"cells: {ends or 'none yet'}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import search_spaces
 from study.arguments import parser
+from study.listing import listing
 
 if TYPE_CHECKING:
     from study.console import Display
@@ -32,11 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
     args = p.parse_args(arguments)
     if args.list:
         try:
-            titles = {name: search_spaces.load(name).title for name in search_spaces.names()}
+            for line in listing(args.list):
+                print(line)
         except ValueError as error:
             p.error(str(error))
-        for name, title in titles.items():
-            print(f"{name:28} {title}")
+        except BrokenPipeError:  # whoever reads, such as head, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return COMPLETE
     if args.name is None:
         p.error(f"name a study: {', '.join(search_spaces.names())}")

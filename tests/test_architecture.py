@@ -33,6 +33,7 @@ FLOORS = (
 DOORS = {
     "study.run",
     "study.dry_run",
+    "study.listing",
     "study.ui",
     "study.console",
     "study.arguments",

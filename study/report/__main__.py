@@ -1,11 +1,13 @@
 """The report's command line. It writes one self-contained page and CSVs, from the records alone.
 
     python -m study.report NAME [--storage DIR] [--mirror] [--register] [--tracking-uri URI]
+        [--optuna URL]
 
 The report works offline and at any time, also before or while cells run. Where something is
 missing, the page says so. `--mirror` also copies to MLflow whatever MLflow lacks of the records,
 and takes the time that it needs. `--register` publishes the best generator of each condition in
-MLflow's model registry. Both use the store that `--tracking-uri` names.
+MLflow's model registry. Both use the store that `--tracking-uri` names. `--optuna` writes the
+searches as Optuna studies into a database, for optuna-dashboard.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = "publish the best generator of each condition in MLflow's model registry"
     parser.add_argument("--register", action="store_true", help=about)
     parser.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage")
+    about = "write the searches as Optuna studies into this database: sqlite:///FILE"
+    parser.add_argument("--optuna", metavar="URL", help=about)
     asked = parser.parse_args(arguments)
     try:
         records, lines = find_study(asked.storage, asked.name), []
@@ -43,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from study.tracking.register import register
 
             lines = register(records, _store(asked.storage, asked.tracking_uri))
+        if asked.optuna:
+            from study.report.optuna_studies import export
+
+            lines += [f"optuna: {name}" for name in export(records, asked.optuna)]
         if asked.mirror:
             page = _mirror(records, asked.storage, asked.tracking_uri)
             lines.append(f"mlflow: up to date with {len(records.ids())} cells")

@@ -5,6 +5,9 @@ The summary is printed whatever results there are, and whatever is missing.
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -83,3 +86,25 @@ def test_crash_that_is_retried_goes_unsaid(
     Display(plan, records)(cell, {"outcome": "again", "error": "Traceback\nValueError: no"})
     said = capsys.readouterr().out.strip()
     assert said == "classes=2 reference, seed 0: ValueError: no; it goes on from 1 kimg"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+def test_study_ends_with_its_reader(tmp_path: Path, reader: str) -> None:
+    """`python -m study.run NAME | head -5` ended the study without a word."""
+    code = (
+        "from pathlib import Path\n"
+        "import time\n"
+        "from study.console import Display\n"
+        "from study.records.records import Records\n"
+        "from tests.study import tiny\n"
+        "display = Display(tiny.plan(), Records(Path('nowhere')))\n"
+        "for n in range(20):\n"
+        "    display.say(f'cell {n}')\n"
+        "    time.sleep(0.05)\n"
+        f"Path({str(tmp_path / 'end')!r}).touch()\n"
+    )
+    line = f"set -o pipefail; {shlex.quote(sys.executable)} -c {shlex.quote(code)} | {reader}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (tmp_path / "end").exists(), done.stderr
+    assert (done.returncode, done.stderr) == (0, "")

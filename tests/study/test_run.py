@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import search_spaces
 from search_spaces import names
+from search_spaces.core import Study
 from study.planning import places
 from study.run import main
 from tests.study.refusals import NAME, refused
@@ -90,6 +92,46 @@ def test_unknown_study_is_started(
 ) -> None:
     line = refused(capsys, *arguments)
     assert all(name in line for name in names())
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("studies", ["acgan_kmnist_classes         "]),
+        ("variants", ["biggan ", "    n_dis=2: from 1 to 100", "    adversarial='hinge': "]),
+        ("metrics", ["fcd ", "    fcd: Frechet distance of fakes", "    label_accuracy: share"]),
+        ("data", ["kana", "shapes", "cifar10"]),
+    ],
+)
+def test_something_to_use_is_not_listed(
+    capsys: pytest.CaptureFixture[str], kind: str, lines: list[str]
+) -> None:
+    assert main(["--list", kind]) == 0
+    said = capsys.readouterr().out.splitlines()
+    for line in lines:
+        assert any(one.startswith(line) for one in said), line
+    if kind == "metrics":
+        assert any(line.startswith("    fcd:") and "(lower is better)" in line for line in said)
+
+
+def test_broken_study_hides_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One unfinished file in search_spaces/ made --list list nothing."""
+    load = search_spaces.load
+
+    def half(name: str) -> Study:
+        if name == NAME:
+            raise ValueError(f"search_spaces/{name}.py cannot be read: SyntaxError: a (")
+        return load(name)
+
+    monkeypatch.setattr(search_spaces, "load", half)
+    with pytest.raises(SystemExit) as end:
+        main(["--list"])
+    said = capsys.readouterr()
+    assert end.value.code == 2
+    assert len(said.out.splitlines()) == len(names()) - 1
+    assert f"search_spaces/{NAME}.py cannot be read" in said.err
 
 
 def test_condition_that_the_data_cannot_hold_is_started(

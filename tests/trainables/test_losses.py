@@ -128,3 +128,16 @@ def test_class_loss_of_label_sets_is_torchs_binary_one(weight: float) -> None:
         losses.class_loss(logits, y.argmax(1), "mean", weight),
         F.cross_entropy(logits, y.argmax(1)),
     ), "options of label sets change the loss of single labels"
+
+
+def test_gradient_penalty_fails_in_bfloat16() -> None:
+    """Trials of a WGAN-GP would fail on every processor that computes natively in bfloat16."""
+    torch.manual_seed(0)
+    real, fake = torch.randn(8, 1, 8, 8), torch.randn(8, 1, 8, 8)
+    critic = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.manual_seed(1)
+        low = losses.gradient_penalty(lambda x: critic(x)[:, 0], real, fake.bfloat16())
+    torch.manual_seed(1)
+    high = losses.gradient_penalty(lambda x: critic(x)[:, 0], real, fake)
+    assert low.item() == pytest.approx(high.item(), rel=0.02)

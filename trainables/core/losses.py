@@ -85,7 +85,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     `critic` maps such images to values [N].
     """
     share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
-    x = real.lerp(fake, share).requires_grad_()
+    x = real.lerp(fake.to(real.dtype), share).requires_grad_()  # fakes may be bfloat16
     (grad,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
     penalty: Tensor = (grad.flatten(1).norm(dim=1) - 1).square().mean()
     return penalty

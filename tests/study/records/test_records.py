@@ -51,6 +51,14 @@ class TestWriting:
             write_json(tmp_path / "a.json", value)
         assert not list(tmp_path.iterdir())
 
+    def test_others_may_read_what_the_umask_forbids(self, tmp_path: Path) -> None:
+        before = os.umask(0o077)
+        try:
+            write_atomically(tmp_path / "secret.json", b"{}")
+        finally:
+            os.umask(before)
+        assert (tmp_path / "secret.json").stat().st_mode & 0o777 == 0o600
+
     def test_reader_sees_half_a_file(self, tmp_path: Path) -> None:
         """While a file is replaced, a reader that has it open must still see the whole old file."""
         path = tmp_path / "deep" / "a.bin"

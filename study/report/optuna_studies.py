@@ -1,0 +1,100 @@
+"""The searches as Optuna studies, for optuna-dashboard and for Optuna's own plots.
+
+They are made from the records alone. The search itself does not read them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import warnings
+from typing import Any
+
+import optuna
+from optuna.distributions import json_to_distribution
+from optuna.trial import FrozenTrial, TrialState
+
+from study.records.records import Records
+
+# As what Optuna shows each outcome; all others are FAIL.
+STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "diverged": TrialState.PRUNED,
+}
+
+
+def export(records: Records, url: str) -> list[str]:
+    """Write each search that has ended cells as a study into a database of Optuna's.
+
+    Args:
+        url: of the database, as Optuna takes it: sqlite:///FILE, for example.
+
+    Returns: the names of the Optuna studies: STUDY/CONDITION, and "/search 1" and so on for the
+        further searches of a condition.
+
+    Raises:
+        ValueError: no search cell has ended; the database cannot be used, or has one of these
+            studies already (one line).
+    """
+    searches: dict[str, list[FrozenTrial]] = {}
+    definition = records.study()["definition"]
+    cells = [records.cell(cell_id) for cell_id in records.ids()]
+    for cell in sorted(cells, key=lambda cell: cell["number"] or 0):
+        if cell["phase"] == "search" and (result := records.result(cell["id"])):
+            name = f"{definition['study']}/{cell['condition_name']}"
+            name += f"/search {cell['search']}" if cell["search"] else ""
+            trial = _trial(records, cell, result, definition)
+            searches.setdefault(name, []).append(trial)
+    if not searches:
+        raise ValueError(f"{records.folder} has no search cell that has ended")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    try:
+        storage = optuna.storages.get_storage(url)
+        there = {study.study_name for study in storage.get_all_studies()}
+    except Exception as error:  # SQLAlchemy and the databases' drivers raise many kinds
+        raise ValueError(f"--optuna {url}: {str(error).splitlines()[0]}") from None
+    if taken := sorted(searches.keys() & there):
+        raise ValueError(f"--optuna {url} has a study {taken[0]!r} already: name another file")
+    direction = definition["directions"][definition["objective"]]
+    for name, trials in searches.items():
+        study = optuna.create_study(study_name=name, storage=storage, direction=direction)
+        study.set_metric_names([definition["objective"]])
+        study.add_trials(trials)
+    return list(searches)
+
+
+def _trial(
+    records: Records, cell: dict[str, Any], result: dict[str, Any], definition: dict[str, Any]
+) -> FrozenTrial:
+    """A cell as a trial, whose attributes say which cell it is and how it ended."""
+    objective, rows = definition["objective"], records.rows(cell["id"])
+    state = STATES.get(result["outcome"], TrialState.FAIL)
+    space = {
+        name: json_to_distribution(json.dumps(definition["space"][name]))
+        for name in cell["suggested"]
+    }
+    trial = optuna.trial.create_trial(
+        state=state,
+        value=rows[-1][objective] if state == TrialState.COMPLETE else None,
+        params=cell["suggested"],
+        distributions=space,
+        # The value before training says nothing about a configuration.
+        intermediate_values={row["kimg"]: row[objective] for row in rows if row["kimg"] > 0},
+        user_attrs={
+            "cell": cell["id"],
+            "number": cell["number"],
+            "outcome": result["outcome"],
+            "sampled by": cell["sampled_by"],
+        },
+    )
+    if attempts := records.attempts(cell["id"]):
+        trial.datetime_start = _local(attempts[0]["started"])
+    trial.datetime_complete = _local(result["ended"])
+    return trial
+
+
+def _local(time: str) -> datetime.datetime:
+    """A recorded time as Optuna writes times: local, without a time zone."""
+    return datetime.datetime.fromisoformat(time).astimezone().replace(tzinfo=None)
