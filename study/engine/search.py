@@ -16,15 +16,8 @@ from optuna.trial import TrialState
 
 from study.planning.cells import Cell, SampledBy
 from study.planning.plan import TPE_STARTUP, Plan
-from study.planning.space import PartialFixedTrial
+from study.planning.space import STATES, PartialFixedTrial
 from study.records.records import Records, Row
-
-# What Optuna is told of each outcome; of all others FAIL, which its sampler ignores.
-STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "diverged": TrialState.PRUNED,
-}
 
 MIN_PEERS = 3  # complete cells beside which a cell is judged
 
@@ -214,7 +207,7 @@ class ConditionSearch:
         Optuna's sampler takes for the worst of all. So it learns which hyperparameters diverge.
         """
         assert cell.number is not None
-        state = STATES.get(outcome, TrialState.FAIL)
+        state = TrialState[STATES.get(outcome, "FAIL")]
         told = [] if outcome == "diverged" else rows
         self.ended[cell.number] = self._frozen(cell, state, told)
         self._begun.add(cell.number)

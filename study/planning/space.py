@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     import optuna
 
 
+# What Optuna is told of each outcome (names of its TrialState); of all others FAIL, which its
+# sampler ignores.
+STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "diverged": "PRUNED"}
+
+
 class PartialFixedTrial:
     """An Optuna trial in which --set fixes some parameters.
 
@@ -28,6 +33,16 @@ class PartialFixedTrial:
         if not name.startswith("suggest_"):
             return method
         return lambda key, *a, **k: self.values[key] if key in self.values else method(key, *a, **k)
+
+
+def distributions(
+    space: Mapping[str, Any], params: Mapping[str, Any]
+) -> dict[str, optuna.distributions.BaseDistribution]:
+    """The distributions of a trial's parameters, from a space as `describe_space` returns it."""
+    import optuna
+
+    read = optuna.distributions.json_to_distribution
+    return {name: read(json.dumps(space[name])) for name in params if name in space}
 
 
 def describe_space(study: Study) -> dict[str, Any]:

@@ -8,12 +8,12 @@ resample.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from study.planning.space import distributions
 from study.records.frames import Frames
 from study.report.stats import ALPHA, Effect
 
@@ -88,11 +88,10 @@ def _trials(frames: Frames, condition: str) -> list[FrozenTrial] | str:
     ]
     last = f"last/{frames.objective}"
     finished = mine[mine[last].notna()] if last in mine.columns else mine.iloc[:0]
-    to_distribution = optuna.distributions.json_to_distribution
     trials = []
     for cell_id, value in zip(finished["id"], finished[last], strict=True) if len(finished) else ():
         params = frames.records.cell(cell_id).get("suggested") or {}
-        known = {k: to_distribution(json.dumps(space[k])) for k in params if k in space}
+        known = distributions(space, params)
         trials.append(
             optuna.trial.create_trial(
                 params={k: params[k] for k in known}, distributions=known, value=float(value)

@@ -6,22 +6,14 @@ They are made from the records alone. The search itself does not read them.
 from __future__ import annotations
 
 import datetime
-import json
 import warnings
 from typing import Any
 
 import optuna
-from optuna.distributions import json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
+from study.planning.space import STATES, distributions
 from study.records.records import Records
-
-# As what Optuna shows each outcome; all others are FAIL.
-STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "diverged": TrialState.PRUNED,
-}
 
 
 def export(records: Records, url: str) -> list[str]:
@@ -70,16 +62,12 @@ def _trial(
 ) -> FrozenTrial:
     """A cell as a trial, whose attributes say which cell it is and how it ended."""
     objective, rows = definition["objective"], records.rows(cell["id"])
-    state = STATES.get(result["outcome"], TrialState.FAIL)
-    space = {
-        name: json_to_distribution(json.dumps(definition["space"][name]))
-        for name in cell["suggested"]
-    }
+    state = TrialState[STATES.get(result["outcome"], "FAIL")]
     trial = optuna.trial.create_trial(
         state=state,
         value=rows[-1][objective] if state == TrialState.COMPLETE else None,
         params=cell["suggested"],
-        distributions=space,
+        distributions=distributions(definition["space"], cell["suggested"]),
         # The value before training says nothing about a configuration.
         intermediate_values={row["kimg"]: row[objective] for row in rows if row["kimg"] > 0},
         user_attrs={

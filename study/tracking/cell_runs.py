@@ -22,7 +22,7 @@ class RunProgress:
     params: int = 0  # how many are logged
     outcome: str = "running"  # the tag
     ended: int | None = None  # when it ended, in milliseconds; None: it has not
-    started: int | None = None  # the tag: when the cell was first started, in milliseconds
+    started: int = 0  # the tag: when the cell was first started, in milliseconds
     images: set[int] | None = None  # kimg of its sample grids; None: MLflow was not asked yet
 
 

@@ -294,5 +294,5 @@ class Gan(nn.Module, ABC):
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.updates, self.turn_number = state["updates"], state["turn_number"]
-        for name, terms in state["last_terms"].items():
-            self.last_terms[name] = {term: v.to(self.device) for term, v in terms.items()}
+        kept = state["last_terms"].items()
+        self.last_terms = {n: {t: v.to(self.device) for t, v in own.items()} for n, own in kept}
