@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainables.core.config import Config
 from trainables.core.images import to_uint8
+from trainables.core.optimizers import Adam
 from trainables.core.player import Player, Terms, named
 from trainables.core.standing import standing_statistics
 from trainables.data.base import DataSpec
@@ -57,7 +58,7 @@ class Gan(nn.Module, ABC):
         self.optimizers = {}
         for name, player in self.players.items():
             groups = [{"params": n.parameters()} for n in player.networks]
-            self.optimizers[name] = torch.optim.Adam(groups, player.lr, betas, fused=True)
+            self.optimizers[name] = Adam(groups, player.lr, betas, fused=True)
 
     @abstractmethod
     def build(self) -> dict[str, Player]:

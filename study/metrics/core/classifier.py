@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.core.losses import class_loss
+from trainables.core.optimizers import AdamW
 
 BATCH = 500  # images per forward pass when judging
 
@@ -70,9 +71,7 @@ def train(
     device = next(network.parameters()).device
     draws = balanced(y, images, np.random.default_rng(seed))
     steps = images // recipe.batch
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr, weight_decay=recipe.weight_decay, fused=True
-    )
+    optimizer = AdamW(network.parameters(), lr, weight_decay=recipe.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps + 1)
     network.train()
     for rows in draws[: steps * recipe.batch].reshape(steps, recipe.batch):
