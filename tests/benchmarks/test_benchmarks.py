@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
         ("bench_store", "--cells 2 3"),
         ("bench_training", "--repeats 1 --steps 1 --f 2"),
         ("bench_trial", "--repeats 1 --kimg 1 --f 2"),
-        ("bench_verdicts", "--repetitions 30"),
+        ("bench_verdicts", "--repetitions 10"),
     ],
 )
 def test_a_benchmark_does_not_run(name: str, arguments: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.chaos import kills
 from tests.chaos.kills import KIMG, Interrupted
 
-KILLS = 5
+KILLS = 4
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ for module in (environment, lock, schedule):
     module.datetime = SimpleNamespace(datetime=Past, UTC=datetime.UTC)
 runpy.run_module("study.run", run_name="__main__")
 """
-KIMG = 6  # kimg of a cell in a study that tests start
+KIMG = 4  # kimg of a cell in a study that tests start
 KINDS = ("worker", "driver", "raylet")
 INTERRUPTIONS = ("SIGINT to the group", "SIGINT twice")
 GAP = (0.5, 16.0)  # seconds from one kill to the next
@@ -64,7 +64,7 @@ def command(storage: Path, kimg: int, *arguments: str) -> list[str]:
     settings = [word for length in lengths for word in ("--set", length)]
     head = [sys.executable, "-m", "study.run", NAME, "--scale", "smoke", "--data", "kana"]
     # Enough search cells for TPE to model what ended, and for early stopping to begin.
-    searched = ["--only", "classes=5", "--trials", "16"]
+    searched = ["--only", "classes=5", "--trials", "12"]
     return [*head, *searched, *settings, "--storage", str(storage), *arguments]
 
 

@@ -69,7 +69,7 @@ def run(storage: Path, *arguments: str) -> str:
 def test_command_does_not_say_how_it_went(through: Path) -> None:
     said, cells = (through / "chaos.log").read_text(), Records(through / NAME).cells()
     counts = cells["phase"].value_counts()
-    assert counts["search"] == 16
+    assert counts["search"] == 12
     assert counts["confirm"] in (2, 4)  # two seeds each; 2 if the reference was the best
     assert f"[{len(cells):>3}/" in said
     for line in ("claims", "A1", "report: ", "mlflow: python -m study.ui"):

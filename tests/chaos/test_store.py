@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NAME = "egan_ring"
 STUDY = (
-    f"{NAME} --scale smoke --only egan --seeds 5 --set kimg=10 --set tick_kimg=2 --max-concurrent 1"
+    f"{NAME} --scale smoke --only egan --seeds 5 --set kimg=5 --set tick_kimg=1 --max-concurrent 1"
 )
 
 

@@ -28,10 +28,7 @@ def by_hand(*arguments: str) -> subprocess.CompletedProcess[str]:
     "arguments",
     [
         ["none"],
-        [NAME, "--set", "lr=fast"],
-        [NAME, "--data", "nowhere.npz"],
         [NAME, "--storage", "/dev/null/runs"],
-        [NAME, "--tracking-uri", "ftp://host"],
     ],
 )
 def test_shell_sees_something_else(
