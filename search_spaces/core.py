@@ -196,6 +196,14 @@ class Claim:
             raise ValueError(f"{where}: region={self.region!r}: a ratio is never negative")
 
 
+# Of a study that declares none.
+SCALES: Mapping[Scale, Budget] = {
+    "smoke": Budget(kimg=1, tick_kimg=1, seeds=1, samples=200, scale_overrides={"f": 4}),
+    "quick": Budget(kimg=60, tick_kimg=10, seeds=3, samples=1000, scale_overrides={"f": 16}),
+    "full": Budget(kimg=2000, tick_kimg=100, seeds=5, samples=10_000),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """A study: its conditions, each of which is searched and then confirmed, and its claims.
@@ -208,25 +216,30 @@ class Study:
     """
 
     title: str
-    variant: str  # name of a file of trainables/
+    # A variant, metrics and data are named as study/planning/sources.py says: by a name of this
+    # project, by a Python file beside the study's, or by PACKAGE.MODULE:ATTRIBUTE.
+    variant: str
     data: str  # the real data that the study asks for
-    stand_in: str  # rendered data for when the real data are not available
+    stand_in: str = ""  # rendered data for when the real data are not available; "": none
     conditions: Mapping[str, Condition]
-    reference: Mapping[str, Any]  # hyperparameters that differ from the variant's defaults
-    space: Space | None
+    # Hyperparameters that differ from the variant's defaults.
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    space: Space | None = None
     # Values of the space's parameters at the reference recipe, for parameters that are not
     # hyperparameters themselves.
     reference_params: Mapping[str, Any] = field(default_factory=dict)
     searched: tuple[str, ...] | None = None  # the conditions that are searched; None: all
-    metrics: tuple[str, ...]  # files of study/metrics/, measured at every tick unless slow
-    claims: tuple[Claim, ...]
-    scales: Mapping[Scale, Budget]
+    metrics: tuple[str, ...] = ("fcd",)  # measured at every tick unless slow
+    claims: tuple[Claim, ...] = ()
+    scales: Mapping[Scale, Budget] = field(default_factory=lambda: SCALES)
     objective: str = "fcd"  # a column that its metric declares better high or low
     failure: Failure | None = None  # None: only cells that diverged have failed
     paired: bool = False  # compare conditions seed by seed, because a seed decides much in all
     fid: bool = True  # measure FID of confirm cells, where study/planning/fid_weights.py says so
 
     def __post_init__(self) -> None:
+        if self.stand_in == "":
+            object.__setattr__(self, "stand_in", self.data)
         for name in ("title", "variant", "data", "stand_in", "objective"):
             check_text(name, getattr(self, name))
         if not isinstance(self.metrics, tuple | list) or not isinstance(self.claims, tuple | list):

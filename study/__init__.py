@@ -3,9 +3,10 @@
 What whoever uses this project imports is named here; nothing heavy is loaded before it is used.
 
 ```
-from study import Records, load_generator
+from study import load_generator, load_results, run_study
 
-cells = Records("runs/acgan_kmnist_classes").cells()
+results = run_study("acgan_kmnist_classes", scale="smoke")
+claims = load_results("runs/acgan_kmnist_classes").claims
 images = load_generator("models:/acgan_kmnist_classes.classes-5/1")(labels=[0, 1], seed=0)
 ```
 """
@@ -16,14 +17,32 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from study.api import Results, load_results, run_cell, run_study
+    from study.errors import BadInputError
+    from study.images import measure
     from study.records.records import Records
     from study.tracking.generators import load_generator
 
-__all__ = ["Records", "load_generator"]
+__all__ = [
+    "BadInputError",
+    "Records",
+    "Results",
+    "load_generator",
+    "load_results",
+    "measure",
+    "run_cell",
+    "run_study",
+]
 
 _MODULES = {
+    "BadInputError": "study.errors",
     "Records": "study.records.records",
+    "Results": "study.api",
     "load_generator": "study.tracking.generators",
+    "load_results": "study.api",
+    "measure": "study.images",
+    "run_cell": "study.api",
+    "run_study": "study.api",
 }
 
 

@@ -58,9 +58,9 @@ def share(text: str) -> float:
     return value
 
 
-def parser() -> Parser:
+def parser(kind: type[Parser] = Parser) -> Parser:
     about = "Run a study, or what is missing of it."
-    p = Parser(prog="python -m study.run", description=about, allow_abbrev=False)
+    p = kind(prog="python -m study.run", description=about, allow_abbrev=False)
     p.add_argument("name", nargs="?", metavar="NAME", help="a study: see --list")
     p.add_argument(
         "--list", nargs="?", const="studies", choices=KINDS, help="list them and end: studies"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, get_args
 
 import search_spaces
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 KINDS = ("studies", "variants", "metrics", "data")
 BETTER = {"minimize": " (lower is better)", "maximize": " (higher is better)"}
 BOUNDS = {"gt": "above", "ge": "from", "lt": "below", "le": "to"}
+
+
+def study_names() -> list[str]:
+    """Names of all studies: of this project, and of entry points of installed packages."""
+    own = search_spaces.names()
+    return own + [e.name for e in entry_points(group="gan_study.studies") if e.name not in own]
 
 
 def listing(kind: str) -> Iterator[str]:
@@ -27,6 +34,8 @@ def listing(kind: str) -> Iterator[str]:
 
 
 def _studies() -> Iterator[str]:
+    for entry in entry_points(group="gan_study.studies"):
+        yield f"{entry.name:28} {entry.value}{f' of {entry.dist.name}' if entry.dist else ''}"
     broken = []
     for name in search_spaces.names():
         try:

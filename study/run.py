@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import functools
 import os
 import shlex
@@ -12,19 +11,18 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-import search_spaces
 from study.arguments import parser
-from study.listing import listing
+from study.listing import listing, study_names
 
 if TYPE_CHECKING:
     from study.console import Display
     from study.planning.cells import Cell
     from study.planning.plan import Plan
     from study.planning.resources import Resources
+    from study.planning.sources import Declared
     from study.records.records import Records
 
 COMPLETE, SOME_FAILED, INTERRUPTED = 0, 3, 130  # exit codes
-DIFFERENT = 3  # exit code of --verify
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,10 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
         except BrokenPipeError:  # whoever reads, such as head, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return COMPLETE
+    names = study_names()
     if args.name is None:
-        p.error(f"name a study: {', '.join(search_spaces.names())}")
-    if args.name not in search_spaces.names():
-        p.error(f"unknown study {args.name!r}: choose one of {', '.join(search_spaces.names())}")
+        p.error(f"name a study: {', '.join(names)}")
+    if args.name not in names and not set(args.name) & {".", ":"}:
+        where = "FILE.py or package.module:STUDY"
+        p.error(f"unknown study {args.name!r}: choose one of {', '.join(names)}, or give {where}")
 
     from trainables.data.base import one_line
 
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     command = "python -m study.run " + shlex.join(arguments)
     try:
-        return _run(args, command)
+        return perform(args, command)
     except BadInputError as error:
         p.error(str(error))
     except OSError as error:  # mostly a full disk; the records stay, and the study can go on
@@ -65,28 +65,29 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _run(args: argparse.Namespace, command: str) -> int:
-    from study.errors import BadInputError
-    from study.planning import pilot, places, prepare, resources, study_json
+def perform(args: argparse.Namespace, command: str, declared: Declared | None = None) -> int:
+    """Do what the parsed arguments ask for. Returns the exit code.
+
+    Args:
+        command: for the records.
+        declared: the study; None: the one that the arguments name.
+
+    Raises:
+        BadInputError: it cannot be done, and nothing was started.
+    """
+    from study.planning import pilot, places, prepare, resources, sources, study_json
     from study.planning.plan import Plan
     from study.records.folders import study_folder
     from study.records.records import Records
-    from trainables import data
 
-    study = prepare.load_study(args.name)
+    declared = declared or sources.declared(args.name)
+    study, name = declared.study, declared.name
+    prepare.check_study(study)
     places.check(args.storage, args.tracking_uri, args.fid_weights)
-    records = Records(study_folder(args.storage, args.name, args.fresh))
+    records = Records(study_folder(args.storage, name, args.fresh))
     places.check_folder(records.folder)
-    known, begun = study_json.recorded(records), ""
-    if args.data == "auto" and known:  # a study keeps its choice of data for life
-        choice, line = known["definition"]["data"], known["definition"]["data_source"]
-        begun = " (with which this folder was begun)"
-    try:
-        if args.data != "auto" or not known:
-            choice, line = data.choose(args.data, study.data, study.stand_in, args.data_dir)
-        spec = data.describe(choice, args.data_dir)
-    except data.DataError as error:
-        raise BadInputError(str(error)) from None
+    known = study_json.recorded(records)
+    choice, line, spec, own = prepare.choose_data(args.data, study, known, args.data_dir)
     settings = prepare.parse_settings(args.settings)
     nodes = resources.here()
     if address := args.address or os.environ.get("RAY_ADDRESS"):  # a submitted job has RAY_ADDRESS
@@ -95,7 +96,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
         from study.engine import cluster
 
         cluster.join(address)
-        nodes = cluster.check(args.storage)
+        nodes = cluster.check(args.storage, declared.sources)
     scale = args.scale or ("full" if any(node.gpus for node in nodes) else "quick")
     seeds = args.seeds
     if seeds is None and known and known["looks"]:  # a study goes on with the seeds it began with
@@ -103,7 +104,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
     budget = prepare.resolve_budget(study, scale, args.trials, seeds, settings)
     plan = prepare.check(
         Plan(
-            name=args.name,
+            name=name,
             study=study,
             budget=budget,
             overrides=settings,
@@ -116,11 +117,13 @@ def _run(args: argparse.Namespace, command: str) -> int:
             only=args.only,
             first_seed=args.first_seed,
             pilot=pilot.of_folder(args.pilot, known, records.folder),
+            sources=(*declared.sources, *own),
         )
     )
     if args.verify is not None:
         prepare.check_cell(records, args.verify)
     if known:
+        study_json.adopt_changed_code(records, known, plan.definition())
         study_json.refuse_changes(known, plan.definition(), records.folder)
         study_json.check_looks(known, plan.budget.seeds, records.folder)
     pilot.check(plan, known)
@@ -128,7 +131,7 @@ def _run(args: argparse.Namespace, command: str) -> int:
     from study.console import Display
 
     display = Display(plan, records)
-    display.say(line + begun)
+    display.say(line)
     for name, why in plan.left_out.items():
         display.say(f"left out: {name}, for {why}")
     if args.dry_run:
@@ -137,51 +140,10 @@ def _run(args: argparse.Namespace, command: str) -> int:
         dry_run(plan, records, known, share, display.say, args.decide)
         return COMPLETE
     if args.verify is not None:
-        return verify(args, plan, records, share, display)
+        from study.verify_cell import verify_cell
+
+        return verify_cell(args, plan, records, share, display)
     return execute(args, plan, records, share, display, line, scale, command)
-
-
-def verify(
-    args: argparse.Namespace, plan: Plan, records: Records, resources: Resources, display: Display
-) -> int:
-    """Run an accepted cell again, as it ran then, and print where it first differs from its record.
-
-    Nothing is written to the study's folder.
-    """
-    from study.engine.shared_state import make_shared
-    from study.engine.verify import circumstances, verify
-    from study.errors import BadInputError
-    from study.planning import fid_weights, places, prepare, study_json
-    from study.planning.cells import Cell
-    from study.planning.resources import device_of
-    from study.records import environment
-
-    if resources.gpus and device_of(resources).type == "cpu":
-        raise BadInputError("--verify: the trials have GPUs, and this machine has none")
-    study, attempts = records.study(), records.attempts(args.verify)
-    cell = Cell.from_json(records.cell(args.verify))
-    runs = [study["runs"][attempt["run"]] for attempt in attempts]
-    then = runs[-1]
-    if len(threads := {run["cpus_per_trial"] for run in runs}) > 1:
-        display.say(f"{cell.id} ran with {sorted(threads)} threads in turn: it cannot be repeated")
-    resources = dataclasses.replace(resources, cpus=then["cpus_per_trial"])
-    plan = dataclasses.replace(plan, only=cell.condition_name)
-    cache = places.cache(args.storage)
-    dataset = prepare.load_data(plan.data, args.data_dir, cache)
-    study_json.check_digest(study, records.folder, dataset)
-    bf16 = study["definition"]["bf16"]
-    smoke = study["definition"]["scale"] == "smoke"
-    weights = fid_weights.find_again(rows := records.rows(cell.id), args.fid_weights)
-    shared = make_shared(plan, records, dataset, cache, weights, bf16, display.say, smoke)
-    label = f"{cell.id} ({cell.label})"
-    line = verify(records, cell.id, shared, resources)
-    if line is None:
-        display.say(f"{label}: equal, all {len(rows)} rows")
-        return COMPLETE
-    display.say(f"{label}: different, {line}")
-    for other in circumstances(then, environment.describe()):
-        display.say(f"it ran with {other}")
-    return DIFFERENT
 
 
 def look_again(records: Records, display: Display, plan: Plan) -> Plan | None:

@@ -28,10 +28,13 @@ FLOORS = (
     {"metrics"},
     {"planning"},
     {"engine", "tracking", "report"},
-    {"door"},
+    {"check", "door"},
 )
 DOORS = {
     "study.run",
+    "study.api",
+    "study.images",
+    "study.verify_cell",
     "study.dry_run",
     "study.listing",
     "study.ui",

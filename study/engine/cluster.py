@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,7 +27,9 @@ from ray._private import ray_constants, services
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.errors import BadInputError
+from study.planning import sources
 from study.planning.resources import Node
+from study.planning.sources import Source
 from study.records.environment import versions
 
 ANSWER_SECONDS = 120  # seconds that a node has to start a process and answer
@@ -88,8 +91,10 @@ def _init(**options: Any) -> None:
     signal.signal(signal.SIGTERM, handler)  # ray.init replaces this process's handler
 
 
-def check(storage: Path) -> list[Node]:
+def check(storage: Path, declared: Sequence[Source] = ()) -> list[Node]:
     """CPUs and GPUs of the cluster's nodes, which all share the storage and our versions.
+
+    Every node has the packages that a study names. Its files go to the nodes by themselves.
 
     A node that dies during the check is left out.
 
@@ -102,6 +107,7 @@ def check(storage: Path) -> list[Node]:
             f"--storage {storage}: a job's own folder goes with it: name one that stays, from /"
         )
     storage.mkdir(parents=True, exist_ok=True)
+    packages = {source.module: source.digest for source in declared if not source.files}
     token = storage / f".seen-{uuid.uuid4().hex}"
     token.touch()
     alive = _alive()
@@ -110,12 +116,12 @@ def check(storage: Path) -> list[Node]:
         answers = {
             node: inspect.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-            ).remote(token.absolute())
+            ).remote(token.absolute(), packages)
             for node in alive
         }
         for node, answer in answers.items():
             try:
-                _refuse_unfit(alive[node]["NodeManagerAddress"], storage, answer)
+                _refuse_unfit(alive[node]["NodeManagerAddress"], storage, packages, answer)
             except BadInputError:
                 if node in _alive():
                     raise
@@ -132,7 +138,7 @@ def _alive() -> dict[str, Any]:
     return {node["NodeID"]: node for node in nodes if node["Alive"]}
 
 
-def _refuse_unfit(host: str, storage: Path, answer: Any) -> None:
+def _refuse_unfit(host: str, storage: Path, packages: Mapping[str, str], answer: Any) -> None:
     try:
         sees, theirs = ray.get(answer, timeout=ANSWER_SECONDS)
     except (ray.exceptions.RayError, TimeoutError) as error:
@@ -140,13 +146,23 @@ def _refuse_unfit(host: str, storage: Path, answer: Any) -> None:
         raise BadInputError(f"--address: node {host} does not answer: {line}") from None
     if not sees:
         raise BadInputError(f"--storage {storage}: node {host} does not share it")
-    for package, ours in versions().items():
+    for package, ours in {**versions(), **packages}.items():
         if theirs[package] != ours:
             raise BadInputError(
                 f"--address: node {host} has {package} {theirs[package]}, this one {ours}"
             )
 
 
-def _inspect(token: Path) -> tuple[bool, dict[str, str]]:
-    """Run on a node: whether the node sees the driver's file, and the versions on the node."""
-    return token.exists(), versions()
+def _inspect(token: Path, packages: Mapping[str, str]) -> tuple[bool, dict[str, str]]:
+    """Run on a node: whether the node sees the driver's file, and the versions on the node.
+
+    Args:
+        packages: modules whose packages a study needs.
+    """
+    found = versions()
+    for module in packages:
+        try:
+            found[module] = sources.package(module)
+        except BadInputError:
+            found[module] = "none"
+    return token.exists(), found

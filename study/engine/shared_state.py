@@ -20,6 +20,7 @@ from study.metrics.core.reference import Reference, reference_name, unreadable
 from study.metrics.core.train_judges import train_judges
 from study.planning.cells import Cell
 from study.planning.plan import Plan
+from study.planning.sources import Source
 from study.records.files import write_json
 from study.records.records import Records
 from study.records.tensors import load_tensors, save_tensors
@@ -46,6 +47,7 @@ class Shared:
     objective: str
     bf16: bool
     inceptions: Mapping[str, Mapping[str, Any]]  # name -> Inception.state(); empty without FID
+    sources: tuple[Source, ...] = ()  # of what is not this project's: a worker loads them
 
     def reference_name(self, cell: Cell) -> str:
         return reference_name(cell.condition.get("classes", self.judges[0]["classes"]))
@@ -137,6 +139,7 @@ def make_shared(
         objective=plan.study.objective,
         bf16=bf16,
         inceptions=inceptions,
+        sources=tuple(s for s in plan.sources if s.kind in ("variant", "metric")),
     )
 
 

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from study.engine.cell import CellRun
 from study.engine.shared_state import Shared
 from study.metrics.core.judge import Judge
+from study.planning import sources
 from study.planning.cells import Cell
 from study.records import store
 from study.records.lock import LockedError
@@ -79,6 +80,8 @@ class StudyTrial(tune.Trainable):
     def setup(self, config: dict[str, Any], shared: Shared | None = None) -> None:
         assert shared is not None
         self.shared = shared
+        for source in shared.sources:
+            sources.load(source)
         assert self.trial_resources is not None
         resources = self.trial_resources.required_resources
         # Choose the device by the trial's resources, not by the GPUs that are visible: Ray lets a

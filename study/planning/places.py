@@ -11,6 +11,9 @@ from study.metrics.core import inception
 from study.planning.mlflow_store import check_uri
 from study.records import store
 
+# Where judges and rendered images are kept if the storage is an object store.
+CACHE = Path("~/.cache/gan-study")
+
 
 def check(storage: Path, tracking_uri: str | None, fid_weights: Path | None) -> None:
     """Refuse a folder that cannot be written, an unknown kind of store, and unusable FID weights.
@@ -40,7 +43,7 @@ def cache(storage: Path) -> Path:
     an object store.
     """
     local = store.is_local(storage)
-    return storage / "cache" if local else Path("~/.cache/gan-study").expanduser()
+    return storage / "cache" if local else CACHE.expanduser()
 
 
 def check_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ from study.planning.space import describe_space
 from trainables.data.base import DataSpec
 
 if TYPE_CHECKING:
+    from study.planning.sources import Source
     from study.records.objective import Direction
 
 # Search cell n has seed 1000 + n, and confirm cells count from seed 0. --first-seed adds to both.
@@ -49,6 +50,7 @@ class Plan:
     only: str | None = None  # the one condition to run; None: all
     first_seed: int = 0  # of the confirm cells; another one replicates a study on fresh seeds
     pilot: Mapping[str, Any] | None = None  # see study/planning/pilot.py
+    sources: tuple[Source, ...] = ()  # of what the study names and is not this project's
     # (condition, configuration) -> number of seeds, where that is more than the budget's.
     more_seeds: Mapping[tuple[str, Configuration], int] = field(default_factory=dict)
 
@@ -248,6 +250,9 @@ class Plan:
             "searches": budget.searches,
             "tpe_startup": TPE_STARTUP,
         }
+        # Only where there are any: most studies use what this project has.
+        if code := {s.name: s.digest for s in self.sources if s.kind in ("variant", "metric")}:
+            value["sources"] = code
         plain: dict[str, Any] = json.loads(json.dumps(value))
         return plain
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import search_spaces
 import trainables
 from search_spaces.core import Budget, Study
 from study.errors import BadInputError
-from study.planning import validation
+from study.planning import sources, validation
 from study.planning.plan import MAX_FIRST_SEED, SEARCH_SEEDS, Plan
 from study.planning.validate_space import check_space
 from study.records.lock import Lock, LockedError, take
@@ -20,7 +20,8 @@ from study.records.records import Records
 from trainables.data import DataError
 
 if TYPE_CHECKING:
-    from trainables.data import Dataset
+    from study.planning.sources import Source
+    from trainables.data import Dataset, DataSpec
 
 # The fields of a budget that --set can change.
 BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples", "search_parallelism", "searches")
@@ -63,6 +64,18 @@ def resolve_budget(
     changed |= {key: value for key, value in counts.items() if value is not None}
     try:
         return dataclasses.replace(budget, **changed)
+    except ValueError as error:
+        raise BadInputError(str(error)) from None
+
+
+def check_study(study: Study) -> None:
+    """Refuse a declaration that is not valid.
+
+    Raises:
+        BadInputError: one line.
+    """
+    try:
+        validation.check_study(study)
     except ValueError as error:
         raise BadInputError(str(error)) from None
 
@@ -119,6 +132,38 @@ def check(plan: Plan) -> Plan:
     return plan
 
 
+def choose_data(
+    request: str, study: Study, known: Mapping[str, Any] | None, data_dir: Path | None
+) -> tuple[str, str, DataSpec, list[Source]]:
+    """The name of the data to run on, a line that says why, what they look like, their source.
+
+    Args:
+        request: what --data says.
+        known: study.json, if the folder was begun. With "auto" the study goes on with its data.
+
+    Raises:
+        BadInputError: the data are unknown or cannot be used.
+    """
+    from trainables import data
+
+    begun = known["definition"] if known and request == "auto" else None
+    wanted = begun["data"] if begun else request
+    try:
+        found = []
+        if wanted != "auto" and not data.is_known(wanted) and (own := sources.find("data", wanted)):
+            # Another spelling of its path makes no other study.
+            found.append(dataclasses.replace(own, name=wanted.rpartition(os.sep)[2]))
+            sources.load(found[0])
+            wanted = found[0].name
+        if begun:
+            line = f"{begun['data_source']} (with which this folder was begun)"
+        else:
+            wanted, line = data.choose(wanted, study.data, study.stand_in, data_dir)
+        return wanted, line, data.describe(wanted, data_dir), found
+    except DataError as error:
+        raise BadInputError(str(error)) from None
+
+
 def load_data(name: str, data_dir: Path | None, cache: Path) -> Dataset:
     from trainables import data
 
@@ -173,17 +218,3 @@ def check_cell(records: Records, cell_id: str) -> None:
             ids = f"{accepted[0]} to {accepted[-1]}: see the id column of cells.csv"
             there = f"{len(accepted)} cells, {ids}"
         raise BadInputError(f"--verify {cell_id!r}: {records.folder} has {there}")
-
-
-def load_study(name: str) -> Study:
-    """Load and check the declaration of a study.
-
-    Raises:
-        BadInputError: no study has this name, or its declaration is not valid.
-    """
-    try:
-        study = search_spaces.load(name)
-        validation.check_study(study)
-    except ValueError as error:
-        raise BadInputError(str(error)) from None
-    return study

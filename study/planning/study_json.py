@@ -14,8 +14,8 @@ from search_spaces.core import Claim, Failure
 from study.errors import BadInputError
 from study.planning.plan import Plan
 from study.records import environment
-from study.records.files import write_json
-from study.records.records import FORMAT, Records
+from study.records.files import write_atomically, write_json
+from study.records.records import FAILED, FORMAT, Records
 
 if TYPE_CHECKING:
     from study.planning.resources import Resources
@@ -52,6 +52,27 @@ def recorded(records: Records) -> dict[str, Any] | None:
     if not whole:
         raise BadInputError(f"{path} is damaged: it is not a study's")
     return value
+
+
+def adopt_changed_code(
+    records: Records, known: Mapping[str, Any], definition: Mapping[str, Any]
+) -> None:
+    """Change a known definition where a source was changed that has made nothing yet.
+
+    So whoever mends a variant of which all cells failed goes on in the same folder. A variant has
+    made something if a cell of it has begun and has not failed; a metric, if any cell has.
+    """
+    recorded, asked = known["definition"].get("sources", {}), definition.get("sources", {})
+    changed = {name for name in recorded.keys() & asked if recorded[name] != asked[name]}
+    if not changed:
+        return
+    variants = set[str]()
+    for cell_id in records.ids():
+        if (records.result(cell_id) or {}).get("outcome") not in FAILED:
+            variants.add(records.cell(cell_id)["variant"])
+    metrics = {*definition["metrics"]} if variants else set[str]()
+    for name in changed - variants - metrics:
+        recorded[name] = asked[name]
 
 
 def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], folder: Path) -> None:
@@ -129,6 +150,7 @@ def write_study(
             "runs": [],
         }
     else:  # perhaps begun by another command just now
+        adopt_changed_code(records, value, plan.definition())
         refuse_changes(value, plan.definition(), records.folder)
         check_looks(value, plan.budget.seeds, records.folder)
     check_digest(value, records.folder, dataset)
@@ -143,6 +165,13 @@ def write_study(
         "left_out": plan.left_out,
     }
     run = {"command": command, "cpus_per_trial": resources.cpus, "about_fid": about_fid}
+    for source in plan.sources:
+        for file in source.files.values():
+            kept = records.folder / "sources" / source.digest / file.relative
+            if not kept.exists():
+                write_atomically(kept, file.text.encode())
+    if plan.sources:
+        run["sources"] = {source.name: source.digest for source in plan.sources}
     value["runs"].append(run | here)
     write_json(records.folder / "study.json", value)
     return bool(value["definition"]["bf16"])

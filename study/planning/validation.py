@@ -32,7 +32,7 @@ def check_study(study: Study) -> None:
         ValueError: one line that names the bad value and the valid ones.
     """
     for name in (study.data, study.stand_in):
-        if name not in data.names():
+        if not data.is_known(name):
             raise ValueError(f"unknown data {name!r}: choose from {', '.join(data.names())}")
     if "fid" in study.metrics:
         raise ValueError("metric 'fid' is measured where fid=True, at the end of confirm cells")

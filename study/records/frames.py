@@ -68,6 +68,11 @@ class Frames:
         """The ticks of the confirm cells."""
         return self.ticks[self.ticks["phase"].eq("confirm")]
 
+    def by_configuration(self) -> dict[str, pd.DataFrame]:
+        """The ticks of the confirm cells of each configuration: reference, and best found."""
+        ticks = self.confirm()
+        return {config: ticks[ticks[flag]] for config, flag in FLAGS.items()}
+
 
 def natural(text: str) -> list[tuple[bool, float, str]]:
     """Sort key that compares digits as numbers: classes=5 before classes=10."""

@@ -102,7 +102,7 @@ def class_losses(
 
 
 def curves(
-    by_config: dict[str, pd.DataFrame],
+    by_config: Mapping[str, pd.DataFrame],
     metrics: Sequence[str],
     conditions: Sequence[str],
     directions: Mapping[str, Direction],
@@ -110,6 +110,20 @@ def curves(
     log: bool = False,
     level: float | None = None,
 ) -> str | None:
+    """What `figure` draws, as a data URI."""
+    drawn = figure(by_config, metrics, conditions, directions, log=log, level=level)
+    return _svg(drawn) if drawn else None
+
+
+def figure(
+    by_config: Mapping[str, pd.DataFrame],
+    metrics: Sequence[str],
+    conditions: Sequence[str],
+    directions: Mapping[str, Direction],
+    *,
+    log: bool = False,
+    level: float | None = None,
+) -> Figure | None:
     """Draw metrics over training: a row of panels per metric, a column per configuration.
 
     Each condition is a line in every panel. A column `<metric>_floor` of the ticks is drawn as a
@@ -122,15 +136,15 @@ def curves(
         log: draw a logarithmic y axis and geometric means.
         level: draw a thin horizontal line at this value, which means "as on real images".
 
-    Returns: the figure as a data URI, or None if nothing was measured.
+    Returns: the figure, or None if nothing was measured.
     """
     shown = [m for m in metrics if any(_has(t, [m]) for t in by_config.values())]
     configs = [c for c, t in by_config.items() if _has(t, shown)]
     if not shown or not configs:
         return None
     legend = min(0.09 * max(len(c) for c in conditions) + 0.8, 3.5)
-    figure = _figure(4.6 * len(configs) + legend, 2.7 * len(shown) + 0.3)
-    axes = figure.subplots(len(shown), len(configs), squeeze=False, sharex=True, sharey="row")
+    drawn = _figure(4.6 * len(configs) + legend, 2.7 * len(shown) + 0.3)
+    axes = drawn.subplots(len(shown), len(configs), squeeze=False, sharex=True, sharey="row")
     for row, metric in zip(axes, shown, strict=True):
         for ax, config in zip(row, configs, strict=True):
             for i, condition in enumerate(conditions):
@@ -155,8 +169,8 @@ def curves(
     _span(axes[0, 0], by_config[configs[0]])
     for ax, config in zip(axes[0], configs, strict=True):
         ax.set_title(f"{config} configuration", fontsize=10)
-    _finish(figure)
-    return _svg(figure)
+    _finish(drawn)
+    return drawn
 
 
 def style(i: int) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -29,18 +30,7 @@ def export(records: Records, url: str) -> list[str]:
         ValueError: no search cell has ended; the database cannot be used, or has one of these
             studies already (one line).
     """
-    searches: dict[str, list[FrozenTrial]] = {}
-    definition = records.study()["definition"]
-    cells = [records.cell(cell_id) for cell_id in records.ids()]
-    for cell in sorted(cells, key=lambda cell: cell["number"] or 0):
-        if cell["phase"] == "search" and (result := records.result(cell["id"])):
-            name = f"{definition['study']}/{cell['condition_name']}"
-            name += f"/search {cell['search']}" if cell["search"] else ""
-            trial = _trial(records, cell, result, definition)
-            searches.setdefault(name, []).append(trial)
-    if not searches:
-        raise ValueError(f"{records.folder} has no search cell that has ended")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    searches = _searches(records)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     try:
         storage = optuna.storages.get_storage(url)
@@ -49,12 +39,58 @@ def export(records: Records, url: str) -> list[str]:
         raise ValueError(f"--optuna {url}: {str(error).splitlines()[0]}") from None
     if taken := sorted(searches.keys() & there):
         raise ValueError(f"--optuna {url} has a study {taken[0]!r} already: name another file")
-    direction = definition["directions"][definition["objective"]]
     for name, trials in searches.items():
-        study = optuna.create_study(study_name=name, storage=storage, direction=direction)
-        study.set_metric_names([definition["objective"]])
-        study.add_trials(trials)
+        _make(records, name, trials, storage)
     return list(searches)
+
+
+def study_of(records: Records, condition: str, search: int = 0) -> optuna.Study:
+    """One search as an Optuna study in memory.
+
+    Raises:
+        ValueError: no cell of such a search has ended (one line).
+    """
+    searches, name = _searches(records), _name(records, condition, search)
+    if name not in searches:
+        raise ValueError(f"there is no search {name!r}: choose from {' | '.join(searches)}")
+    return _make(records, name, searches[name], optuna.storages.InMemoryStorage())
+
+
+def _name(records: Records, condition: str, search: int) -> str:
+    name = f"{records.study()['definition']['study']}/{condition}"
+    return f"{name}/search {search}" if search else name
+
+
+def _searches(records: Records) -> dict[str, list[FrozenTrial]]:
+    """The trials of each search that has ended cells, by the name of its Optuna study.
+
+    Raises:
+        ValueError: no search cell has ended.
+    """
+    found: dict[str, list[FrozenTrial]] = {}
+    definition = records.study()["definition"]
+    cells = [records.cell(cell_id) for cell_id in records.ids()]
+    for cell in sorted(cells, key=lambda cell: cell["number"] or 0):
+        if cell["phase"] == "search" and (result := records.result(cell["id"])):
+            name = _name(records, cell["condition_name"], cell["search"])
+            found.setdefault(name, []).append(_trial(records, cell, result, definition))
+    if not found:
+        raise ValueError(f"{records.folder} has no search cell that has ended")
+    return found
+
+
+def _make(
+    records: Records,
+    name: str,
+    trials: Sequence[FrozenTrial],
+    storage: optuna.storages.BaseStorage,
+) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    objective, direction = records.objective()
+    study = optuna.create_study(study_name=name, storage=storage, direction=direction)
+    study.set_metric_names([objective])
+    study.add_trials(trials)
+    return study
 
 
 def _trial(

@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from search_spaces.core import IMPORTANCE
-from study.records.frames import FLAGS, Frames, natural
+from study.records.frames import Frames, natural
 from study.records.records import Records
 from study.report import curves, grid_panels, tables
 from study.report.configurations import configuration
@@ -99,8 +99,7 @@ def _shown(frames: Frames, conditions: list[str]) -> dict[str, pd.DataFrame]:
     "best" is left out where it has the same cells as "reference", or where the study has neither
     such cells nor a search space.
     """
-    ticks = frames.confirm()
-    shown = {config: ticks[ticks[flag]] for config, flag in FLAGS.items()}
+    shown = frames.by_configuration()
     reference, best = (set(one["id"]) for one in shown.values())
     if (best and best == reference) or not (best or frames.study["definition"].get("space")):
         del shown["best"]

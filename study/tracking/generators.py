@@ -11,6 +11,7 @@ images = load_generator("models:/acgan_kmnist_classes.classes-5/1")(labels=[0, 1
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import tempfile
@@ -26,7 +27,9 @@ from safetensors.torch import save as pack
 from torch import Tensor
 
 import trainables
+from study.errors import BadInputError
 from study.metrics.truncation import truncated_normal
+from study.planning import sources
 from study.records.files import write_atomically
 from trainables.core.gan import Gan
 from trainables.data.base import DataSpec
@@ -44,6 +47,7 @@ class Manifest(BaseModel, frozen=True, extra="forbid"):
     cell: str
     data: str
     variant: str
+    code: str | None = None  # digest of its source, if the variant is not this project's
     config: dict[str, Any]  # all of the variant's hyperparameters
     spec: DataSpec
     classes: tuple[str, ...]  # names; the index is the label
@@ -57,16 +61,23 @@ class Generator:
     """A published generator. Call it with labels or a number of images to get images."""
 
     def __init__(
-        self, manifest: Manifest, weights: Mapping[str, Tensor], device: str = "cpu"
+        self,
+        manifest: Manifest,
+        weights: Mapping[str, Tensor],
+        device: str = "cpu",
+        code: str | Path | None = None,
     ) -> None:
         """Build the networks with the variant's code, and load `weights` into the averaged G.
+
+        Args:
+            code: see `load_generator`.
 
         Raises:
             ValueError: the variant or its hyperparameters are unknown, or the weights do not fit
                 its G.
         """
         self.manifest = manifest
-        variant = trainables.load(manifest.variant)
+        variant = _variant(manifest, code)
         config = variant.config_type.parse(manifest.config)
         # Building draws weights that are then replaced. The caller's RNG must not notice.
         with torch.random.fork_rng(devices=[]):
@@ -167,8 +178,34 @@ def write(folder: Path, manifest: Manifest, weights: bytes) -> None:
     write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
 
 
-def read(folder: Path, device: str = "cpu") -> Generator:
+def _variant(manifest: Manifest, code: str | Path | None) -> type[Gan]:
+    """The variant of a generator: this project's, or what the caller names."""
+    name, digest = manifest.variant, manifest.code
+    if digest is None or (code is None and sources.is_loaded("variant", name, digest)):
+        return trainables.load(name)
+    forms = "a file or PACKAGE.MODULE:ATTRIBUTE that you trust"
+    if code is None:
+        raise ValueError(f"{name} is no variant of this project: give code=, {forms}")
+    try:
+        source = sources.find("variant", str(code))
+        if source is None:
+            raise ValueError(f"code={str(code)!r}: give {forms}")
+        if source.digest != digest:
+            raise ValueError(
+                f"{code} (digest {source.digest}) is not what {manifest.cell} was trained by "
+                f"({digest}); a study's folder keeps the files that it used in sources/"
+            )
+        variant: type[Gan] = sources.load(dataclasses.replace(source, name=name))
+        return variant
+    except BadInputError as error:
+        raise ValueError(str(error)) from None
+
+
+def read(folder: Path, device: str = "cpu", code: str | Path | None = None) -> Generator:
     """Rebuild the generator from a folder that holds both files.
+
+    Args:
+        code: see `load_generator`.
 
     Raises:
         ValueError: a file is damaged or of another format, or this version of the project has no
@@ -187,17 +224,21 @@ def read(folder: Path, device: str = "cpu") -> Generator:
         tensors = unpack(weights)
     except SafetensorError as error:
         raise ValueError(f"{WEIGHTS} is no safetensors file: {error}") from None
-    return Generator(manifest, tensors, device)
+    return Generator(manifest, tensors, device, code)
 
 
-def load_generator(uri: str, device: str = "cpu") -> Generator:
+def load_generator(uri: str, device: str = "cpu", code: str | Path | None = None) -> Generator:
     """Load a published generator from MLflow.
 
     `uri` is any URI that MLflow knows, such as models:/NAME/VERSION. The store is the one that
     `mlflow.set_tracking_uri` or MLFLOW_TRACKING_URI names.
 
     Nothing that is stored there is unpickled or executed. The networks' code is that of the
-    installed version of this project.
+    installed version of this project, or `code`.
+
+    Args:
+        code: where the variant's code is if it is not this project's: a Python file, or
+            PACKAGE.MODULE:ATTRIBUTE. It is refused if it is not the code that trained G.
 
     Raises:
         MlflowException: the store has no such generator.
@@ -206,4 +247,5 @@ def load_generator(uri: str, device: str = "cpu") -> Generator:
     import mlflow
 
     with tempfile.TemporaryDirectory() as scratch:
-        return read(Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch)), device)
+        folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
+        return read(folder, device, code)

@@ -131,19 +131,20 @@ def manifest_of(records: Records, cell_id: str) -> tuple[Manifest, dict[str, Ten
     judge = Judge.from_state(kept["judges"][0])
     name = reference_name(cell.condition.get("classes", judge.classes))
     spec = data_spec_of(judge, Reference.from_state(kept["references"][name][0]))
-    config = trainables.load(cell.variant).config_type.parse(cell.hyperparameters)
-    steps = -(-rows[-1]["kimg"] * 1000 // config.batch)
+    batch = cell.hyperparameters["batch"]
+    steps = -(-rows[-1]["kimg"] * 1000 // batch)
     manifest = Manifest(
         study=cell.study,
         condition=cell.condition_name,
         cell=cell_id,
         data=cell.data,
         variant=cell.variant,
-        config=config.model_dump(mode="json"),
+        code=definition.get("sources", {}).get(cell.variant),
+        config=dict(cell.hyperparameters),
         spec=spec,
         classes=tuple(definition["classes"][: spec.classes]),
         bf16=definition["bf16"],
-        seen=max(0, steps - 1) * config.batch,
+        seen=max(0, steps - 1) * batch,
         metrics={
             key: value
             for key, value in rows[-1].items()
@@ -266,16 +267,19 @@ def describe(records: Records, manifest: Manifest, said: str, parent: str) -> st
         parent: id of the study's parent run, which has the report.
     """
     n = records.confirmed()["condition"].eq(manifest.condition).sum()
-    variant = trainables.load(manifest.variant)
-    call = "(labels=[...], seed=0)" if variant.conditional else "(n=16, seed=0)"
-    call = ".translate(images, domain=1)" if variant.translates else call
+    if manifest.code:  # the variant is not this project's, and was not loaded
+        call = f', code="{manifest.variant}")(...)'
+    else:
+        variant = trainables.load(manifest.variant)
+        call = ")(labels=[...], seed=0)" if variant.conditional else ")(n=16, seed=0)"
+        call = ").translate(images, domain=1)" if variant.translates else call
     name = registered_name(records.folder.name, manifest.condition)
     head = [
         f"{said}: the best of the {n} confirm cells of {manifest.condition} in {manifest.study}. "
         "One run that is chosen for being the best flatters its condition: the verdicts, over all "
         f"seeds, are in report.html of run {parent}.",
         "",
-        f'`from study import load_generator`, then `load_generator("models:/{name}/..."){call}`.',
+        f'`from study import load_generator`, then `load_generator("models:/{name}/..."{call}`.',
         "",
         f"| on {manifest.data} | after {manifest.metrics['kimg']:g} kimg |",
         "|---|---|",

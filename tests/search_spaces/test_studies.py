@@ -16,7 +16,7 @@ from study.engine.search import ConditionSearch
 from study.metrics.core import catalog
 from study.planning.estimate import estimate
 from study.planning.plan import Plan
-from study.planning.prepare import check, load_study
+from study.planning.prepare import check, check_study
 from study.planning.progress import planned
 from study.planning.resources import Resources
 from study.records.columns import TIMING_COLUMNS
@@ -62,7 +62,8 @@ def test_reference_recipe_is_refused(name: str, scale: str) -> None:
 
     No key may be unknown, and no metric may be unfit for the data.
     """
-    study = load_study(name)
+    study = search_spaces.load(name)
+    check_study(study)
     whole = check(plan(study, study.scales[scale]))  # type: ignore[index]
     assert list(whole.conditions) == list(study.conditions)
     assert study.stand_in in data.names()

@@ -18,24 +18,69 @@ import importlib
 import os
 import pkgutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from trainables.data.base import DataError, Dataset, DataSpec, Split
 
-__all__ = ["DataError", "DataSpec", "Dataset", "Split", "choose", "describe", "load", "names"]
+if TYPE_CHECKING:
+    from trainables.data.own import Own
+
+__all__ = [
+    "DataError",
+    "DataSpec",
+    "Dataset",
+    "Split",
+    "add",
+    "choose",
+    "describe",
+    "is_known",
+    "load",
+    "maker",
+    "names",
+]
 
 
 class Family(Protocol):
     """The interface of a family file."""
 
-    SETS: dict[str, DataSpec]
-
+    @property
+    def SETS(self) -> Mapping[str, DataSpec]: ...  # noqa: N802
     def where(self, name: str, data_dir: Path) -> str | None: ...
     def fetchable(self, name: str, data_dir: Path) -> str | None: ...
     def read(self, name: str, data_dir: Path, cache: Path | None, progress: bool) -> Dataset: ...
+
+
+_added: dict[str, Own] = {}
+
+
+def add(name: str, make: Callable[[], Dataset]) -> None:
+    """Make data from anywhere known by a name, until this process ends.
+
+    Args:
+        make: called when the data are first needed.
+
+    Raises:
+        ValueError: `make` is no function.
+    """
+    if not callable(make):
+        raise ValueError(f"data {name!r}: {make!r} is no function that returns a Dataset")
+    from trainables.data.own import Own
+
+    _added[name] = Own(name, make)
+
+
+def maker(name: str) -> Callable[[], Dataset] | None:
+    """The function that makes data that were added; None for other data."""
+    family = _added.get(name)
+    return family.make if family else None
+
+
+def is_known(name: str) -> bool:
+    """Whether data have this name: a data set of this project, or one that was added."""
+    return name in _added or name in names()
 
 
 def _families() -> list[Family]:
@@ -55,6 +100,8 @@ def _family(name: str) -> Family | None:
     Raises:
         DataError: `name` is neither a known name nor looks like a path.
     """
+    if name in _added:
+        return _added[name]
     for family in _families():
         if name in family.SETS:
             return family

@@ -46,10 +46,10 @@ def read(path: Path) -> Dataset:
         if key not in arrays:
             raise DataError(f"{path}: no array {key!r}, only {', '.join(sorted(arrays)) or 'none'}")
     splits = [_split(path, x, arrays[x], y, arrays[y]) for x, y in pairs]
-    classes = tuple(str(label) for label in range(_count_classes(path, splits[0].y, LEAST_IMAGES)))
+    classes = tuple(str(label) for label in range(count_classes(path, splits[0].y, LEAST_IMAGES)))
     if len(splits) == 1:
         splits = [*divide(splits[0])]
-    elif _count_classes(path, splits[1].y, LEAST_TEST_IMAGES) != len(classes):
+    elif count_classes(path, splits[1].y, LEAST_TEST_IMAGES) != len(classes):
         raise DataError(f"{path}: x_test has {splits[1].y.max() + 1} classes, x has {len(classes)}")
     elif splits[0].x.shape[1:] != splits[1].x.shape[1:]:
         shapes = [_shown(split.x.shape[1:]) for split in splits]
@@ -90,11 +90,11 @@ def _split(
         raise DataError(f"{path}: {x_key} has {len(x)} images but {y_key} has {len(y)} labels")
     images = x.astype(np.uint8, copy=False)
     images = images[:, None] if x.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    _check_shape(f"{path}: {x_key}", images.shape[1:])
+    check_shape(f"{path}: {x_key}", images.shape[1:])
     return Split(images, y.astype(np.int64))
 
 
-def _check_shape(where: str, shape: tuple[int, ...]) -> None:
+def check_shape(where: str, shape: tuple[int, ...]) -> None:
     channels, height, width = shape
     if channels not in (1, 3):
         raise DataError(f"{where} has {channels} channels: 1 or 3 (in the last axis) are needed")
@@ -117,7 +117,7 @@ def _check_variety(path: Path, train: Split, classes: tuple[str, ...]) -> None:
             raise DataError(f"{path}: the training images of class {name} are all the same")
 
 
-def _count_classes(path: Path, y: NDArray[Any], least: int) -> int:
+def count_classes(where: Path | str, y: NDArray[Any], least: int) -> int:
     """The number of classes K.
 
     Raises:
@@ -125,16 +125,16 @@ def _count_classes(path: Path, y: NDArray[Any], least: int) -> int:
     """
     labels, counts = np.unique(y, return_counts=True)
     if not len(labels):
-        raise DataError(f"{path}: no images")
+        raise DataError(f"{where}: no images")
     if labels[0] < 0:
-        raise DataError(f"{path}: label {labels[0]}: labels are 0..K-1")
+        raise DataError(f"{where}: label {labels[0]}: labels are 0..K-1")
     if len(labels) <= labels[-1]:
         empty = int(np.flatnonzero(labels != np.arange(len(labels)))[0])
-        raise DataError(f"{path}: no image has label {empty}, though labels go to {labels[-1]}")
+        raise DataError(f"{where}: no image has label {empty}, though labels go to {labels[-1]}")
     if counts.min() < least:
         few = int(counts.argmin())
         raise DataError(
-            f"{path}: class {few} has {counts[few]} images: at least {least} are needed"
+            f"{where}: class {few} has {counts[few]} images: at least {least} are needed"
         )
     return len(labels)
 
@@ -159,7 +159,7 @@ def _read_folder(root: Path) -> Dataset:
             image = read_image(path)
             if not x:
                 first = path
-                _check_shape(f"{path}", image.shape)
+                check_shape(f"{path}", image.shape)
             elif image.shape != x[0].shape:
                 raise DataError(
                     f"{path} is {_shown(image.shape)} but {first} is {_shown(x[0].shape)} (CxHxW)"

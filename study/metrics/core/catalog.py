@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from study.metrics.core.needs import OFFERS, Need
+from study.metrics.core.needs import description, is_offered
 from study.metrics.core.reference import unreadable
 from study.metrics.core.view import View
 from study.records.columns import judge_column
@@ -26,11 +26,31 @@ class Metric(Protocol):
     """What every metric file defines. `study/metrics/__init__.py` has the optional definitions."""
 
     __name__: str  # of the module
-    NEEDS: frozenset[Need]
+    NEEDS: frozenset[str]  # see core/needs.py
     COLUMNS: Mapping[str, str]
 
     def measure(self, view: View) -> dict[str, float]:
         """Values by column, finite numbers. A column is left out if there are too few fakes."""
+
+
+_added: dict[str, Metric] = {}
+
+
+def add(name: str, metric: Metric) -> None:
+    """Make a metric from anywhere known by a name, until this process ends.
+
+    Raises:
+        ValueError: it lacks something that a metric defines, or has it in another form.
+    """
+    for part in ("__name__", "NEEDS", "COLUMNS", "measure"):
+        if not hasattr(metric, part):
+            raise ValueError(f"metric {name!r} defines no {part}")
+    texts = isinstance(metric.COLUMNS, Mapping) and metric.COLUMNS
+    if not texts or not all(isinstance(t, str) for item in metric.COLUMNS.items() for t in item):
+        raise ValueError(f"metric {name!r}: COLUMNS={metric.COLUMNS!r}: columns and meanings")
+    if not isinstance(metric.NEEDS, frozenset | set):
+        raise ValueError(f"metric {name!r}: NEEDS={metric.NEEDS!r}: a frozenset is needed")
+    _added[name] = metric
 
 
 def names() -> list[str]:
@@ -44,6 +64,8 @@ def load(name: str) -> Metric:
     Raises:
         ValueError: there is no such metric (the message names the valid ones).
     """
+    if name in _added:
+        return _added[name]
     if name not in names():
         raise ValueError(f"unknown metric {name!r}: choose from {', '.join(names())}")
     return cast(Metric, importlib.import_module(f"study.metrics.{name}"))
@@ -78,7 +100,7 @@ def check(wanted: Sequence[str], variant: type[Gan], spec: DataSpec) -> None:
     """
     for name in wanted:
         for need in _missing(name, variant, spec):
-            what = OFFERS[need][1].format(variant.__name__)
+            what = description(need).format(variant.__name__)
             able = ", ".join(suited(names(), variant, spec))
             raise ValueError(f"metric {name!r} needs {what}: choose from {able}")
 
@@ -88,8 +110,8 @@ def suited(wanted: Sequence[str], variant: type[Gan], spec: DataSpec) -> list[st
     return [name for name in wanted if not _missing(name, variant, spec)]
 
 
-def _missing(name: str, variant: type[Gan], spec: DataSpec) -> list[Need]:
-    return [need for need in sorted(load(name).NEEDS) if not OFFERS[need][0](variant, spec)]
+def _missing(name: str, variant: type[Gan], spec: DataSpec) -> list[str]:
+    return [need for need in sorted(load(name).NEEDS) if not is_offered(need, variant, spec)]
 
 
 def measure(views: Sequence[View], names: Sequence[str]) -> dict[str, float]:

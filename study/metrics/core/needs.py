@@ -1,29 +1,21 @@
-"""What a metric may need of a variant and of the data, and which variants and data offer it."""
+"""What a metric may need of a variant and of the data, and which variants and data offer it.
+
+A need that is not listed here is an attribute of the variant's class: a metric with
+NEEDS = frozenset({"inverts"}) suits the variants that have `inverts = True`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trainables.core.gan import Gan
     from trainables.data.base import DataSpec
 
-Need = Literal[
-    "labels",
-    "classifies",
-    "encodes",
-    "tangents",
-    "truncates",
-    "one_label",
-    "several_labels",
-    "translates",
-    "paired",
-    "points",
-]
 # For each need: a test whether a variant and its data offer it, and a description of the need for
 # the error message. In the description, {} stands for the variant's name.
-OFFERS: dict[Need, tuple[Callable[[type[Gan], DataSpec], bool], str]] = {
+OFFERS: dict[str, tuple[Callable[[type[Gan], DataSpec], bool], str]] = {
     "labels": (lambda gan, _: gan.conditional, "a generator that takes labels, which {} has not"),
     "classifies": (lambda gan, _: gan.classifies, "a class head in D, which {} has not"),
     "encodes": (lambda gan, _: gan.encodes, "an encoder, which {} has not"),
@@ -50,3 +42,15 @@ OFFERS: dict[Need, tuple[Callable[[type[Gan], DataSpec], bool], str]] = {
     ),
     "points": (lambda _, spec: spec.points, "points in the plane, and these data are images"),
 }
+
+
+def is_offered(need: str, variant: type[Gan], spec: DataSpec) -> bool:
+    """Whether a variant, on such data, offers what a metric needs."""
+    if need in OFFERS:
+        return OFFERS[need][0](variant, spec)
+    return bool(getattr(variant, need, False))
+
+
+def description(need: str) -> str:
+    """What is needed, for a message. {} stands for the variant's name."""
+    return OFFERS[need][1] if need in OFFERS else f"{need} = True, which {{}} has not"

@@ -24,7 +24,7 @@ def judged(monkeypatch: pytest.MonkeyPatch, answer: tuple[bool, dict[str, str]])
         return answer
 
     monkeypatch.setattr(cluster.ray, "get", get)
-    cluster._refuse_unfit("10.0.0.2", Path("/shared/runs"), None)
+    cluster._refuse_unfit("10.0.0.2", Path("/shared/runs"), {}, None)
 
 
 def test_node_that_is_like_ours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_node_that_dies_while_asked_refuses_the_study(
 
     class Inspect:
         def options(self, scheduling_strategy: Any) -> Any:
-            return SimpleNamespace(remote=lambda _: scheduling_strategy.node_id)
+            return SimpleNamespace(remote=lambda *_: scheduling_strategy.node_id)
 
     def get(node: str, timeout: float) -> tuple[bool, dict[str, str]]:
         if node == b:

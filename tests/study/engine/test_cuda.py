@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from study.check.variants import make
 from study.engine import trial
 from study.engine.shared_state import make_shared
 from study.engine.trial import prepare_process
@@ -28,7 +29,7 @@ from tests.study import tiny
 from tests.study.engine.test_engine import run
 from tests.study.engine.test_gpus import at_once
 from tests.study.hooked_ray import hooked_ray
-from tests.trainables.test_variants import every_shape, make
+from tests.trainables.test_variants import every_shape
 from trainables.data.base import DataSpec
 
 pytestmark = [

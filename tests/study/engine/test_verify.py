@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-from study import run
 from study.console import Display
 from study.engine.shared_state import Shared
 from study.engine.trial import prepare_process
@@ -27,6 +26,7 @@ from study.planning.resources import Resources
 from study.records import environment
 from study.records.files import write_json
 from study.records.records import Records
+from study.verify_cell import verify_cell
 from tests.study import tiny
 from tests.study.cells import begin, cell_of
 
@@ -95,7 +95,7 @@ def test_gpu_that_is_not_here_is_asked_for(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     on_gpu, display = Resources(1, 0.25, 1), Display(plan, records)
     with pytest.raises(BadInputError, match="this machine has none"):
-        run.verify(argparse.Namespace(), plan, records, on_gpu, display)
+        verify_cell(argparse.Namespace(), plan, records, on_gpu, display)
 
 
 def test_difference_goes_unnoticed(

@@ -17,10 +17,11 @@ import pytest
 import torch
 
 import trainables
+from study.check.variants import SEVERAL, SHAPES, labels, make
 from study.records.tensors import load_tensors, save_tensors
 from study.tracking import generators
 from study.tracking.generators import MANIFEST, WEIGHTS, Generator, Manifest, pack_weights
-from tests.trainables.test_variants import CASES, SEVERAL, SHAPES, labels, make
+from tests.trainables.test_variants import CASES
 from trainables.core.gan import Gan
 from trainables.data.base import DataSpec
 

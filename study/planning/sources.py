@@ -1,0 +1,226 @@
+"""Studies, variants, metrics and data from anywhere: one way to name them and to load them.
+
+A name is one of
+
+- a name of this project, such as `acgan`;
+- a path to a Python file, such as `lsgan.py`; what a study names is relative to its own file;
+- `package.module:ATTRIBUTE` of an installed package;
+- the name of an entry point of an installed package, in the group `gan_study.variants` or the like.
+
+A file and a module define `STUDY`, `VARIANT` or, for data, a function `load`. A metric is the
+module itself. `FILE.py:ATTRIBUTE` names another attribute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import search_spaces
+import trainables
+from search_spaces.core import Study
+from study.errors import BadInputError
+from study.metrics.core import catalog
+from study.planning import source_files
+from study.planning.source_files import File
+from trainables import data
+
+Kind = Literal["study", "variant", "metric", "data"]
+# For each kind: the group of entry points, and the attribute of a file or module.
+GROUPS: dict[Kind, str] = {
+    "study": "gan_study.studies",
+    "variant": "gan_study.variants",
+    "metric": "gan_study.metrics",
+    "data": "gan_study.data",
+}
+ATTRIBUTES: dict[Kind, str] = {"study": "STUDY", "variant": "VARIANT", "metric": "", "data": "load"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where something comes from that is not this project's. It can be sent to other processes."""
+
+    kind: Kind
+    name: str  # as a study, a command or a record names it
+    module: str
+    attribute: str  # of the module; "" is the module itself
+    files: Mapping[str, File]  # module -> file; empty for an installed package
+    digest: str  # of the files, or version and digest of the package
+
+
+def find(kind: Kind, name: str, folder: Path | None = None) -> Source | None:
+    """Where `name` comes from. None if it is a name of this project, or no name at all.
+
+    Args:
+        folder: that a path is relative to; None: the working folder.
+
+    Raises:
+        BadInputError: the file or the package cannot be had.
+    """
+    if name in _ours(kind):
+        return None
+    target, _, attribute = name.rpartition(":") if ":" in name else (name, "", "")
+    attribute = attribute or ATTRIBUTES[kind]
+    if target.endswith(".py"):
+        path = (folder or Path()) / target
+        files = source_files.collect(path)
+        return Source(kind, name, path.stem, attribute, files, _digest(files.values()))
+    for entry in metadata.entry_points(group=GROUPS[kind], name=name):
+        module, attribute = entry.module, entry.attr or ATTRIBUTES[kind]
+        return Source(kind, name, module, attribute, {}, package(module))
+    dotted = all(part.isidentifier() for part in target.split("."))
+    if dotted and (":" in name or ("." in name and kind != "data")):
+        return Source(kind, name, target, attribute, {}, package(target))
+    return None
+
+
+def _ours(kind: Kind) -> list[str]:
+    ours = {"study": search_spaces, "variant": trainables, "metric": catalog, "data": data}
+    return list(ours[kind].names())
+
+
+_loaded: dict[tuple[Kind, str], str] = {}  # digests
+
+
+def is_loaded(kind: Kind, name: str, digest: str) -> bool:
+    """Whether this process has loaded a source of this name and content."""
+    return _loaded.get((kind, name)) == digest
+
+
+def load(source: Source) -> Any:
+    """Import a source, and make it known by its name: `trainables.load(name)` then finds it.
+
+    Raises:
+        BadInputError: it cannot be imported, or is not of its kind.
+    """
+    source_files.install(source.files)
+    module = source_files.run(source.module)
+    name, attribute = source.name, source.attribute
+    if attribute and not hasattr(module, attribute):
+        raise BadInputError(f"{source.kind} {name!r} defines no {attribute}")
+    found: Any = getattr(module, attribute) if attribute else module
+    if source.kind == "study":
+        if not isinstance(found, Study):
+            raise BadInputError(f"study {name!r}: {attribute}={found!r} is no Study")
+        return found
+    try:
+        if source.kind == "variant":
+            trainables.add(name, found)
+        elif source.kind == "metric":
+            catalog.add(name, found)
+        else:
+            data.add(name, found)
+    except ValueError as error:
+        raise BadInputError(str(error)) from None
+    _loaded[source.kind, name] = source.digest
+    return found
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A study's declaration, and where it comes from."""
+
+    name: str  # of its folder of records
+    study: Study
+    sources: tuple[Source, ...]  # of what it names and is not this project's, and its own
+
+
+def declared(name: str) -> Declared:
+    """Load a study, and what it names, by a name of this project or from anywhere.
+
+    Raises:
+        BadInputError: there is no such study, or it or something that it names cannot be loaded.
+    """
+    own = find("study", name)
+    if own is None:
+        try:
+            study = search_spaces.load(name)
+        except ValueError as error:
+            raise BadInputError(str(error)) from None
+        return Declared(name, study, of_study(study, None))
+    study = load(own)
+    short = name if name.isidentifier() else own.module.rpartition(".")[2]
+    if short in search_spaces.names():
+        raise BadInputError(f"{name}: a study of this project is called {short}: rename it")
+    return Declared(short, study, (own, *of_study(study, _folder(own))))
+
+
+def of_study(study: Study, folder: Path | None) -> tuple[Source, ...]:
+    """Load what a study names and is not this project's.
+
+    Args:
+        folder: that paths are relative to; None: the working folder.
+
+    Raises:
+        BadInputError: something of it cannot be loaded.
+    """
+    variants = {c.get("variant", study.variant) for c in study.conditions.values()}
+    wanted: list[tuple[Kind, str]] = [("variant", name) for name in sorted(variants)]
+    wanted += [("metric", name) for name in study.metrics]
+    wanted += [("data", name) for name in dict.fromkeys((study.data, study.stand_in))]
+    found = [source for kind, name in wanted if (source := find(kind, name, folder))]
+    for source in found:
+        load(source)
+    return tuple(found)
+
+
+def first_objective(metrics: Sequence[str]) -> str:
+    """The first column of some metrics that can be an objective.
+
+    Raises:
+        BadInputError: a metric cannot be loaded, or none of their columns has a better end.
+    """
+    for name in metrics:
+        if source := find("metric", name):
+            load(source)
+    try:
+        columns = catalog.directions(metrics)
+    except ValueError as error:
+        raise BadInputError(str(error)) from None
+    if not columns:
+        raise BadInputError(f"metrics {', '.join(metrics)}: no column has a better end")
+    return next(iter(columns))
+
+
+def package(module: str) -> str:
+    """Version and digest of the installed package that a module belongs to.
+
+    Raises:
+        BadInputError: it is not installed.
+    """
+    top = module.partition(".")[0]
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # a module that is half imported, such as __main__
+        spec = None
+    if spec is None or spec.origin is None or source_files.is_collected(top):
+        raise BadInputError(f"{module}: no package {top!r} is installed")
+    names = metadata.packages_distributions().get(top, [])
+    versions = " ".join(f"{name} {metadata.version(name)}" for name in sorted({*names}))
+    root = Path(spec.origin)
+    paths = sorted(root.parent.rglob("*.py")) if root.name == "__init__.py" else [root]
+    files = [File("", p.relative_to(root.parent).as_posix(), p.read_text()) for p in paths]
+    return f"{versions or top} {_digest(files)}"
+
+
+def _digest(files: Iterable[File]) -> str:
+    """16 hex digits of SHA-256 over names and contents."""
+    sha = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.relative):
+        content = file.text.encode()
+        sha.update(f"{file.relative} {len(content)}\n".encode() + content)
+    return sha.hexdigest()[:16]
+
+
+def _folder(own: Source) -> Path:
+    """The folder of a study's own file, which the names in it are relative to."""
+    if own.files:
+        return Path(own.files[own.module].path).parent
+    return Path(inspect.getfile(importlib.import_module(own.module))).parent

@@ -1,0 +1,309 @@
+"""Studies, variants, metrics and data that are not this project's.
+
+If these tests fail, a stranger's file cannot be named, other code than the file's runs, or a change
+of it is not noticed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trainables
+from study.errors import BadInputError
+from study.metrics.core import catalog
+from study.planning import source_files, sources, study_json
+from study.planning.plan import Plan
+from study.records.files import write_json
+from study.records.records import Records
+from study.run import main
+from tests import elsewhere
+from tests.study import tiny
+from tests.study.refusals import refused
+from trainables import data
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def forget() -> Iterator[None]:
+    """Each test begins and ends without foreign files."""
+    yield
+    for module in list(source_files._memory.files):
+        sys.modules.pop(module, None)
+    source_files._memory.files.clear()
+    for added in (trainables._added, catalog._added, data._added, sources._loaded):
+        added.clear()
+
+
+def write(folder: Path, **files: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+def test_study_and_what_it_names_are_not_found(tmp_path: Path) -> None:
+    """Names in a study are relative to its own file, wherever the command is given."""
+    declared = sources.declared(str(elsewhere.copy_to(tmp_path / "own")))
+    assert declared.name == "my_study"
+    assert {(s.kind, s.name) for s in declared.sources} == {
+        ("study", str(tmp_path / "own" / "my_study.py")),
+        ("variant", "lsgan.py"),
+        ("metric", "brightness.py"),
+        ("data", "dots.py"),
+    }
+    assert trainables.load("lsgan.py").__name__ == "Lsgan"
+    assert catalog.load("brightness.py").COLUMNS.keys() == {"brightness", "brightness_real"}
+    assert data.describe("dots.py").classes == 2
+
+
+def test_file_beside_it_stays_behind(tmp_path: Path) -> None:
+    """A worker imports what was collected, and has no file."""
+    folder = write(
+        tmp_path / "a",
+        lsgan="import json, torch\nfrom layers import x\ndef f():\n import late\n return late.y",
+        layers="from parts.deep import x\nimport trainables.core.gan",
+        late="y = 2",
+        other="",
+        json="raise RuntimeError",
+    )
+    write(folder / "parts", __init__="", deep="x = 1", more="")
+    found = source_files.collect(folder / "lsgan.py")
+    assert {*found} == {"lsgan", "layers", "late", "parts", "parts.deep", "parts.more"}
+    for path in folder.rglob("*.py"):
+        path.unlink()
+    source_files.install(found)
+    module = source_files.run("lsgan")
+    assert (module.x, module.f()) == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["lsgan", "networks"])
+def test_changed_file_goes_unnoticed(tmp_path: Path, name: str) -> None:
+    """Neither the variant's own file nor one that it imports may change in silence."""
+    study = elsewhere.copy_to(tmp_path)
+    first = {s.name: s.digest for s in sources.declared(str(study)).sources}
+    same = {s.name: s.digest for s in sources.declared(str(study)).sources}
+    assert same == first
+    path = tmp_path / f"{name}.py"
+    path.write_text(path.read_text() + "\nCHANGED = 1\n")
+    changed = {s.name: s.digest for s in sources.declared(str(study)).sources}
+    assert {key for key in first if first[key] != changed[key]} == {"lsgan.py"}
+    assert sys.modules[name].CHANGED == 1, "the old code would run"
+
+
+def plan_of(study: Path) -> Plan:
+    plan = tiny.plan()
+    return Plan(**{**vars_of(plan), "sources": sources.declared(str(study)).sources})
+
+
+def vars_of(plan: Plan) -> dict[str, Any]:
+    return {name: getattr(plan, name) for name in plan.__dataclass_fields__}
+
+
+def test_changed_code_mixes_with_results(tmp_path: Path) -> None:
+    """Changed code goes on only where it has made nothing yet, or nothing that did not fail."""
+    study, records = elsewhere.copy_to(tmp_path / "own"), Records(tmp_path / "study")
+    plan = plan_of(study)
+    tiny.begin(records, plan)
+    path = study.with_name("lsgan.py")
+    path.write_text(path.read_text() + "\nCHANGED = 1\n")
+    changed = plan_of(study).definition()
+    known = {"definition": plan.definition()}
+
+    study_json.adopt_changed_code(records, known, changed)
+    study_json.refuse_changes(known, changed, records.folder)  # no cell has begun
+
+    known = {"definition": plan.definition()}
+    cell = plan.confirm_cells("classes=2", plan.hyperparameters("classes=2"))[0]
+    tiny.write_cell(records, cell, tiny.rows(3, 2))
+    cell_json = records.cell_folder(cell.id) / "cell.json"
+    write_json(cell_json, records.cell(cell.id) | {"variant": "lsgan.py"})
+    fresh = Records(records.folder)
+    study_json.adopt_changed_code(fresh, known, changed)
+    with pytest.raises(BadInputError, match=r"sources\.lsgan\.py: "):
+        study_json.refuse_changes(known, changed, records.folder)
+
+    result = fresh.cell_folder(cell.id) / "result.json"
+    write_json(result, (fresh.result(cell.id) or {}) | {"outcome": "failed", "error": "mended"})
+    study_json.adopt_changed_code(Records(records.folder), known, changed)
+    study_json.refuse_changes(known, changed, records.folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        ({}, r"my_study\.py cannot be read: No such file"),
+        ({"my_study": "x ="}, r"my_study\.py cannot be read: invalid syntax"),
+        (
+            {"my_study": "\nx = 1 / 0"},
+            r"ZeroDivisionError: .* \(my_study\.py, line 2\)",
+        ),
+        ({"my_study": "import nowhere"}, r"No module named 'nowhere' \(my_study\.py, line 1\)"),
+        ({"my_study": ""}, r"my_study\.py' defines no STUDY"),
+        ({"my_study": "STUDY = 1"}, r"STUDY=1 is no Study"),
+    ],
+)
+def test_wrong_file_is_a_traceback(tmp_path: Path, files: dict[str, str], line: str) -> None:
+    write(tmp_path, **files)
+    with pytest.raises(BadInputError, match=line):
+        sources.declared(str(tmp_path / "my_study.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("lsgan", "VARIANT = int", r"variant 'lsgan\.py': <class 'int'> is no subclass of Gan"),
+        ("brightness", "COLUMNS = {'a': 'b'}", r"metric 'brightness\.py' defines no NEEDS"),
+        ("brightness", "NEEDS = set()\nCOLUMNS = {}\nmeasure = 1", r"COLUMNS=\{\}: columns and"),
+        ("dots", "load = 1", r"data 'dots\.py': 1 is no function that returns a Dataset"),
+    ],
+)
+def test_wrong_part_is_a_traceback(tmp_path: Path, name: str, text: str, line: str) -> None:
+    study = elsewhere.copy_to(tmp_path)
+    write(tmp_path, **{name: text})
+    with pytest.raises(BadInputError, match=line):
+        sources.declared(str(study))
+
+
+def test_name_of_ours_is_taken(tmp_path: Path) -> None:
+    """Records of two studies would be in one folder; or a stranger's `study.py` would be ours."""
+    study = elsewhere.copy_to(tmp_path)
+    with pytest.raises(BadInputError, match="a study of this project is called egan_ring"):
+        sources.declared(str(study.rename(study.with_name("egan_ring.py"))))
+    write(tmp_path, study="")
+    with pytest.raises(BadInputError, match=r"a module 'study' is in use already, .*: rename"):
+        sources.declared(str(tmp_path / "study.py"))
+
+
+def test_two_files_of_one_name_are_mixed_up(tmp_path: Path) -> None:
+    sources.declared(str(elsewhere.copy_to(tmp_path / "a")))
+    with pytest.raises(BadInputError, match=r"a module '\w+' is in use already, .*/a/"):
+        sources.declared(str(elsewhere.copy_to(tmp_path / "b")))
+
+
+@pytest.mark.parametrize(
+    ("returned", "line"),
+    [
+        ("1", "a Dataset is needed, not int"),
+        ("1 / 0", "ZeroDivisionError"),
+        (
+            "made(x=X.astype(float))",
+            r"train\.x is float64 .*: uint8 \[N, C, H, W\]",
+        ),
+        ("made(x=X[:, :, :4])", "4x16: at least 8x8 is needed"),
+        ("made(y=Y.astype('int32'))", r"train\.y is int32 \(100,\): int64 \[N\]"),
+        ("made(y=Y[:9])", r"train\.y is int64 \(9,\)"),
+        ("made(y=Y * 2)", "no image has label 1"),
+        ("made(classes=('a', 'b', 'c'))", "has 2 classes, and 3 are named"),
+    ],
+)
+def test_data_that_cannot_be_used_are_taken(tmp_path: Path, returned: str, line: str) -> None:
+    text = f"""
+import numpy as np
+from trainables.data import Dataset, Split
+X, Y = np.zeros((100, 1, 16, 16), np.uint8), np.arange(100) % 2
+def made(x=X, y=Y, classes=("a", "b")):
+    return Dataset("own", Split(x, y), Split(x, y), classes, "made")
+def load():
+    return {returned}
+"""
+    write(tmp_path, own=text)
+    source = sources.find("data", str(tmp_path / "own.py"))
+    assert source is not None
+    sources.load(source)
+    with pytest.raises(data.DataError, match=line):
+        data.load(source.name)
+
+
+def test_data_file_is_unknown_to_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--data takes a Python file, whose spelling is no part of the study."""
+    elsewhere.copy_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for spelling in ("dots.py", "./dots.py", str(tmp_path / "dots.py")):
+        code = main(["dcgan_mnist", "--scale", "smoke", "--data", spelling, "--dry-run"])
+        assert code == 0
+        assert "data: dots.py, made" in capsys.readouterr().out
+
+
+def test_entry_point_or_module_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installed package is named by its entry points, and by PACKAGE.MODULE:ATTRIBUTE."""
+    package = write(tmp_path / "my_gans", __init__="VERSION = 1")
+    for name in elsewhere.FILES:
+        text = (ROOT / "tests" / "elsewhere" / name).read_text()
+        (package / name).write_text(text.replace("from networks", "from my_gans.networks"))
+    text = (package / "my_study.py").read_text().replace('"lsgan.py"', '"my_gans.lsgan"')
+    (package / "my_study.py").write_text(text.replace('"dots.py"', '"dots"'))
+    about = tmp_path / "my_gans-0.3.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-gans\nVersion: 0.3\n")
+    (about / "RECORD").write_text("my_gans/__init__.py,,\n")
+    (about / "top_level.txt").write_text("my_gans\n")
+    (about / "entry_points.txt").write_text(
+        "[gan_study.studies]\ndotted = my_gans.my_study:STUDY\n"
+        "[gan_study.data]\ndots = my_gans.dots:load\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    listed = subprocess.run(
+        [sys.executable, "-m", "study.run", "--list"],
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "dotted" in listed.stdout
+    assert "my_gans.my_study:STUDY of my-gans" in listed.stdout
+    for ref, name in (("dotted", "dotted"), ("my_gans.my_study:STUDY", "my_study")):
+        declared = sources.declared(ref)
+        assert declared.name == name
+        digests = {s.name: s.digest for s in declared.sources}
+        assert digests["my_gans.lsgan"].startswith("my-gans 0.3 ")
+        assert data.describe("dots").classes == 2
+    before = sources.package("my_gans.lsgan")
+    (package / "networks.py").write_text("")
+    assert sources.package("my_gans.lsgan") != before
+
+
+def test_unknown_ref_starts_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "choose one of acgan_kmnist_classes" in refused(capsys, "nothing")
+    assert "no package 'no' is installed" in refused(capsys, "no.such:STUDY")
+
+
+def test_needs_are_a_closed_list() -> None:
+    """A stranger's metric may need what only a stranger's variant offers."""
+    from study.metrics.core.needs import description, is_offered
+
+    spec = data.DataSpec(2, 1, (16, 16))
+    plain = trainables.load("dcgan")
+    able = type("Able", (plain,), {"has_critic": True})
+    assert is_offered("has_critic", able, spec)
+    assert not is_offered("has_critic", plain, spec)
+    assert description("has_critic").format("Dcgan") == "has_critic = True, which Dcgan has not"
+
+
+def test_own_data_is_rendered_again(tmp_path: Path) -> None:
+    made = []
+
+    def load() -> data.Dataset:
+        made.append(1)
+        x, y = np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8), np.uint8), np.arange(60) % 2
+        return data.Dataset("own", data.Split(x, y), data.Split(x, y), ("a", "b"), "made")
+
+    data.add("own", load)
+    data.describe("own")
+    assert data.choose("auto", "own", "own") == ("own", "data: own, made")
+    assert data.load("own").name == "own"
+    assert made == [1]
