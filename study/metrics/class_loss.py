@@ -38,7 +38,9 @@ RESOLUTION = 1e-12  # smallest divisor: a mean cross-entropy below it is roundin
 def measure(view: View) -> dict[str, float]:
     reference = view.reference
     n = len(reference.x)  # as many fakes as real images
-    real, fake = class_logits(view, reference.x), class_logits(view, view.fakes[:n])
+    real, fake = view.once(
+        "class_loss", lambda: [class_logits(view, x) for x in (reference.x, view.fakes[:n])]
+    )
     real_y, fake_y = reference.y[: len(real)], view.y[: len(fake)]
     losses = [float(class_loss(real, real_y)), float(class_loss(fake, fake_y))]
     hits = accuracy(fake.numpy(), fake_y.numpy())

@@ -41,7 +41,8 @@ def measure(view: View) -> dict[str, float]:
     y = torch.cat([*series.values()])
     # A generator of its own keeps the noise independent of what other metrics have drawn.
     seed = torch.Generator().manual_seed(view.rng.initial_seed())
-    logits = view.judge.logits(gan.sample(y, len(y), seed))
+    fakes = view.once("multilabel", lambda: gan.sample(y, len(y), seed))
+    logits = view.judge.logits(fakes)
     row = {
         "topk_accuracy": accuracy(logits, y.numpy()),
         "topk_accuracy_real": reference.label_accuracy_real,

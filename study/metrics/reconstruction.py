@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from study.metrics.core.view import View
 from study.metrics.encoder import SHOWN, means, untrained
@@ -40,23 +42,35 @@ BY_LABELS = frozenset({"reconstruction/labels", "reconstruction/labels_random"})
 
 
 def measure(view: View) -> dict[str, float]:
-    row = _of(view, view.gan)
-    random = means(_of(view, other) for other in untrained(view))
+    features = view.judge.features(view.reference.x[:SHOWN])
+    own, *others = view.once(
+        "reconstruction", lambda: [_again(view, one) for one in (view.gan, *untrained(view))]
+    )
+    row = _of(view, own, features)
+    random = means(_of(view, again, features) for again in others)
     return row | {f"{name}_random": value for name, value in random.items()}
 
 
-def _of(view: View, encoder: Gan) -> dict[str, float]:
-    """The columns in `_TRAINED` for one encoder; the images G(E(x)) are drawn by the view's G."""
+def _again(view: View, encoder: Gan) -> Tensor:
+    """G(E(x)) of the real images shown, uint8; the view's G draws it from the encoder's codes."""
     shown, labels = view.reference.x[:SHOWN], view.reference.y[:SHOWN]
     codes = encoder.encode(to_float(shown.to(encoder.device)))
     asked = labels if view.gan.conditional else None
-    again = view.gan.sample(asked, len(codes), view.rng, codes).cpu()
-    judge = view.judge
-    read = judge.logits(again)[:, : view.reference.classes].argmax(1)
-    features = distance_ratio(judge.features(shown), judge.features(again))
+    return view.gan.sample(asked, len(codes), view.rng, codes).cpu()
+
+
+def _of(view: View, again: Tensor, real: NDArray[np.float64]) -> dict[str, float]:
+    """The columns in `_TRAINED` for one encoder.
+
+    Args:
+        again: G(E(x)).
+        real: the judge's features of x.
+    """
+    shown, labels = view.reference.x[:SHOWN], view.reference.y[:SHOWN]
+    read = view.judge.logits(again)[:, : view.reference.classes].argmax(1)
     return {
         "reconstruction/pixels": distance_ratio(shown.flatten(1).numpy(), again.flatten(1).numpy()),
-        "reconstruction/features": features,
+        "reconstruction/features": distance_ratio(real, view.judge.features(again)),
         "reconstruction/labels": float((read == labels.numpy()).mean()),
     }
 

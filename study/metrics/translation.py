@@ -13,6 +13,7 @@ from torch import Tensor
 
 from study.metrics.core.view import View
 
+WAYS = {"forth": 1, "back": 0}  # way -> the domain that it leads to
 NOISE = 8.0  # standard deviation, of 255: invisible to the eye, but drowns a hidden code
 
 NEEDS = frozenset({"translates", "paired", "one_label"})
@@ -52,19 +53,16 @@ UNBOUNDED = frozenset({"paired_l1", "paired_l1/forth", "paired_l1/back"})
 
 
 def measure(view: View) -> dict[str, float]:
-    gan, pairs = view.gan, view.reference.pairs
-    y = view.reference.pairs_y.numpy()
+    pairs, y = view.reference.pairs, view.reference.pairs_y.numpy()
     domains = [y[:, domain] for domain in range(2)]
-    # A generator of its own keeps the noise independent of what other metrics have drawn.
-    rng = torch.Generator().manual_seed(view.rng.initial_seed())
+    drawn = view.once("translation", lambda: _draw(view))
     values: dict[str, list[float]] = {}
 
     def note(column: str, value: float) -> None:
         values.setdefault(column, []).append(value)
 
-    for way, target in (("forth", 1), ("back", 0)):
+    for (way, target), (fakes, *cycles) in zip(WAYS.items(), drawn, strict=True):
         source, wanted = pairs[:, 1 - target], pairs[:, target]
-        fakes = gan.translate(source, target).cpu()
         distance = _distance(fakes, wanted)
         read = view.judge.logits(fakes)[:, : view.reference.classes].argmax(1)
         same = float((read[:, None] == y).any(1).mean())
@@ -74,11 +72,22 @@ def measure(view: View) -> dict[str, float]:
         note("paired_l1_copy", _distance(source, wanted))
         note("translation_accuracy", float((read == domains[target]).mean()))
         note("domain_accuracy", float(np.isin(read, domains[target]).mean()))
+        for column, cycle in zip(("cycle_l1", "cycle_l1_noisy"), cycles, strict=True):
+            note(column, _distance(cycle, source))
+    return {column: float(np.mean(both)) for column, both in values.items()}
+
+
+def _draw(view: View) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """For each way, the translated images, and these back without and with noise in between."""
+    # A generator of its own keeps the noise independent of what other metrics have drawn.
+    rng, found = torch.Generator().manual_seed(view.rng.initial_seed()), []
+    for target in WAYS.values():
+        fakes = view.gan.translate(view.reference.pairs[:, 1 - target], target).cpu()
         noise = NOISE * torch.randn(fakes.shape, generator=rng)
         noisy = (fakes + noise).round().clamp(0, 255).to(torch.uint8)
-        for column, there in (("cycle_l1", fakes), ("cycle_l1_noisy", noisy)):
-            note(column, _distance(gan.translate(there, 1 - target).cpu(), source))
-    return {column: float(np.mean(both)) for column, both in values.items()}
+        back, noisy_back = (view.gan.translate(x, 1 - target).cpu() for x in (fakes, noisy))
+        found.append((fakes, back, noisy_back))
+    return found
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

@@ -45,11 +45,9 @@ BY_FEATURES = frozenset(COLUMNS) - BY_LABELS
 def measure(view: View) -> dict[str, float]:
     if min(len(view.reference.real), len(view.fakes)) < MIN_TO_COMPARE:
         return {}
-    z_dim = view.gan.config.z_dim
-    u = torch.rand(len(view.fakes), z_dim, dtype=torch.float64, generator=view.rng)
-    cuts = [view if math.isinf(t) else _cut(view, u, t) for t in THRESHOLDS]
     curves = {quality: list[float]() for quality in QUALITIES}
-    for cut in cuts:
+    for fakes in view.once("truncation", lambda: _draw(view)):
+        cut = view if fakes is view.fakes else dataclasses.replace(view, fakes=fakes)
         for quality, value in _qualities(cut).items():
             curves[quality].append(value)
     precision, recall = curves["precision"], curves["recall"]
@@ -65,12 +63,18 @@ def measure(view: View) -> dict[str, float]:
     }
 
 
-def _cut(view: View, u: Tensor, threshold: float) -> View:
-    """The view with other fakes for the same labels, drawn with z from the truncated normal."""
-    gan = view.gan
-    z = truncated_normal(u, threshold) * gan.config.z_std + gan.config.z_mean
-    z = z.float().to(gan.device)
-    return dataclasses.replace(view, fakes=gan.sample(view.y, len(z), view.rng, z))
+def _draw(view: View) -> list[Tensor]:
+    """Fakes of each threshold for the same labels, drawn with z from the truncated normal."""
+    gan, c = view.gan, view.gan.config
+    u = torch.rand(len(view.fakes), c.z_dim, dtype=torch.float64, generator=view.rng)
+    found = []
+    for threshold in THRESHOLDS:
+        if math.isinf(threshold):
+            found.append(view.fakes)
+            continue
+        z = (truncated_normal(u, threshold) * c.z_std + c.z_mean).float().to(gan.device)
+        found.append(gan.sample(view.y, len(z), view.rng, z))
+    return found
 
 
 def truncated_normal(u: Tensor, threshold: float) -> Tensor:

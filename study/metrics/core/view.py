@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from study.metrics.core.judge import Judge
     from study.metrics.core.reference import Reference
     from trainables.core.gan import Gan
+
+T = TypeVar("T")
 
 # Fewer fakes or real images, of a class or in all, have no meaningful distance or neighbourhood.
 MIN_TO_COMPARE = 10
@@ -39,6 +41,22 @@ class View:
     inception: Inception | None = None  # for the metric `fid`
     # Images that the GAN is trained on, uint8 [M, C, H, W], and their labels. Probes use them.
     train: tuple[Tensor, Tensor] | None = None
+    # What `once` has computed: one dictionary for the views of all judges.
+    known: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` returns, computed once for all judges. It must not depend on the judge.
+
+        Afterwards the random state is that after the computation, for each judge.
+
+        Args:
+            name: unique among all metrics.
+        """
+        if name not in self.known:
+            self.known[name] = make(), self.rng.get_state()
+        value, state = self.known[name]
+        self.rng.set_state(state)
+        return cast(T, value)
 
     @cached_property
     def features(self) -> NDArray[np.float64]:
@@ -98,8 +116,9 @@ def look(
         y = first.asked
     y = y[torch.randperm(len(y), generator=rng)]  # so that D sees batches of mixed classes
     fakes = gan.sample(y if gan.conditional else None, len(y), rng)
+    known: dict[str, Any] = {}
     return [
-        View(gan, reference, judge, fakes, y, rng, inception, train)
+        View(gan, reference, judge, fakes, y, rng, inception, train, known)
         for reference, judge in zip(references, judges, strict=True)
     ]
 
