@@ -50,7 +50,12 @@ class Results:
             ValueError: the folder holds no study.
         """
         self.records = Records(folder)
-        self.records.study()
+        try:
+            self.records.study()
+        except OSError as error:
+            near = sorted(path.parent.name for path in Path(folder).parent.glob("*/study.json"))
+            there = f"{Path(folder).parent} has {', '.join(near) or 'none'}"
+            raise ValueError(f"{folder} holds no study ({error.strerror}): {there}") from None
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else "not finished"
@@ -230,8 +235,8 @@ def run_cell(
     text = json.dumps(asked, sort_keys=True, default=list)
     name = f"cell_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     length = tick_kimg or max(1, kimg // 10)
-    budget = Budget(kimg=kimg, tick_kimg=length, seeds=1, samples=samples)
     try:
+        budget = Budget(kimg=kimg, tick_kimg=length, seeds=1, samples=samples)
         study = Study(
             title=f"{variant} on {data}",
             variant=variant,

@@ -10,6 +10,7 @@ trials on this machine would compute in it.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 
 import search_spaces
 import trainables
-from study.check import datasets, metrics, studies, variants
+from study.check import BrokenError, datasets, metrics, studies, variants
 from study.check.example import stripes
 from study.errors import BadInputError
 from study.metrics.core import catalog
@@ -62,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except Exception as error:  # a stranger's code may raise anything
                 broken += 1
                 where = f" ({check.where})" if check.where else ""
-                print(f"{check.what}: {check.says}{where}: NO, {source_files.explain(error)}")
+                known = isinstance(error, BrokenError)
+                why = str(error) if known else source_files.explain(error)
+                print(f"{check.what}: {check.says}{where}: NO, {why}")
     except (BadInputError, DataError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
@@ -186,12 +189,9 @@ def _metric(name: str, dataset: Dataset, among: Sequence[str]) -> Iterator[Check
     gan = variants.make(able[0], dataset.spec).gan
     with tempfile.TemporaryDirectory() as scratch:
         judges = train_judges(dataset, Path(scratch), share=JUDGES_SHARE)
-
-    def views() -> list[Any]:
-        return metrics.views(gan, dataset, judges, name)
-
+    views = functools.cache(lambda: metrics.views(gan, dataset, judges, name))
     for measured in metrics.MEASURED:
-        yield _check(what, measured, f"with {able[0]}", name, views)
+        yield _check(what, measured, f"with {able[0]}", name, lambda: views()())
 
 
 def _check(what: str, check: Callable[..., None], where: str, *arguments: Any) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Sequence
 from typing import get_args
@@ -29,7 +30,7 @@ def columns_are_declared(name: str) -> None:
         need(text and "\n" not in text, f"COLUMNS[{column!r}]={text!r}: one line is needed")
         # The report adds it from DIRECTIONS, which alone says which values are better.
         need("er is better" not in text, f"COLUMNS[{column!r}]: DIRECTIONS says what is better")
-        clash = column in {"kimg", "seconds", "samples"} or column.startswith(("loss/", "train/"))
+        clash = column in {"kimg", "seconds"} or column.startswith(("loss/", "train/"))
         need(not clash, f"column {column!r} is one that every cell has")
 
 
@@ -48,17 +49,18 @@ def what_is_optional_fits_the_columns(name: str) -> None:
     for part, found in named.items():
         unknown = ", ".join(sorted(found - columns))
         need(not unknown, f"{part} names {unknown}, which COLUMNS does not")
-    near = {part.replace("_", "") for part in OPTIONAL}
-    for part in vars(metric):
-        missed = part.isupper() and part not in OPTIONAL and part.replace("_", "") in near
-        need(not missed, f"{part} is no definition of a metric: {', '.join(OPTIONAL)} are")
+    for part in vars(metric).keys() - {*OPTIONAL}:
+        meant = difflib.get_close_matches(part, OPTIONAL, n=1, cutoff=0.8)
+        need(not meant, f"{part} is no definition of a metric: {' '.join(meant)} is")
 
 
-def views(gan: Gan, dataset: Dataset, judges: Sequence[Judge], name: str) -> list[View]:
-    """Views of a GAN's fakes, as a study's cells have them."""
+def views(
+    gan: Gan, dataset: Dataset, judges: Sequence[Judge], name: str
+) -> Callable[[], list[View]]:
+    """A function that makes views of a GAN's fakes, as a study's cells have them."""
     references = build_references(judges, dataset, SAMPLES, 0, (name,))
-    x, y = torch.from_numpy(dataset.train.x), torch.from_numpy(dataset.train.y)
-    return look(gan, references, judges, torch.Generator().manual_seed(0), train=(x, y))
+    train = torch.from_numpy(dataset.train.x), torch.from_numpy(dataset.train.y)
+    return lambda: look(gan, references, judges, torch.Generator().manual_seed(0), train=train)
 
 
 def values_are_finite_and_repeat(name: str, make: Callable[[], list[View]]) -> None:
@@ -90,4 +92,5 @@ def training_goes_on_as_if_not_measured(name: str, make: Callable[[], list[View]
 
 
 DECLARED = (columns_are_declared, what_is_optional_fits_the_columns)
-MEASURED = (values_are_finite_and_repeat, training_goes_on_as_if_not_measured)
+# In this order, because the second would not notice what the first has changed for good.
+MEASURED = (training_goes_on_as_if_not_measured, values_are_finite_and_repeat)

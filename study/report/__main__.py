@@ -1,12 +1,13 @@
 """The report's command line. It writes one self-contained page and CSVs, from the records alone.
 
-    python -m study.report NAME [--storage DIR] [--mirror] [--register] [--tracking-uri URI]
-        [--optuna URL]
+    python -m study.report NAME [--storage DIR] [--mirror] [--register [--study FILE]]
+        [--tracking-uri URI] [--optuna URL]
 
 The report works offline and at any time, also before or while cells run. Where something is
 missing, the page says so. `--mirror` also copies to MLflow whatever MLflow lacks of the records,
 and takes the time that it needs. `--register` publishes the best generator of each condition in
-MLflow's model registry. Both use the store that `--tracking-uri` names. `--optuna` writes the
+MLflow's model registry; where a variant is not this project's, `--study` names the study's own
+file. Both use the store that `--tracking-uri` names. `--optuna` writes the
 searches as Optuna studies into a database, for optuna-dashboard.
 """
 
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mirror", action="store_true", help=about)
     about = "publish the best generator of each condition in MLflow's model registry"
     parser.add_argument("--register", action="store_true", help=about)
+    about = "with --register: the study's own file, if its variants are not this project's"
+    parser.add_argument("--study", metavar="FILE", help=about)
     parser.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage")
     about = "write the searches as Optuna studies into this database: sqlite:///FILE"
     parser.add_argument("--optuna", metavar="URL", help=about)
@@ -44,8 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             line = "--tracking-uri is for --mirror and --register: the report needs records alone"
             raise ValueError(line)
         if asked.register:
+            from study.planning import sources
             from study.tracking.register import register
 
+            if asked.study:
+                sources.declared(asked.study)
             lines = register(records, _store(asked.storage, asked.tracking_uri))
         if asked.optuna:
             from study.report.optuna_studies import export

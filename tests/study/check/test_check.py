@@ -1,0 +1,140 @@
+"""`python -m study.check`: what strangers learn about their files before they run them.
+
+If these tests fail, a file that would spoil a study passes, or one that is right does not.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from study.check.__main__ import main
+from tests import elsewhere
+from tests.study.planning.test_sources import forget, write
+
+__all__ = ["forget"]  # a fixture
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    elsewhere.copy_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *refs: str, code: int) -> str:
+    assert main(refs) == code
+    out = capsys.readouterr()
+    return out.out + out.err
+
+
+def test_right_files_are_broken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said(capsys, "my_study.py", "lsgan.py", "dots.py", code=0)
+    assert re.fullmatch(r"\d\d checks, none broken\n", lines), lines
+
+
+BROKEN_VARIANTS = {
+    # what is changed in lsgan.py: (from, to, what is said)
+    "seed": (
+        "return images",
+        "import time\n        return images + time.time_ns() % 97 / 97",
+        "losses are finite and repeat with the seed.*the same seed gives other numbers: loss/",
+    ),
+    "player": (
+        "def losses_g(self, b: Batch) -> Terms:",
+        "def losses_g(self, b: Batch) -> Terms:\n        self.D[1][0].weight.data.add_(0.1)",
+        "a player changes its own networks only.*g's turn changes the networks of d",
+    ),
+    "shape": (
+        "images: Tensor = G(z)",
+        "images: Tensor = G(z)[:, :, :-1]",
+        r"RuntimeError: mat1 and mat2 .* \(lsgan\.py, line \d+\)",
+    ),
+    "lr": (
+        "c.lr * c.lr_ratio)",
+        "c.lr * c.lr_ratio / c.lr_scale)",
+        "lr scale reaches every player.*gives other rates",
+    ),
+    "checkpoint": (
+        "real, fake = self.D(b.x)",
+        "self.n = getattr(self, 'n', 0) + 1\n        real, fake = self.n * self.D(b.x)",
+        "a restored checkpoint takes the same next steps.*losses differ: loss/d/",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_VARIANTS)
+def test_broken_variant_passes(folder: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    old, new, line = BROKEN_VARIANTS[name]
+    text = (folder / "lsgan.py").read_text()
+    assert old in text
+    (folder / "lsgan.py").write_text(text.replace(old, new))
+    assert re.search(line, said(capsys, "lsgan.py", code=1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("fakes - real)", "fakes / 0 - real)", "brightness_real is inf"),
+        ("fakes - real)", "torch.rand(()) + fakes - real)", "global random state"),
+        (
+            "fakes - real)",
+            "real * bool(not hasattr(view.gan, 'eval') or view.gan.eval()))",
+            "it leaves networks in another mode",
+        ),
+    ],
+)
+def test_broken_metric_passes(
+    folder: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, line: str
+) -> None:
+    path = folder / "brightness.py"
+    text = path.read_text().replace(old, new).replace("from study", "import torch\nfrom study")
+    path.write_text(text)
+    assert line in said(capsys, "my_study.py", code=1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "default_rng(0)",
+            "default_rng()",
+            "it makes the same each time: NO, two calls",
+        ),
+        ("split(2000), split(600)", "*[split(2000)] * 2", "are among the training images"),
+    ],
+)
+def test_broken_data_pass(
+    folder: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, line: str
+) -> None:
+    path = folder / "dots.py"
+    path.write_text(path.read_text().replace(old, new))
+    assert line in said(capsys, "dots.py", code=1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("region=(-5, 5)", "region=(-1, 1)", "claim bright: a share ends at -1 or 1"),
+        ("kimg=2, tick", "kimg=40, tick", "scale smoke takes 80 kimg: at most 60"),
+        ("1e-4", "-1e-4", "the reference can run (scale quick): NO"),
+    ],
+)
+def test_broken_study_passes(
+    folder: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, line: str
+) -> None:
+    path = folder / "my_study.py"
+    path.write_text(path.read_text().replace(old, new))
+    assert line in said(capsys, "my_study.py", code=1)
+
+
+def test_nothing_is_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is none of the four kinds, or is not there, must not pass."""
+    assert "no study, variant, metric or function" in said(capsys, "networks.py", code=2)
+    assert "cannot be read: No such file" in said(capsys, "none.py", code=2)
+    write(folder, broken="import nowhere")
+    assert "No module named 'nowhere' (broken.py, line 1)" in said(capsys, "broken.py", code=2)
