@@ -14,6 +14,9 @@ images = load_generator("models:/acgan_kmnist_classes.classes-5/1")(labels=[0, 1
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,6 +47,20 @@ _MODULES = {
     "run_cell": "study.api",
     "run_study": "study.api",
 }
+
+
+def _refuse_namesakes() -> None:
+    """End a command if the working folder has a package that hides one of this project's."""
+    for name in ("search_spaces", "trainables"):
+        spec = importlib.util.find_spec(name)
+        found = Path(spec.origin).parent if spec and spec.origin else None
+        if found != Path(__file__).parents[1] / name:
+            print(f"study: {found} hides this project's {name}: rename it", file=sys.stderr)
+            raise SystemExit(2)
+
+
+if sys.argv[:1] == ["-m"]:  # so it is while `python -m study.run` imports this package
+    _refuse_namesakes()
 
 
 def __getattr__(name: str) -> object:

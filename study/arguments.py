@@ -60,7 +60,10 @@ def share(text: str) -> float:
 
 def parser(kind: type[Parser] = Parser) -> Parser:
     about = "Run a study, or what is missing of it."
-    p = kind(prog="python -m study.run", description=about, allow_abbrev=False)
+    p = kind(prog="python -m study.run", description=about, allow_abbrev=False, add_help=False)
+    p.add_argument(
+        "-h", "--help", action="store_true", help="show this, and with NAME what the study is"
+    )
     p.add_argument("name", nargs="?", metavar="NAME", help="a study: see --list")
     p.add_argument(
         "--list", nargs="?", const="studies", choices=KINDS, help="list them and end: studies"

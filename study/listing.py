@@ -1,16 +1,23 @@
-"""`python -m study.run --list KIND`: what there is to use, from the declarations themselves."""
+"""What there is to use, from the declarations themselves.
+
+`python -m study.run --list KIND`, and what `python -m study.run NAME --help` says of a study.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import search_spaces
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+    from trainables.core.config import Config
 
 KINDS = ("studies", "variants", "metrics", "data")
 BETTER = {"minimize": " (lower is better)", "maximize": " (higher is better)"}
@@ -51,10 +58,40 @@ def _variants() -> Iterator[str]:
     import trainables
 
     for name in trainables.names():
-        variant = trainables.load(name)
-        yield f"{name:18} {_first_line(sys.modules[variant.__module__].__doc__)}"
-        for key, field in variant.config_type.model_fields.items():
-            yield f"    {key}={field.default!r}{_range(field)}"
+        yield from _variant(name)
+
+
+def _variant(name: str) -> Iterator[str]:
+    import trainables
+
+    variant = trainables.load(name)
+    yield f"{name:18} {_first_line(sys.modules[variant.__module__].__doc__)}"
+    meanings = _meanings(variant.config_type)
+    for key, field in variant.config_type.model_fields.items():
+        meaning = f"  # {meanings[key]}" if key in meanings else ""
+        yield f"    {key}={field.default!r}{_range(field)}{meaning}"
+
+
+def _meanings(config: type[Config]) -> dict[str, str]:
+    """What the comments in a Config's source say of its fields: behind them, or on lines before."""
+    found: dict[str, str] = {}
+    for kind in reversed(config.__mro__):
+        if "model_fields" not in vars(kind) and not vars(kind).get("__annotations__"):
+            continue
+        try:
+            lines = inspect.getsource(kind).splitlines()
+        except (OSError, TypeError):
+            continue
+        above: list[str] = []
+        for line in lines:
+            if comment := re.fullmatch(r"    # (.*)", line):
+                above.append(comment[1])
+                continue
+            field = re.match(r"    (\w+): [^#]*(?:# (.*))?$", line)
+            if field and (text := field[2] or " ".join(above)):
+                found[field[1]] = text
+            above = []
+    return found
 
 
 def _range(field: FieldInfo) -> str:
@@ -77,11 +114,51 @@ def _metrics() -> Iterator[str]:
     from study.metrics.core import catalog
 
     for name in catalog.names():
-        metric = catalog.load(name)
-        yield f"{name:18} {_first_line(sys.modules[metric.__name__].__doc__)}"
-        better = catalog.directions([name])
-        for column, meaning in metric.COLUMNS.items():
-            yield f"    {column}: {meaning}{BETTER[better[column]] if column in better else ''}"
+        yield from _metric(name)
+
+
+def _metric(name: str) -> Iterator[str]:
+    from study.metrics.core import catalog
+
+    metric = catalog.load(name)
+    yield f"{name:18} {_first_line(metric.__doc__)}"
+    better = catalog.directions([name])
+    for column, meaning in metric.COLUMNS.items():
+        yield f"    {column}: {meaning}{BETTER[better[column]] if column in better else ''}"
+
+
+def about(name: str) -> Iterator[str]:
+    """The lines that describe a study: conditions, claims, hyperparameters, columns.
+
+    Raises:
+        BadInputError: there is no such study.
+    """
+    from study.planning import sources
+
+    study = sources.declared(name).study
+    yield f"{name}: {study.title}"
+    yield f"data: {study.data}" + (f", or {study.stand_in}" if study.stand_in != study.data else "")
+    yield "conditions:"
+    for condition, factors in study.conditions.items():
+        yield f"    {condition}: {_assigned(factors) or 'as it is'}"
+    yield f"reference: {_assigned(study.reference) or 'defaults'}"
+    yield "claims (* primary):"
+    for claim in study.claims:
+        low, high = claim.region
+        yield f"    {claim.id}{'*' if claim.primary else ''}: {claim.text}"
+        yield f"        {claim.quantity} in [{low:g}, {high:g}]; {claim.source}"
+    yield "variants and their hyperparameters:"
+    for variant in dict.fromkeys(
+        c.get("variant", study.variant) for c in study.conditions.values()
+    ):
+        yield from (f"    {line}" for line in _variant(variant))
+    yield "metrics and their columns:"
+    for metric in (*study.metrics, *(["fid"] if study.fid else [])):
+        yield from (f"    {line}" for line in _metric(metric))
+
+
+def _assigned(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in values.items())
 
 
 def _data() -> Iterator[str]:

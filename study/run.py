@@ -12,7 +12,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from study.arguments import parser
-from study.listing import listing, study_names
+from study.errors import BadInputError
+from study.listing import about, listing, study_names
 
 if TYPE_CHECKING:
     from study.console import Display
@@ -29,11 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     p = parser()
     arguments = sys.argv[1:] if arguments is None else arguments
     args = p.parse_args(arguments)
-    if args.list:
+    if args.help or args.list:
         try:
-            for line in listing(args.list):
+            if args.help:
+                p.print_help()
+            described = about(args.name) if args.name else () if args.help else listing(args.list)
+            for line in described:
                 print(line)
-        except ValueError as error:
+        except (ValueError, BadInputError) as error:
             p.error(str(error))
         except BrokenPipeError:  # whoever reads, such as head, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -50,8 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
     for argument in arguments:  # the records and MLflow keep the command
         if one_line(argument) != argument:
             p.error(f"{argument!r}: no line breaks, control characters or broken letters, please")
-    from study.errors import BadInputError
-
     command = "python -m study.run " + shlex.join(arguments)
     try:
         return perform(args, command)

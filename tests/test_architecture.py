@@ -32,6 +32,7 @@ FLOORS = (
 )
 DOORS = {
     "study.run",
+    "study.__main__",
     "study.api",
     "study.images",
     "study.verify_cell",

@@ -72,7 +72,7 @@ def test_optuna_study_lacks_trials(folder: Path) -> None:
 
 
 def test_wrong_folder_has_results(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no study .*: .* has none"):
+    with pytest.raises(ValueError, match="holds no study"):
         study.load_results(tmp_path)
 
 

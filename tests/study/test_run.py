@@ -114,6 +114,20 @@ def test_something_to_use_is_not_listed(
         assert any(line.startswith("    fcd:") and "(lower is better)" in line for line in said)
 
 
+def test_help_does_not_say_what_a_study_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["egan_ring", "--help"]) == 0
+    said = capsys.readouterr().out
+    study = search_spaces.load("egan_ring")
+    for text in (*study.conditions, *(claim.text for claim in study.claims), "--seeds N"):
+        assert text in said, text
+    assert "    n_dis=3: from 1 to 100  # turns of D per generation" in said
+    assert "    balanced=False  # Draw real images so that every class is equally likely." in said
+    assert "modes_covered: modes with a tenth of their share of fakes" in said
+    with pytest.raises(SystemExit) as end:
+        main(["nothing", "--help"])
+    assert end.value.code == 2
+
+
 def test_broken_study_hides_the_others(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,24 @@
+"""`gan-study run NAME` and the like: the same as `python -m study.run NAME`.
+
+The script also works in a folder that has a `study.py` of its own, which hides this package from
+`python -m`.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+COMMANDS = ("run", "report", "ui", "check")
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        print(f"gan-study: give one of {', '.join(COMMANDS)}, and its options", file=sys.stderr)
+        raise SystemExit(2)
+    command = sys.argv.pop(1)
+    runpy.run_module(f"study.{command}", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
