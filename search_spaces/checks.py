@@ -54,3 +54,22 @@ def check_region(what: str, region: object) -> None:
     pair = isinstance(region, tuple) and [type(bound) in (int, float) for bound in region]
     if not isinstance(region, tuple) or pair != [True, True] or not region[0] < region[1]:
         raise ValueError(f"{what}: region={region!r}: (low, high) is needed")  # NaN is refused, too
+
+
+# Why a search cannot have some of Optuna's samplers. A suggestion has to follow from the cells that
+# ended before alone, so that a search that is killed or rebuilt goes on as it would have.
+NO_SAMPLERS = {
+    "cmaes": "its state is more than the cells that ended; choose gp or tpe",
+    "grid": "write the grid as conditions: search_spaces.core.crossed makes them",
+    "qmc": "its points are counted by the order of asking, not by cell; choose random",
+}
+
+
+def check_sampler(name: object) -> None:
+    """Refuse a sampler of Optuna's that a search cannot have.
+
+    Raises:
+        ValueError: one line that says why.
+    """
+    if isinstance(name, str) and name in NO_SAMPLERS:
+        raise ValueError(f"sampler {name!r}: {NO_SAMPLERS[name]}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from search_spaces.checks import check_choice, check_plain, check_region, check_text
+from search_spaces.checks import check_choice, check_plain, check_region, check_sampler, check_text
 
 if TYPE_CHECKING:
     import optuna
@@ -21,6 +21,8 @@ Space = Callable[["optuna.Trial"], dict[str, Any]]
 Scale = Literal["smoke", "quick", "full"]
 IMPORTANCE, LOSS, TRAIN = "importance/", "loss/", "train/"  # see `Claim`
 Config = Literal["reference", "best"]
+Sampler = Literal["tpe", "gp", "random"]
+Pruner = Literal["median", "asha", "none"]
 Moment = Literal["start", "early", "best", "last", "largest_relapse"]
 
 
@@ -233,6 +235,10 @@ class Study:
     claims: tuple[Claim, ...] = ()
     scales: Mapping[Scale, Budget] = field(default_factory=lambda: SCALES)
     objective: str = "fcd"  # a column that its metric declares better high or low
+    # What suggests search cells once four ended ones are known: TPE, a Gaussian process, or chance.
+    sampler: Sampler = "tpe"
+    # When search cells stop early: beside the median, by successive halving, or never.
+    pruner: Pruner = "median"
     failure: Failure | None = None  # None: only cells that diverged have failed
     paired: bool = False  # compare conditions seed by seed, because a seed decides much in all
     fid: bool = True  # measure FID of confirm cells, where study/planning/fid_weights.py says so
@@ -250,6 +256,9 @@ class Study:
             raise ValueError(f"failure={self.failure!r}: a Failure is needed")
         if self.space is not None and not callable(self.space):
             raise ValueError(f"space={self.space!r}: a function of a trial, or None, is needed")
+        check_sampler(self.sampler)
+        check_choice("sampler", self.sampler, get_args(Sampler))
+        check_choice("pruner", self.pruner, get_args(Pruner))
         for name in ("conditions", "reference", "reference_params"):
             check_plain(name, getattr(self, name))
         self._check_conditions()

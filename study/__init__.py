@@ -14,7 +14,6 @@ images = load_generator("models:/acgan_kmnist_classes.classes-5/1")(labels=[0, 1
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,13 +49,16 @@ _MODULES = {
 
 
 def _refuse_namesakes() -> None:
-    """End a command if the working folder has a package that hides one of this project's."""
-    for name in ("search_spaces", "trainables"):
-        spec = importlib.util.find_spec(name)
-        found = Path(spec.origin).parent if spec and spec.origin else None
-        if found != Path(__file__).parents[1] / name:
-            print(f"study: {found} hides this project's {name}: rename it", file=sys.stderr)
-            raise SystemExit(2)
+    """End a command if the working folder has a module that hides one of this project's packages.
+
+    Ray's workers look there first.
+    """
+    for name in ("search_spaces", "study", "trainables"):
+        ours = Path(__file__).parents[1] / name
+        for found in (Path.cwd() / f"{name}.py", Path.cwd() / name / "__init__.py"):
+            if found.is_file() and not found.parent.samefile(ours):
+                print(f"study: {found} hides this project's {name}: rename it", file=sys.stderr)
+                raise SystemExit(2)
 
 
 if sys.argv[:1] == ["-m"]:  # so it is while `python -m study.run` imports this package

@@ -1,13 +1,11 @@
-"""`gan-study run NAME` and the like: the same as `python -m study.run NAME`.
-
-The script also works in a folder that has a `study.py` of its own, which hides this package from
-`python -m`.
-"""
+"""`gan-study run NAME` and the like: the same as `python -m study.run NAME`."""
 
 from __future__ import annotations
 
 import runpy
 import sys
+
+from study import _refuse_namesakes
 
 COMMANDS = ("run", "report", "ui", "check")
 
@@ -16,6 +14,7 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         print(f"gan-study: give one of {', '.join(COMMANDS)}, and its options", file=sys.stderr)
         raise SystemExit(2)
+    _refuse_namesakes()
     command = sys.argv.pop(1)
     runpy.run_module(f"study.{command}", run_name="__main__", alter_sys=True)
 

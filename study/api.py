@@ -4,8 +4,7 @@
 from study import run_study
 
 results = run_study("acgan_kmnist_classes", scale="smoke", data="kana")
-results.claims           # a frame: each claim with its verdict, effect and interval
-results.plot("fcd")      # a matplotlib figure
+results.claims  # a frame: each claim with its verdict, effect and interval
 ```
 
 A function does what the command of the same name does, in the same folders: see README.md.
@@ -42,14 +41,15 @@ if TYPE_CHECKING:
 class Results:
     """The results of a study, read from its folder when they are asked for."""
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, declared: Declared | None = None) -> None:
         """Args:
             folder: of the study, such as runs/acgan_kmnist_classes.
+            declared: the study, where no command names it: see `run_cell`.
 
         Raises:
             ValueError: the folder holds no study.
         """
-        self.records = Records(folder)
+        self.records, self._declared = Records(folder), declared
         try:
             self.records.study()
         except OSError as error:
@@ -152,15 +152,16 @@ class Results:
             cell: its id, as in `cells`.
 
         Raises:
-            BadInputError: there is no such cell, or it cannot be repeated.
+            BadInputError: there is no such cell, or it cannot be repeated. What `run_cell` has
+                trained is repeated by the results that it returned, not by `load_results`.
         """
         words = shlex.split(self.records.study()["command"])[3:]  # after "python -m study.run"
         words = [word for word in words if word != "--fresh"]
         args = _parse([*words, "--storage", str(self.folder.parent), "--verify", cell])
-        declared = sources.declared(args.name)
+        declared = self._declared or sources.declared(args.name)
         if study_folder(args.storage, declared.name) != self.folder:
             raise BadInputError(f"{self.folder}: a newer folder of {declared.name} is beside it")
-        return perform(args, "", declared) == COMPLETE
+        return _perform(args, "", declared) == COMPLETE
 
 
 def load_results(folder: Path | str) -> Results:
@@ -177,10 +178,12 @@ def run_study(
     *,
     scale: str | None = None,
     data: str | None = None,
+    image_size: int | None = None,
     trials: int | None = None,
     seeds: int | None = None,
     settings: Mapping[str, Any] | None = None,
     only: str | None = None,
+    fresh: bool = False,
     storage: Path | str = "runs",
     address: str | None = None,
 ) -> Results:
@@ -190,10 +193,12 @@ def run_study(
         ref: a name of this project, a Python file, or PACKAGE.MODULE:STUDY.
         scale: "smoke", "quick" or "full"; None: quick, or full with a GPU.
         data: a name or a path; None: what the study asks for, or its stand-in.
+        image_size: of images in a folder or zip file: resize their middle to a square.
         trials: search cells of each condition.
         seeds: of each confirmed configuration.
         settings: hyperparameters to fix, and lengths such as kimg.
         only: the one condition to run.
+        fresh: begin anew in a folder of its own, which the study's name then means.
         storage: the folder of all records.
         address: of a Ray cluster; None: this machine.
 
@@ -201,7 +206,7 @@ def run_study(
         BadInputError: something of it cannot be done. Nothing was started.
         KeyboardInterrupt: it was interrupted. The same call goes on.
     """
-    return _run(sources.declared(ref), ref, locals())
+    return _run(sources.declared(ref), ref, {**locals()})
 
 
 def run_cell(
@@ -232,8 +237,6 @@ def run_cell(
         KeyboardInterrupt: it was interrupted. The same call goes on.
     """
     asked = {name: value for name, value in locals().items() if name != "storage"}
-    text = json.dumps(asked, sort_keys=True, default=list)
-    name = f"cell_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     length = tick_kimg or max(1, kimg // 10)
     try:
         budget = Budget(kimg=kimg, tick_kimg=length, seeds=1, samples=samples)
@@ -249,8 +252,13 @@ def run_cell(
         )
     except ValueError as error:
         raise BadInputError(str(error)) from None
-    declared = sources.Declared(name, study, sources.of_study(study, None))
-    return _run(declared, name, {"storage": storage, "data": data, "first_seed": seed})
+    loaded = sources.of_study(study, None)
+    # Other code makes another cell, in a folder of its own.
+    text = json.dumps([asked, [source.digest for source in loaded]], sort_keys=True, default=list)
+    name = f"cell_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    options = {"storage": storage, "data": data, "first_seed": seed}
+    found = _run(sources.Declared(name, study, loaded), name, options)
+    return Results(found.folder, sources.Declared(name, study, loaded))
 
 
 class _Raising(Parser):
@@ -264,12 +272,27 @@ def _parse(words: Sequence[str]) -> Any:
 
 def _run(declared: Declared, ref: str, options: Mapping[str, Any]) -> Results:
     words = [ref]
-    for key in ("scale", "data", "trials", "seeds", "first_seed", "only", "storage", "address"):
+    keys = ("scale", "data", "image_size", "trials", "seeds", "first_seed", "only", "storage")
+    for key in (*keys, "address"):
         if (value := options.get(key)) is not None:
             words += [f"--{key.replace('_', '-')}", str(value)]
     for key, value in (options.get("settings") or {}).items():
         words += ["--set", f"{key}={json.dumps(value)}"]
+    if options.get("fresh"):
+        words.append("--fresh")
     args = _parse(words)
-    if perform(args, "python -m study.run " + shlex.join(words), declared) == INTERRUPTED:
+    if _perform(args, "python -m study.run " + shlex.join(words), declared) == INTERRUPTED:
         raise KeyboardInterrupt
     return Results(study_folder(args.storage, declared.name))
+
+
+def _perform(args: Any, command: str, declared: Declared) -> int:
+    """Run it, and end the Ray that it started or joined: the next call may want another one."""
+    import ray
+
+    before = ray.is_initialized()
+    try:
+        return perform(args, command, declared)
+    finally:
+        if not before:
+            ray.shutdown()

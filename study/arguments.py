@@ -85,6 +85,9 @@ def parser(kind: type[Parser] = Parser) -> Parser:
     fix = f"fix a hyperparameter, or {budget}"
     p.add_argument("--set", action="append", default=[], dest="settings", metavar="K=V", help=fix)
     p.add_argument("--data", default="auto", metavar="NAME|PATH", help="default: auto")
+    p.add_argument(
+        "--image-size", type=whole(8), metavar="N", help="resize images of a folder or zip file"
+    )
     p.add_argument("--data-dir", type=Path, metavar="DIR", help="default: $STUDY_DATA or data/")
     p.add_argument("--fid-weights", type=Path, metavar="FILE", help="measure FID, on a CPU too")
     p.add_argument("--cpus-per-trial", type=whole(1), default=1, metavar="N")

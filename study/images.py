@@ -64,6 +64,8 @@ def measure(
     import torch
 
     fakes, y = torch.as_tensor(fakes), torch.as_tensor(labels if labels is not None else ())
+    if "fid" in metrics:
+        raise BadInputError("metric 'fid' needs Inception: python -m pytorch_fid measures it")
     try:
         for name in metrics:
             if source := sources.find("metric", name):
@@ -93,6 +95,5 @@ def measure(
 
 
 def _read(name: str, cache: Path) -> Dataset:
-    if not data.is_known(name) and (source := sources.find("data", name)):
-        sources.load(source)
-    return data.load(name, cache=cache.expanduser())
+    source = sources.load_data(name)
+    return data.load(source.name if source else name, cache=cache.expanduser())

@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             if args.help:
                 p.print_help()
-            described = about(args.name) if args.name else () if args.help else listing(args.list)
+            described = listing(args.list) if args.list else about(args.name) if args.name else ()
             for line in described:
                 print(line)
         except (ValueError, BadInputError) as error:
@@ -89,7 +89,8 @@ def perform(args: argparse.Namespace, command: str, declared: Declared | None = 
     records = Records(study_folder(args.storage, name, args.fresh))
     places.check_folder(records.folder)
     known = study_json.recorded(records)
-    choice, line, spec, own = prepare.choose_data(args.data, study, known, args.data_dir)
+    chosen = prepare.choose_data(args.data, study, known, args.data_dir, args.image_size)
+    spec = chosen.spec
     settings = prepare.parse_settings(args.settings)
     nodes = resources.here()
     if address := args.address or os.environ.get("RAY_ADDRESS"):  # a submitted job has RAY_ADDRESS
@@ -110,7 +111,9 @@ def perform(args: argparse.Namespace, command: str, declared: Declared | None = 
             study=study,
             budget=budget,
             overrides=settings,
-            data=choice,
+            data=chosen.name,
+            data_path=chosen.path,
+            image_size=chosen.image_size,
             classes=spec.classes,
             channels=spec.channels,
             size=spec.size,
@@ -119,7 +122,7 @@ def perform(args: argparse.Namespace, command: str, declared: Declared | None = 
             only=args.only,
             first_seed=args.first_seed,
             pilot=pilot.of_folder(args.pilot, known, records.folder),
-            sources=(*declared.sources, *own),
+            sources=(*declared.sources, *chosen.sources),
         )
     )
     if args.verify is not None:
@@ -133,7 +136,7 @@ def perform(args: argparse.Namespace, command: str, declared: Declared | None = 
     from study.console import Display
 
     display = Display(plan, records)
-    display.say(line)
+    display.say(chosen.line)
     for name, why in plan.left_out.items():
         display.say(f"left out: {name}, for {why}")
     if args.dry_run:
@@ -145,7 +148,7 @@ def perform(args: argparse.Namespace, command: str, declared: Declared | None = 
         from study.verify_cell import verify_cell
 
         return verify_cell(args, plan, records, share, display)
-    return execute(args, plan, records, share, display, line, scale, command)
+    return execute(args, plan, records, share, display, chosen.line, scale, command)
 
 
 def look_again(records: Records, display: Display, plan: Plan) -> Plan | None:
@@ -205,7 +208,7 @@ def execute(
             cache = places.cache(args.storage)
             dataset = prepare.load_data(plan.data, args.data_dir, cache)
             prepare.check_images(plan, dataset)
-            if began and (line := study_json.other_code(records)):
+            if began and (line := study_json.other_code(records, plan.sources)):
                 display.say(line)
             if not began:
                 records.lock = stack.enter_context(prepare.lock(records.folder))

@@ -20,16 +20,19 @@ from typing import Any
 
 import search_spaces
 import trainables
+from search_spaces.core import Study
 from study.check import BrokenError, datasets, metrics, studies, variants
 from study.check.example import stripes
 from study.errors import BadInputError
 from study.metrics.core import catalog
 from study.metrics.core.judge import bf16_pays
 from study.metrics.core.train_judges import train_judges
+from study.metrics.core.view import View
 from study.planning import source_files, sources
 from study.planning.places import CACHE
-from study.planning.sources import Kind
+from study.planning.sources import ATTRIBUTES, Kind
 from trainables import data
+from trainables.core.gan import Gan
 from trainables.data import DataError, Dataset
 from trainables.data.base import DataSpec
 
@@ -74,9 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _data(name: str) -> Dataset:
-    if not data.is_known(name) and (source := sources.find("data", name)):
-        sources.load(source)
-    return data.load(name, cache=CACHE.expanduser())
+    source = sources.load_data(name)
+    return data.load(source.name if source else name, cache=CACHE.expanduser())
 
 
 def _of(ref: str, dataset: Dataset | None) -> Iterator[Check]:
@@ -118,9 +120,13 @@ def _kinds(ref: str) -> Iterator[Kind]:
             fits = hasattr(thing, "COLUMNS") and hasattr(thing, "measure")
         elif kind == "data":  # a variant is callable, too
             fits = callable(thing) and not isinstance(thing, type)
+        elif kind == "variant":
+            fits = isinstance(thing, type) and issubclass(thing, Gan)
         else:
-            fits = thing is not None
-        if fits:
+            fits = isinstance(thing, Study)
+        # What is called so and is something else is refused where it is loaded.
+        called = thing is not None and kind in ("study", "variant")
+        if fits or (called and source.attribute == ATTRIBUTES[kind]):
             yield kind
 
 
@@ -186,10 +192,14 @@ def _metric(name: str, dataset: Dataset, among: Sequence[str]) -> Iterator[Check
         why = "it needs Inception's weights" if name == "fid" else "no variant at hand suits it"
         print(f"{what}: not measured, {why} (check its study, or give --data)")
         return
-    gan = variants.make(able[0], dataset.spec).gan
-    with tempfile.TemporaryDirectory() as scratch:
-        judges = train_judges(dataset, Path(scratch), share=JUDGES_SHARE)
-    views = functools.cache(lambda: metrics.views(gan, dataset, judges, name))
+
+    @functools.cache
+    def views() -> Callable[[], list[View]]:
+        gan = variants.make(able[0], dataset.spec).gan
+        with tempfile.TemporaryDirectory() as scratch:
+            judges = train_judges(dataset, Path(scratch), share=JUDGES_SHARE)
+        return metrics.views(gan, dataset, judges, name)
+
     for measured in metrics.MEASURED:
         yield _check(what, measured, f"with {able[0]}", name, lambda: views()())
 

@@ -12,7 +12,7 @@ import secrets
 import signal
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -94,7 +94,8 @@ def _init(**options: Any) -> None:
 def check(storage: Path, declared: Sequence[Source] = ()) -> list[Node]:
     """CPUs and GPUs of the cluster's nodes, which all share the storage and our versions.
 
-    Every node has the packages that a study names. Its files go to the nodes by themselves.
+    Every node can load the study's variants and metrics: it has the packages that they need, in our
+    versions. Files go to the nodes by themselves.
 
     A node that dies during the check is left out.
 
@@ -107,7 +108,7 @@ def check(storage: Path, declared: Sequence[Source] = ()) -> list[Node]:
             f"--storage {storage}: a job's own folder goes with it: name one that stays, from /"
         )
     storage.mkdir(parents=True, exist_ok=True)
-    packages = {source.module: source.digest for source in declared if not source.files}
+    needed = [source for source in declared if source.kind in ("variant", "metric")]
     token = storage / f".seen-{uuid.uuid4().hex}"
     token.touch()
     alive = _alive()
@@ -116,12 +117,12 @@ def check(storage: Path, declared: Sequence[Source] = ()) -> list[Node]:
         answers = {
             node: inspect.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-            ).remote(token.absolute(), packages)
+            ).remote(token.absolute(), needed)
             for node in alive
         }
         for node, answer in answers.items():
             try:
-                _refuse_unfit(alive[node]["NodeManagerAddress"], storage, packages, answer)
+                _refuse_unfit(alive[node]["NodeManagerAddress"], storage, answer)
             except BadInputError:
                 if node in _alive():
                     raise
@@ -138,31 +139,31 @@ def _alive() -> dict[str, Any]:
     return {node["NodeID"]: node for node in nodes if node["Alive"]}
 
 
-def _refuse_unfit(host: str, storage: Path, packages: Mapping[str, str], answer: Any) -> None:
+def _refuse_unfit(host: str, storage: Path, answer: Any) -> None:
     try:
-        sees, theirs = ray.get(answer, timeout=ANSWER_SECONDS)
+        sees, theirs, problem = ray.get(answer, timeout=ANSWER_SECONDS)
     except (ray.exceptions.RayError, TimeoutError) as error:
         line = str(error).strip().splitlines()[-1]
         raise BadInputError(f"--address: node {host} does not answer: {line}") from None
     if not sees:
         raise BadInputError(f"--storage {storage}: node {host} does not share it")
-    for package, ours in {**versions(), **packages}.items():
+    for package, ours in versions().items():
         if theirs[package] != ours:
             raise BadInputError(
                 f"--address: node {host} has {package} {theirs[package]}, this one {ours}"
             )
+    if problem:
+        raise BadInputError(f"--address: node {host}: {problem}")
 
 
-def _inspect(token: Path, packages: Mapping[str, str]) -> tuple[bool, dict[str, str]]:
-    """Run on a node: whether the node sees the driver's file, and the versions on the node.
-
-    Args:
-        packages: modules whose packages a study needs.
-    """
-    found = versions()
-    for module in packages:
+def _inspect(token: Path, needed: Sequence[Source]) -> tuple[bool, dict[str, str], str]:
+    """Run on a node: whether it sees the driver's file, its versions, and what it cannot load."""
+    problem = ""
+    for source in needed:
         try:
-            found[module] = sources.package(module)
-        except BadInputError:
-            found[module] = "none"
-    return token.exists(), found
+            sources.load(source)
+            if not source.files and (found := sources.package(source.module)) != source.digest:
+                problem = f"{source.name} is of {found}, here of {source.digest}"
+        except BadInputError as error:
+            problem = str(error)
+    return token.exists(), versions(), problem

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -48,8 +50,8 @@ class ConditionSearch:
         self._begun: set[int] = set()  # numbers of cells that have ended or were handed out
         self._next = 0  # all cells below are among these
         self._all_ended = 0  # all cells below have ended
-        # The objectives of complete cells at each kimg, by number; NaN elsewhere.
-        self._complete: dict[int, NDArray[np.float64]] = {}
+        # The objectives at each kimg of cells that others are compared with, by number; else NaN.
+        self._peers: dict[int, NDArray[np.float64]] = {}
         self._study: optuna.Study | None = None  # see `_history`
         # The trials in it that have no end there, by number: always the last ones.
         self._open: dict[int, optuna.Trial] = {}
@@ -97,9 +99,9 @@ class ConditionSearch:
         name += f"/search {self.search}" if self.search else ""
         seed = hashlib.sha256(f"{name}/{number}{f'/{first}' if first else ''}".encode()).digest()
         sampled_by: SampledBy = "reference" if number == 0 else self._sampled_by(number)
-        tpe = sampled_by == "tpe"
-        study = self._history(number) if tpe else optuna.create_study()
-        study.sampler = self._sampler(tpe, int.from_bytes(seed[:4], "big"))
+        informed = sampled_by in ("tpe", "gp")
+        study = self._history(number) if informed else optuna.create_study()
+        study.sampler = self._sampler(sampled_by, int.from_bytes(seed[:4], "big"))
         if number == 0:
             recipe = self.plan.hyperparameters(self.condition)
             known_values = {k: recipe[k] for k in self.names if k in recipe}
@@ -111,7 +113,7 @@ class ConditionSearch:
         cell = self.plan.search_cell(
             self.condition, number, trial.params, values, sampled_by, self.search
         )
-        if tpe:
+        if informed:
             # TPE noted in this trial also what it suggested for parameters that the space did not
             # ask for, and would heed that. A search that is rebuilt does not know it.
             study.tell(trial, state=TrialState.FAIL)
@@ -152,19 +154,26 @@ class ConditionSearch:
         return max(0, number - self.plan.budget.search_parallelism + 1)
 
     def _sampled_by(self, number: int) -> SampledBy:
-        """What suggests a cell after the first: TPE, if the cell may know enough results.
+        """What suggests a cell after the first: the study's sampler, if it may know enough results.
 
         All cells are sampled at random if a study only searches and confirms nothing. Such a study
         looks for importances, not for a good configuration. Importances compare the values that
         were sampled, and TPE samples important parameters mostly where they are good.
         """
-        if self.plan.budget.seeds == 0:
+        sampler = self.plan.study.sampler
+        if self.plan.budget.seeds == 0 or sampler == "random":
             return "random"
-        told = (n for n in range(self._known(number)) if self.ended[n].state != TrialState.FAIL)
-        return "tpe" if len([*itertools.islice(told, TPE_STARTUP)]) == TPE_STARTUP else "random"
+        states = [TrialState.COMPLETE]
+        if sampler == "tpe":  # a Gaussian process learns nothing from the others
+            states.append(TrialState.PRUNED)
+        told = (n for n in range(self._known(number)) if self.ended[n].state in states)
+        enough = len([*itertools.islice(told, TPE_STARTUP)]) == TPE_STARTUP
+        return sampler if enough else "random"
 
-    def _sampler(self, tpe: bool, seed: int) -> optuna.samplers.BaseSampler:
-        if not tpe:
+    def _sampler(self, kind: SampledBy, seed: int) -> optuna.samplers.BaseSampler:
+        if kind == "gp":
+            return optuna.samplers.GPSampler(n_startup_trials=0, seed=seed)
+        if kind != "tpe":
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(
             n_startup_trials=0, multivariate=True, group=True, constant_liar=True, seed=seed
@@ -178,26 +187,48 @@ class ConditionSearch:
 
     def may_stop(self, kimg: int) -> bool:
         """Whether `should_stop` can say yes at a tick."""
+        if self.plan.study.pruner == "none":
+            return False
+        if self.plan.study.pruner == "asha":
+            return kimg in self._rungs
         return kimg >= max(1, 2 * self.plan.budget.searched_kimg // 3)
+
+    @cached_property
+    def _rungs(self) -> set[int]:
+        """The ticks at which successive halving compares: a ninth and a third of a cell's length.
+
+        Each is the first tick of at least this length.
+        """
+        length = self.plan.budget.searched_kimg
+        ticks = self.plan.budget.ticks(length)[1:]
+        return {next(t for t in ticks if t * part >= length) for part in (9, 3)} - {ticks[-1]}
 
     def should_stop(self, cell: Cell, rows: list[Row]) -> bool:
         """Whether a running cell with these rows should stop early.
 
-        It stops if its best value so far is worse than the median of the complete cells that it may
-        know at the same kimg: the rule of Optuna's MedianPruner. No cell stops before three of
-        these are complete, or in the first two thirds of its length, where the order of the cells
-        is noise.
+        By the pruner "median" it stops if its best value so far is worse than the median of the
+        complete cells that it may know at the same kimg: the rule of Optuna's MedianPruner. It does
+        not stop in the first two thirds of its length, where the order of the cells is noise.
+
+        By "asha" (asynchronous successive halving, Li et al. 2018, arXiv:1810.05934, with a
+        reduction by 3) it stops at a rung unless its value there is in the best third, among itself
+        and the cells that it may know and that came so far.
+
+        By either, no cell stops before there are three others to compare with.
         """
         assert cell.number is not None
         values = self._reported(rows)
         kimg = max(values, default=0)
         if not self.may_stop(kimg):
             return False
-        peers = self._complete.get(kimg, np.empty(0))[: self._known(cell.number)]
+        peers = self._peers.get(kimg, np.empty(0))[: self._known(cell.number)]
         peers = peers[~np.isnan(peers)]
         if len(peers) < MIN_PEERS:
             return False
         sign = 1.0 if self.plan.direction == "minimize" else -1.0
+        if self.plan.study.pruner == "asha":
+            better = int((sign * peers < sign * values[kimg]).sum())
+            return better >= math.ceil((len(peers) + 1) / 3)
         return bool(min(sign * value for value in values.values()) > np.median(sign * peers))
 
     def tell(self, cell: Cell, outcome: str, rows: list[Row]) -> None:
@@ -211,10 +242,12 @@ class ConditionSearch:
         told = [] if outcome == "diverged" else rows
         self.ended[cell.number] = self._frozen(cell, state, told)
         self._begun.add(cell.number)
-        for kimg, value in self._reported(rows).items() if outcome == "complete" else ():
-            if kimg not in self._complete:
-                self._complete[kimg] = np.full(self._size, np.nan)
-            self._complete[kimg][cell.number] = value
+        halving = self.plan.study.pruner == "asha"
+        seen = outcome == "complete" or (halving and outcome == "pruned")
+        for kimg, value in self._reported(rows).items() if seen else ():
+            if kimg not in self._peers:
+                self._peers[kimg] = np.full(self._size, np.nan)
+            self._peers[kimg][cell.number] = value
 
     def _frozen(self, cell: Cell, state: TrialState, rows: list[Row]) -> optuna.trial.FrozenTrial:
         suggested, objective = cell.suggested or {}, self.plan.study.objective

@@ -20,6 +20,7 @@ from study.metrics.core.reference import Reference, reference_name, unreadable
 from study.metrics.core.train_judges import train_judges
 from study.planning.cells import Cell
 from study.planning.plan import Plan
+from study.planning.source_files import explain
 from study.planning.sources import Source
 from study.records.files import write_json
 from study.records.records import Records
@@ -101,7 +102,13 @@ def make_shared(
         if (name := reference_name(n)) not in references:
             part = dataset.keep(n)
             report(f"real images of {n} classes: measured as fakes will be")
-            built = build_references(judges, part, plan.budget.samples, 0, plan.study.metrics)
+            try:
+                built = build_references(judges, part, plan.budget.samples, 0, plan.study.metrics)
+            except Exception as error:
+                if not any(source.kind == "metric" for source in plan.sources):
+                    raise
+                line = f"real images cannot be measured: {explain(error)}"
+                raise BadInputError(line) from error
             references[name] = [reference.state() for reference in built]
     blind = _unreadable(plan, references)
     for reason in dict.fromkeys(blind.values()):

@@ -14,7 +14,7 @@ from study.metrics.core.classifier import Recipe, batched, repeatable, train
 from study.metrics.core.networks import small_network
 from study.metrics.core.view import View
 
-NEEDS = frozenset({"labels", "one_label"})
+NEEDS = frozenset({"networks", "labels", "one_label"})
 WHEN = "end"
 IMAGES = 10_000  # fakes, with the class shares of the real images
 DRAWS = 20_000  # draws from these fakes that the CNN sees, all classes equally likely

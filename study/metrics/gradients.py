@@ -9,7 +9,7 @@ from __future__ import annotations
 from study.metrics.core.view import View
 from trainables.core.images import to_float
 
-NEEDS: frozenset[str] = frozenset()
+NEEDS = frozenset({"networks"})
 COLUMNS = {
     "gradient_norm/adversarial": "mean over fakes of |d adversarial term / d image|_2",
     "gradient_norm/class": "mean over fakes of |d class term / d image|_2",

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 # What chose the hyperparameters of a search cell. "reference": it is the reference recipe.
-SampledBy = Literal["reference", "random", "tpe"]
+SampledBy = Literal["reference", "random", "tpe", "gp"]
 Configuration = Literal["reference", "found"]
 
 

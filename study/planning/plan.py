@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trainables
@@ -47,6 +48,8 @@ class Plan:
     size: tuple[int, int]  # H, W of the data's images
     labels: int = 1  # the most labels that one image has
     paired: bool = False  # the data hold images of two domains
+    data_path: Path | None = None  # of data by path; may change while the content stays
+    image_size: int | None = None  # what --image-size says
     only: str | None = None  # the one condition to run; None: all
     first_seed: int = 0  # of the confirm cells; another one replicates a study on fresh seeds
     pilot: Mapping[str, Any] | None = None  # see study/planning/pilot.py
@@ -250,7 +253,11 @@ class Plan:
             "searches": budget.searches,
             "tpe_startup": TPE_STARTUP,
         }
-        # Only where there are any: most studies use what this project has.
+        # What differs from what most studies have, so that folders of earlier versions go on.
+        usual = {"sampler": "tpe", "pruner": "median"}
+        value |= {k: v for k, d in usual.items() if (v := getattr(study, k)) != d}
+        if self.image_size is not None:
+            value["image_size"] = self.image_size
         if code := {s.name: s.digest for s in self.sources if s.kind in ("variant", "metric")}:
             value["sources"] = code
         plain: dict[str, Any] = json.loads(json.dumps(value))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trainables
 from search_spaces.core import Budget, Study
@@ -17,11 +17,11 @@ from study.planning.plan import MAX_FIRST_SEED, SEARCH_SEEDS, Plan
 from study.planning.validate_space import check_space
 from study.records.lock import Lock, LockedError, take
 from study.records.records import Records
-from trainables.data import DataError
+from trainables.data import DataError, DataSpec
 
 if TYPE_CHECKING:
     from study.planning.sources import Source
-    from trainables.data import Dataset, DataSpec
+    from trainables.data import Dataset
 
 # The fields of a budget that --set can change.
 BUDGET_KEYS = ("kimg", "search_kimg", "tick_kimg", "samples", "search_parallelism", "searches")
@@ -132,36 +132,71 @@ def check(plan: Plan) -> Plan:
     return plan
 
 
+class Chosen(NamedTuple):
+    """The data that a study runs on."""
+
+    name: str
+    line: str  # why these data
+    spec: DataSpec
+    path: Path | None  # of data by path
+    image_size: int | None
+    sources: tuple[Source, ...]  # of data that a Python file or package makes
+
+
 def choose_data(
-    request: str, study: Study, known: Mapping[str, Any] | None, data_dir: Path | None
-) -> tuple[str, str, DataSpec, list[Source]]:
-    """The name of the data to run on, a line that says why, what they look like, their source.
+    request: str,
+    study: Study,
+    known: Mapping[str, Any] | None,
+    data_dir: Path | None,
+    image_size: int | None,
+) -> Chosen:
+    """Choose the data that a study runs on.
+
+    Data by path are known by the name of their file or folder, and by their content. So another
+    spelling of the path, or another place, makes no other study.
 
     Args:
         request: what --data says.
         known: study.json, if the folder was begun. With "auto" the study goes on with its data.
+        image_size: see `files.read`.
 
     Raises:
         BadInputError: the data are unknown or cannot be used.
     """
     from trainables import data
+    from trainables.data import files
 
     begun = known["definition"] if known and request == "auto" else None
-    wanted = begun["data"] if begun else request
+    wanted, path = (begun["data"], known.get("data_path")) if begun and known else (request, None)
+    if begun and image_size is None:
+        image_size = begun.get("image_size")
+    own = None
     try:
-        found = []
-        if wanted != "auto" and not data.is_known(wanted) and (own := sources.find("data", wanted)):
-            # Another spelling of its path makes no other study.
-            found.append(dataclasses.replace(own, name=wanted.rpartition(os.sep)[2]))
-            sources.load(found[0])
-            wanted = found[0].name
+        # What a study declares is loaded already, relative to its own file.
+        if wanted != "auto" and not (begun and wanted in (study.data, study.stand_in)):
+            if own := sources.load_data(path or wanted):
+                path = None
+                wanted = own.name
+                if own.files:
+                    path = own.files[own.module].path
+            elif wanted not in data.names() and (path or data.is_path(wanted)):
+                path = Path(path or wanted).absolute()
+                wanted = path.name if path.name not in data.names() else f"./{path.name}"
+                if known and Path(known["definition"]["data"]).name == path.name:
+                    wanted = known["definition"]["data"]
+                data.add(wanted, functools.partial(files.read, path, image_size))
+        if image_size is not None and (own or not path):
+            raise BadInputError(f"--image-size {image_size}: only for data that are given by path")
         if begun:
             line = f"{begun['data_source']} (with which this folder was begun)"
         else:
             wanted, line = data.choose(wanted, study.data, study.stand_in, data_dir)
-        return wanted, line, data.describe(wanted, data_dir), found
+        spec = data.describe(wanted, data_dir)
     except DataError as error:
         raise BadInputError(str(error)) from None
+    return Chosen(
+        wanted, line, spec, Path(path) if path else None, image_size, (own,) if own else ()
+    )
 
 
 def load_data(name: str, data_dir: Path | None, cache: Path) -> Dataset:

@@ -35,11 +35,13 @@ def collect(path: Path) -> dict[str, File]:
     """A Python file and all files and packages in its folder that it imports, by module name.
 
     Modules of Python itself and of this project are left out, and so is what is not in the folder.
+    A folder of Python files without an __init__.py counts as a package with an empty one, unless a
+    package of its name is installed.
 
     Raises:
         BadInputError: a file is missing, cannot be read, or is no Python.
     """
-    path = path.absolute()
+    path = path.resolve()
     root, found = path.parent, dict[str, File]()
     if not path.stem.isidentifier():
         raise BadInputError(f"{path.name}: a file's name has to be letters, digits and _")
@@ -50,19 +52,38 @@ def collect(path: Path) -> dict[str, File]:
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         if module in found:
             continue
+        missing = file.name == "__init__.py" and not file.exists()
         try:
-            text = file.read_text(encoding="utf-8")
-            tree = ast.parse(text)
-        except (OSError, SyntaxError, ValueError) as error:  # a ValueError: it is not UTF-8
+            text = "" if missing else file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:  # a ValueError: it is not UTF-8
             why = getattr(error, "strerror", None) or error
             raise BadInputError(f"{file} cannot be read: {why}") from None
         found[module] = File(str(file), file.relative_to(root).as_posix(), text)
-        for name in _imported(tree) - {*sys.stdlib_module_names, *OURS}:
-            if (root / name / "__init__.py").is_file():
-                wanted += sorted((root / name).rglob("*.py"))
-            elif (root / f"{name}.py").is_file():
+        try:
+            names = _imported(ast.parse(text))
+        except (SyntaxError, ValueError) as error:
+            if file == path:
+                raise BadInputError(f"{file} cannot be read: {error}") from None
+            continue  # a package may have files that are never imported
+        for name in names - {*sys.stdlib_module_names, *OURS}:
+            if (root / f"{name}.py").is_file() and not (root / name / "__init__.py").is_file():
                 wanted.append(root / f"{name}.py")
+            elif _is_package(root / name):
+                files = sorted((root / name).rglob("*.py"))
+                folders = {
+                    f for file in files for f in file.parents if f.is_relative_to(root / name)
+                }
+                wanted += [*files, *(folder / "__init__.py" for folder in folders)]
     return found
+
+
+def _is_package(folder: Path) -> bool:
+    if (folder / "__init__.py").is_file():
+        return True
+    if not any(folder.rglob("*.py")):
+        return False
+    spec = importlib.util.find_spec(folder.name)
+    return spec is None or spec.origin is None  # none of this name is installed
 
 
 def _imported(tree: ast.AST) -> set[str]:
@@ -109,7 +130,8 @@ _memory = _Memory()
 def install(files: Mapping[str, File]) -> None:
     """Let this process import the collected files, under their module names.
 
-    A file that was changed since it was imported is imported anew, with all that it imports.
+    They replace collected files of the same names. If any file changes by this, all files are
+    imported anew.
 
     Raises:
         BadInputError: another module of the same name is in use.
@@ -118,15 +140,15 @@ def install(files: Mapping[str, File]) -> None:
         if _memory not in sys.meta_path:
             sys.meta_path.insert(0, _memory)
         for name, file in files.items():
-            known = _memory.files.get(name)
-            loaded = known.path if known else getattr(sys.modules.get(name), "__file__", file.path)
-            if loaded != file.path:
+            loaded = getattr(sys.modules.get(name), "__file__", file.path)
+            if name not in _memory.files and loaded != file.path:
                 raise BadInputError(
                     f"{file.path}: a module {name!r} is in use already, {loaded}: rename the file"
                 )
-        if any(_memory.files.get(name) != file for name, file in files.items()):
-            for name in files:
-                sys.modules.pop(name, None)
+        known = _memory.files
+        changed = any(known.get(name, file) != file for name, file in files.items())
+        for name in known if changed else files.keys() - known.keys():
+            sys.modules.pop(name, None)
         _memory.files.update(files)
 
 
@@ -139,14 +161,24 @@ def run(name: str) -> ModuleType:
     """Import a module, and name the line if it cannot be.
 
     Raises:
-        BadInputError: one line.
+        BadInputError: it cannot be imported, or imports a file of its folder that was not
+            collected, so that nobody would notice a change of it.
     """
+    before = {*sys.modules}
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except BadInputError:
         raise
     except Exception as error:  # a stranger's file may raise anything
         raise BadInputError(f"{name} cannot be imported: {explain(error)}") from error
+    if name in _memory.files:
+        root = Path(_memory.files[name].path).parent
+        for other in {*sys.modules} - before - _memory.files.keys():
+            path = Path(getattr(sys.modules[other], "__file__", None) or "/")
+            ours = other.partition(".")[0] in OURS
+            if path.is_relative_to(root) and "site-packages" not in path.parts and not ours:
+                raise BadInputError(f"{name} imports {path} in a way that is not seen: by its name")
+    return module
 
 
 def explain(error: Exception) -> str:

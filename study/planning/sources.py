@@ -13,10 +13,14 @@ module itself. `FILE.py:ATTRIBUTE` names another attribute.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -31,6 +35,7 @@ from study.metrics.core import catalog
 from study.planning import source_files
 from study.planning.source_files import File
 from trainables import data
+from trainables.data.files import read
 
 Kind = Literal["study", "variant", "metric", "data"]
 # For each kind: the group of entry points, and the attribute of a file or module.
@@ -40,6 +45,7 @@ GROUPS: dict[Kind, str] = {
     "metric": "gan_study.metrics",
     "data": "gan_study.data",
 }
+TAKEN = ("cache", "mlartifacts")  # folders in a storage folder that are no studies
 ATTRIBUTES: dict[Kind, str] = {"study": "STUDY", "variant": "VARIANT", "metric": "", "data": "load"}
 
 
@@ -66,7 +72,11 @@ def find(kind: Kind, name: str, folder: Path | None = None) -> Source | None:
     """
     if name in _ours(kind):
         return None
+    if kind == "data" and not name.endswith(".py") and ((folder or Path()) / name).exists():
+        return None
     target, _, attribute = name.rpartition(":") if ":" in name else (name, "", "")
+    if attribute and not attribute.isidentifier():
+        return None
     attribute = attribute or ATTRIBUTES[kind]
     if target.endswith(".py"):
         path = (folder or Path()) / target
@@ -76,7 +86,7 @@ def find(kind: Kind, name: str, folder: Path | None = None) -> Source | None:
         module, attribute = entry.module, entry.attr or ATTRIBUTES[kind]
         return Source(kind, name, module, attribute, {}, package(module))
     dotted = all(part.isidentifier() for part in target.split("."))
-    if dotted and (":" in name or ("." in name and kind != "data")):
+    if dotted and "." in name and (":" in name or kind != "data"):
         return Source(kind, name, target, attribute, {}, package(target))
     return None
 
@@ -87,6 +97,7 @@ def _ours(kind: Kind) -> list[str]:
 
 
 _loaded: dict[tuple[Kind, str], str] = {}  # digests
+_packages: dict[str, str] = {}  # digests of installed packages when they were imported
 
 
 def is_loaded(kind: Kind, name: str, digest: str) -> bool:
@@ -101,6 +112,11 @@ def load(source: Source) -> Any:
         BadInputError: it cannot be imported, or is not of its kind.
     """
     source_files.install(source.files)
+    top = source.module.partition(".")[0]
+    if not source.files and _packages.setdefault(top, source.digest) != source.digest:
+        raise BadInputError(
+            f"{source.name}: {top} was changed since Python imported it: start anew"
+        )
     module = source_files.run(source.module)
     name, attribute = source.name, source.attribute
     if attribute and not hasattr(module, attribute):
@@ -121,6 +137,22 @@ def load(source: Source) -> Any:
         raise BadInputError(str(error)) from None
     _loaded[source.kind, name] = source.digest
     return found
+
+
+def load_data(name: str) -> Source | None:
+    """Load data that a Python file or a package makes, under the name without its folders.
+
+    Returns: None if the name is none of these.
+
+    Raises:
+        BadInputError: it cannot be loaded.
+    """
+    source = find("data", name)
+    if source is None:
+        return None
+    source = dataclasses.replace(source, name=name.rpartition(os.sep)[2])
+    load(source)
+    return source
 
 
 @dataclass(frozen=True)
@@ -146,9 +178,13 @@ def declared(name: str) -> Declared:
             raise BadInputError(str(error)) from None
         return Declared(name, study, of_study(study, None))
     study = load(own)
-    short = name if name.isidentifier() else own.module.rpartition(".")[2]
-    if short in search_spaces.names():
-        raise BadInputError(f"{name}: a study of this project is called {short}: rename it")
+    # An entry point has a name; a file's study is known by the file, a module's by its whole name.
+    short = name if name.isidentifier() else own.module.replace(".", "_")
+    if own.attribute != ATTRIBUTES["study"] and short != name:
+        short += f"_{own.attribute}"
+    if short in (*search_spaces.names(), *TAKEN):
+        what = "a study of this project" if short not in TAKEN else "a folder of each storage"
+        raise BadInputError(f"{name}: {what} is called {short}: rename it")
     return Declared(short, study, (own, *of_study(study, _folder(own))))
 
 
@@ -166,6 +202,17 @@ def of_study(study: Study, folder: Path | None) -> tuple[Source, ...]:
     wanted += [("metric", name) for name in study.metrics]
     wanted += [("data", name) for name in dict.fromkeys((study.data, study.stand_in))]
     found = [source for kind, name in wanted if (source := find(kind, name, folder))]
+    for name in {study.data, study.stand_in} - {source.name for source in found}:
+        path = (folder or Path()) / name
+        if not data.is_known(name) and path.exists():
+            data.add(name, functools.partial(read, path.absolute()))
+    files: dict[str, File] = {}
+    for source in found:
+        for module, file in source.files.items():
+            if (other := files.setdefault(module, file)) != file:
+                line = f"{file.path} and {other.path} have one name"
+                raise BadInputError(f"{line}: rename one of them")
+    source_files.install(files)  # all at once, so that none is imported twice
     for source in found:
         load(source)
     return tuple(found)
@@ -181,7 +228,7 @@ def first_objective(metrics: Sequence[str]) -> str:
         if source := find("metric", name):
             load(source)
     try:
-        columns = catalog.directions(metrics)
+        columns = catalog.directions([name for name in metrics if not catalog.at_end(name)])
     except ValueError as error:
         raise BadInputError(str(error)) from None
     if not columns:
@@ -196,17 +243,22 @@ def package(module: str) -> str:
         BadInputError: it is not installed.
     """
     top = module.partition(".")[0]
-    try:
-        spec = importlib.util.find_spec(top)
-    except ValueError:  # a module that is half imported, such as __main__
-        spec = None
-    if spec is None or spec.origin is None or source_files.is_collected(top):
+    spec = importlib.util.find_spec(top) if top not in sys.builtin_module_names else None
+    if spec is None or source_files.is_collected(top):
         raise BadInputError(f"{module}: no package {top!r} is installed")
     names = metadata.packages_distributions().get(top, [])
     versions = " ".join(f"{name} {metadata.version(name)}" for name in sorted({*names}))
-    root = Path(spec.origin)
-    paths = sorted(root.parent.rglob("*.py")) if root.name == "__init__.py" else [root]
-    files = [File("", p.relative_to(root.parent).as_posix(), p.read_text()) for p in paths]
+    paths = [
+        (path, path.relative_to(folder).as_posix())
+        for folder in map(Path, spec.submodule_search_locations or ())
+        for path in folder.rglob("*.py")
+    ]
+    if not paths and spec.origin:
+        paths = [(Path(spec.origin), Path(spec.origin).name)]
+    try:
+        files = [File("", name, path.read_bytes().decode("latin-1")) for path, name in paths]
+    except OSError as error:
+        raise BadInputError(f"{module}: {error}") from None
     return f"{versions or top} {_digest(files)}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.core import Study
+from study.planning.source_files import explain
 
 if TYPE_CHECKING:
     import optuna
@@ -61,7 +62,10 @@ def describe_space(study: Study) -> dict[str, Any]:
     probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(200):
         trial = probe.ask()
-        study.space(trial)
+        try:
+            study.space(trial)
+        except Exception as error:  # a stranger's function may raise anything
+            raise ValueError(f"space: {explain(error)}") from error
         found |= trial.distributions
     to_json = optuna.distributions.distribution_to_json
     return {name: json.loads(to_json(found[name])) for name in sorted(found)}

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from study.records.records import FAILED, FORMAT, Records
 
 if TYPE_CHECKING:
     from study.planning.resources import Resources
+    from study.planning.sources import Source
     from trainables.data import Dataset
 
 MAX_CHANGES_NAMED = 4  # differences that a message names of a changed definition
@@ -60,7 +61,8 @@ def adopt_changed_code(
     """Change a known definition where a source was changed that has made nothing yet.
 
     So whoever mends a variant of which all cells failed goes on in the same folder. A variant has
-    made something if a cell of it has begun and has not failed; a metric, if any cell has.
+    made something if a cell of it has begun and has not failed; a metric, if real images have been
+    measured.
     """
     recorded, asked = known["definition"].get("sources", {}), definition.get("sources", {})
     changed = {name for name in recorded.keys() & asked if recorded[name] != asked[name]}
@@ -70,8 +72,8 @@ def adopt_changed_code(
     for cell_id in records.ids():
         if (records.result(cell_id) or {}).get("outcome") not in FAILED:
             variants.add(records.cell(cell_id)["variant"])
-    metrics = {*definition["metrics"]} if variants else set[str]()
-    for name in changed - variants - metrics:
+    measured = {*definition["metrics"]} if (records.folder / "judges.pt").exists() else set[str]()
+    for name in changed - variants - measured:
         recorded[name] = asked[name]
 
 
@@ -92,14 +94,20 @@ def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], fold
         )
 
 
-def other_code(records: Records) -> str | None:
-    """A line that says so if other code of this project has run cells of the folder."""
-    here = environment.code_digest(environment.ROOT)
-    if not (others := {run["code"] for run in records.study()["runs"]} - {here}):
+def other_code(records: Records, sources: Sequence[Source]) -> str | None:
+    """A line that says so if other code has run cells of the folder: ours, or of the sources."""
+    here, runs = environment.code_digest(environment.ROOT), records.study()["runs"]
+    codes = {"code": {here}} | {source.name: {source.digest} for source in sources}
+    lines = []
+    for name, now in codes.items():
+        then = {run["code"] if name == "code" else run.get("sources", {}).get(name) for run in runs}
+        if others := sorted(filter(None, then - now)):
+            lines.append(f"{name}: {' '.join(now)} goes on, after {' and '.join(others)}")
+    if not lines:
         return None
     return (
-        f"code: {here} goes on, after {' and '.join(sorted(others))}: if they train or measure "
-        "otherwise, the cells differ by that, too (--fresh begins anew)"
+        f"{'; '.join(lines)}: if they train or measure otherwise, the cells differ by that, too "
+        "(--fresh begins anew)"
     )
 
 
@@ -163,6 +171,7 @@ def write_study(
         "paired": plan.study.paired,
         "reference": value["definition"]["reference"],
         "left_out": plan.left_out,
+        "data_path": str(plan.data_path) if plan.data_path else None,
     }
     run = {"command": command, "cpus_per_trial": resources.cpus, "about_fid": about_fid}
     for source in plan.sources:

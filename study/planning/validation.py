@@ -37,6 +37,13 @@ def check_study(study: Study) -> None:
     if "fid" in study.metrics:
         raise ValueError("metric 'fid' is measured where fid=True, at the end of confirm cells")
     columns = [column for name in study.metrics for column in catalog.load(name).COLUMNS]
+    seen: dict[str, str] = {}
+    for name in (*study.metrics, "fid"):
+        for column in catalog.load(name).COLUMNS:
+            if (other := seen.setdefault(column, name)) != name:
+                raise ValueError(f"metrics {other!r} and {name!r} both have a column {column!r}")
+            if column in (*TIMING_COLUMNS, "kimg") or column.startswith((LOSS, TRAIN)):
+                raise ValueError(f"metric {name!r}: every cell has a column {column!r} already")
     slow = {c for name in study.metrics if catalog.at_end(name) for c in catalog.load(name).COLUMNS}
     steady = [column for column in columns if column not in slow]
     directions = catalog.directions((*study.metrics, "fid"))

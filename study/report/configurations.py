@@ -49,9 +49,10 @@ def sampled_by(frames: Frames, condition: str) -> str | None:
     first = "The first cell was the reference recipe"
     if searches > 1:
         first = f"The first cell of each of {searches} searches was the reference recipe"
-    if not counts["tpe"]:
-        return f"Random search. {first}, and {counts['random']} were sampled at random."
-    return (
-        f"Search by TPE. {first}, {counts['random']} were sampled at random, and TPE suggested "
-        f"{counts['tpe']}."
-    )
+    for sampler, name in (("tpe", "TPE"), ("gp", "a Gaussian process")):
+        if counts[sampler]:
+            return (
+                f"Search by {name}. {first}, {counts['random']} were sampled at random, and {name} "
+                f"suggested {counts[sampler]}."
+            )
+    return f"Random search. {first}, and {counts['random']} were sampled at random."

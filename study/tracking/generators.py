@@ -185,7 +185,9 @@ def _variant(manifest: Manifest, code: str | Path | None) -> type[Gan]:
         return trainables.load(name)
     forms = "a file or PACKAGE.MODULE:ATTRIBUTE that you trust"
     if code is None:
-        raise ValueError(f"{name} is no variant of this project: give code=, {forms}")
+        raise ValueError(
+            f"{name} is no variant of this project: give code=, or --study to a command: {forms}"
+        )
     try:
         source = sources.find("variant", str(code))
         if source is None:

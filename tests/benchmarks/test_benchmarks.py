@@ -14,13 +14,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("bench_driver", "--repeats 1 --cells 20 40"),
-        ("bench_engine", "--repeats 1 --cells 3"),
+        pytest.param("bench_driver", "--repeats 1 --cells 20 40", marks=pytest.mark.long),
+        pytest.param("bench_engine", "--repeats 1 --cells 3", marks=pytest.mark.long),
         ("bench_frechet", "--repeats 1 --dims 32"),
         ("bench_mirror", "--repeats 1 --cells 2"),
-        ("bench_store", "--cells 2 3"),
-        ("bench_training", "--repeats 1 --steps 1 --f 2"),
-        ("bench_trial", "--repeats 1 --kimg 1 --f 2"),
+        pytest.param("bench_store", "--cells 2 3", marks=pytest.mark.long),
+        pytest.param("bench_training", "--repeats 1 --steps 1 --f 2", marks=pytest.mark.long),
+        pytest.param("bench_trial", "--repeats 1 --kimg 1 --f 2", marks=pytest.mark.long),
         ("bench_verdicts", "--repetitions 10"),
     ],
 )

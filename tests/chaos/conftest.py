@@ -13,7 +13,7 @@ import pytest
 from tests.chaos import kills
 from tests.chaos.kills import KIMG, Interrupted
 
-KILLS = 4
+KILLS = 3
 
 
 @pytest.fixture(scope="session")

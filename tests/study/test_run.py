@@ -174,10 +174,10 @@ def npz(path: Path, **changes: np.ndarray) -> Path:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"x": np.zeros((200, 16, 16), np.float32)}, "x is float32 200x16x16"),
+        ({"x": np.full((200, 16, 16), 1.5)}, "x is float64 200x16x16 from 1.5"),
         ({"y": np.repeat(np.arange(10), 19)}, "190"),
-        ({"y": np.repeat([0, 2], 100)}, "no image has label 1"),
-        ({"y": np.full(200, -1)}, "-1"),
+        ({"y": np.repeat([0.5, 2], 100)}, "y is float64 200: N whole numbers or texts"),
+        ({"y": np.full(200, -1)}, "no condition is left to run: classes=5: own.npz has 1 classes"),
     ],
 )
 def test_damaged_data_of_the_users_own_are_started(

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from study.run import main
+from tests.smoke import run_in_turn
 from tests.study.refusals import NAME
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -42,16 +44,21 @@ def test_shell_sees_something_else(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_smallest_data_that_are_accepted_cannot_be_run(tmp_path: Path) -> None:
+def test_smallest_data_that_are_accepted_cannot_be_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Every cell would fail, and only after minutes."""
     y, y_test = np.repeat(np.arange(5), 10), np.repeat(np.arange(5), 2)
     rng = np.random.default_rng(0)
     x, x_test = (rng.integers(0, 256, (len(part), 8, 32), np.uint8) for part in (y, y_test))
     np.savez(tmp_path / "own.npz", x=x, y=y, x_test=x_test, y_test=y_test)
-    ended = by_hand(
+    monkeypatch.setenv("STUDY_DATA", "/nowhere")
+    monkeypatch.setattr("study.engine.engine.run_cells", run_in_turn)
+    code = main([
         NAME, "--scale", "smoke", "--data", str(tmp_path / "own.npz"), "--trials", "0",
         "--seeds", "1", "--set", "batch=2", "--set", "f=1", "--storage", str(tmp_path / "runs"),
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "cells: 1 complete" in ended.stdout
-    assert "fid: left out, because" in ended.stdout, "a figure is missing without a word"
+    ])  # fmt: skip
+    said = capfd.readouterr()
+    assert code == 0, said.out + said.err
+    assert "cells: 1 complete" in said.out
+    assert "fid: left out, because" in said.out, "a figure is missing without a word"

@@ -78,9 +78,10 @@ def test_a_path_is_checked_before_anything_starts(tmp_path: Path) -> None:
     path = tmp_path / "own.npz"
     x, y = images(10)
     np.savez(path, x=x, y=y)
-    assert choose(str(path), "kmnist", "kana", tmp_path) == (str(path), f"data: {path}")
-    np.savez(path, x=x, y=y + 1)
-    with pytest.raises(DataError, match=r"own\.npz: no image has label 0"):
+    line = f"data: {path}, read from own.npz"
+    assert choose(str(path), "kmnist", "kana", tmp_path) == (str(path), line)
+    np.savez(path, x=x, y=y + 0.5)
+    with pytest.raises(DataError, match=r"own\.npz: y is float64"):
         choose(str(path), "kmnist", "kana", tmp_path)
 
 

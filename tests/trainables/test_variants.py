@@ -23,7 +23,7 @@ every_variant = pytest.mark.parametrize("name", trainables.names())
 every_shape = pytest.mark.parametrize(("name", "images"), CASES)
 # Trials on many processors compute in bfloat16.
 every_precision = pytest.mark.parametrize(
-    "bf16", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["fp32", "bf16"]
+    "bf16", [False, pytest.param(True, marks=pytest.mark.long)], ids=["fp32", "bf16"]
 )
 
 

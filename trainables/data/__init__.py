@@ -37,6 +37,7 @@ __all__ = [
     "choose",
     "describe",
     "is_known",
+    "is_path",
     "load",
     "maker",
     "names",
@@ -72,6 +73,11 @@ def add(name: str, make: Callable[[], Dataset]) -> None:
     _added[name] = Own(name, make)
 
 
+def is_path(name: str) -> bool:
+    """Whether a name that no data have is a path, of a file or folder that may be missing."""
+    return bool(name) and (os.sep in name or name.endswith((".npz", ".zip")) or Path(name).exists())
+
+
 def maker(name: str) -> Callable[[], Dataset] | None:
     """The function that makes data that were added; None for other data."""
     family = _added.get(name)
@@ -105,10 +111,11 @@ def _family(name: str) -> Family | None:
     for family in _families():
         if name in family.SETS:
             return family
-    if name and (os.sep in name or name.endswith(".npz") or Path(name).is_dir()):
+    if is_path(name):
         return None
     raise DataError(
-        f"unknown data {name!r}: choose from {', '.join(names())}, or give an .npz file or a folder"
+        f"unknown data {name!r}: choose from {', '.join(names())}, or give the path of an .npz "
+        "file, a folder or a zip file of images, or a .py file"
     )
 
 
@@ -164,7 +171,7 @@ def describe(name: str, data_dir: Path | None = None) -> DataSpec:
     """
     with _reading(name):
         family = _family(name)
-    return load(name, data_dir).spec if family is None else family.SETS[name]
+        return load(name, data_dir).spec if family is None else family.SETS[name]
 
 
 def choose(
@@ -201,9 +208,8 @@ def _choose(request: str, wanted: str, stand_in: str, folder: Path) -> tuple[str
             f"data: {stand_in}, {place}, as a stand-in: {wanted} is not in {folder} and {reason}"
         )
     family = _family(request)
-    if family is None:
-        load(request)  # reads all of it, so that unusable data are refused before anything starts
-        return request, f"data: {request}"
+    if family is None:  # reads all of it, so that unusable data are refused before anything starts
+        return request, f"data: {request}, {load(request).source}"
     if place := family.where(request, folder):
         return request, f"data: {request}, {place}"
     if (reason := family.fetchable(request, folder)) is not None:

@@ -1,103 +1,154 @@
-"""Reads the user's own data: an .npz file, or a folder of images with one folder per class."""
+"""The user's own data by path: arrays in a file, or images in a folder or a zip file."""
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data import arrays, folders
+from trainables.data.arrays import as_images, as_labels
 from trainables.data.base import DataError, Dataset, Split, divide, one_line
 
 LEAST_SIDE = 8  # pixels
 LEAST_TEST_IMAGES = 2  # per class
 LEAST_IMAGES = 8 + LEAST_TEST_IMAGES  # per class: 8 to train on and 2 to test on
 MOST_ELONGATED = 4  # longer side : shorter side, at most; networks halve both equally often
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
-KEYS = {"x", "y", "x_test", "y_test"}
+MOST_FILES = 10_000_000  # in a zip file
 
 
-def read(path: Path) -> Dataset:
+def read(path: Path, image_size: int | None = None) -> Dataset:
     """Read the data at a path. Without a test split, 80 % of each class are for training.
 
+    Data without labels have one class. What is left out is counted in the data's `source`.
+
     Args:
-        path: an .npz file with `x` (uint8 NHW or NHWC) and `y` (integers 0..K-1), and optionally
-            `x_test` and `y_test`; or a folder whose sub-folders are the classes, in alphabetical
-            order.
+        path: an .npz or idx file of arrays, of a layout that arrays.py names; or a folder or zip
+            file of images: with a folder for each class, with folders `train` and `test` (or `val`)
+            of either kind, with dataset.json, or of images alone.
+        image_size: resize the middle of each image to a square of so many pixels a side.
 
     Raises:
         DataError: the data are missing, unreadable or unusable. The message is one line that names
             the file and the value.
     """
     if path.is_dir():
-        return _read_folder(path)
+        if idx := sorted(path.glob("*train-images-idx3-ubyte*")):
+            return _of_arrays(path, idx[0], image_size)
+        return _of_folder(path, path, image_size)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if not path.is_file():  # reading a pipe would block
         raise DataError(f"{path}: neither a file nor a folder")
-    arrays = read_npz(path)
-    if unknown := sorted(arrays.keys() - KEYS):
-        raise DataError(f"{path}: unknown array {unknown[0]!r}: an .npz has x, y, x_test, y_test")
-    pairs = (
-        [("x", "y"), ("x_test", "y_test")] if arrays.keys() & {"x_test", "y_test"} else [("x", "y")]
-    )
-    for key in (key for pair in pairs for key in pair):
-        if key not in arrays:
-            raise DataError(f"{path}: no array {key!r}, only {', '.join(sorted(arrays)) or 'none'}")
-    splits = [_split(path, x, arrays[x], y, arrays[y]) for x, y in pairs]
-    classes = tuple(str(label) for label in range(count_classes(path, splits[0].y, LEAST_IMAGES)))
-    if len(splits) == 1:
-        splits = [*divide(splits[0])]
-    elif count_classes(path, splits[1].y, LEAST_TEST_IMAGES) != len(classes):
-        raise DataError(f"{path}: x_test has {splits[1].y.max() + 1} classes, x has {len(classes)}")
-    elif splits[0].x.shape[1:] != splits[1].x.shape[1:]:
-        shapes = [_shown(split.x.shape[1:]) for split in splits]
-        raise DataError(f"{path}: images of x are {shapes[0]}, of x_test {shapes[1]} (CxHxW)")
-    _check_variety(path, splits[0], classes)
-    return Dataset(str(path), splits[0], splits[1], classes, f"read from {path.name}")
+    if path.suffix == ".zip":
+        return _of_zip(path, image_size)
+    return _of_arrays(path, path, image_size)
 
 
-def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
-    """All arrays of an .npz file by name. Pickled objects are refused.
-
-    Raises:
-        DataError: the file is not an .npz file, is damaged, or holds pickled objects.
-    """
+def _of_zip(path: Path, image_size: int | None) -> Dataset:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                return {key: loaded[key] for key in loaded.files}
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged archive raises errors of many types
-        raise DataError(f"{path}: not a readable .npz file ({_line(error)})") from error
-    raise DataError(f"{path}: not an .npz file but a single array")
+        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as scratch:
+            members = archive.infolist()
+            if len(members) > MOST_FILES:
+                raise DataError(f"{path}: {len(members)} files: at most {MOST_FILES}")
+            arrays.check_memory(path, sum(member.file_size for member in members))
+            archive.extractall(scratch)
+            root = Path(scratch)
+            inside = [p for p in root.iterdir() if p.name.lower() not in folders.LITTER]
+            if len(inside) == 1 and inside[0].is_dir():  # the folder that was packed
+                root = inside[0]
+            return _of_folder(path, root, image_size)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise DataError(f"{path}: not a readable zip file ({error})") from None
 
 
-def _split(
-    path: Path, x_key: str, x: NDArray[np.generic], y_key: str, y: NDArray[np.generic]
-) -> Split:
-    """Check a user's x and y and convert them to NCHW images and int64 labels."""
-    if x.dtype != np.uint8 or x.ndim not in (3, 4):
-        raise DataError(
-            f"{path}: {x_key} is {x.dtype} {_shown(x.shape)}: uint8 NxHxW or NxHxWxC is needed"
-        )
-    if y.dtype.kind not in "iu" or y.ndim != 1:
-        raise DataError(f"{path}: {y_key} is {y.dtype} {_shown(y.shape)}: N integers are needed")
-    if len(x) != len(y):
-        raise DataError(f"{path}: {x_key} has {len(x)} images but {y_key} has {len(y)} labels")
-    images = x.astype(np.uint8, copy=False)
-    images = images[:, None] if x.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    check_shape(f"{path}: {x_key}", images.shape[1:])
-    return Split(images, y.astype(np.int64))
+def _of_folder(path: Path, root: Path, image_size: int | None) -> Dataset:
+    """Args:
+    path: what the user named.
+    root: the folder, which is another one for a zip file.
+    """
+    found = folders.find(root)
+    parts = [found.train, *([found.test] if found.test else [])]
+    labels = [part.labels for part in parts]
+    if len(parts) == 2 and (labels[0] is None) != (labels[1] is None):
+        raise DataError(f"{path}: one of the two splits has labels, and the other has none")
+    x = folders.pixels(parts, image_size)
+    y = [None if own is None else np.array(own) for own in labels]
+    return _dataset(path, x, y, found.left_out)
+
+
+def _of_arrays(path: Path, file: Path, image_size: int | None) -> Dataset:
+    if image_size is not None:
+        raise DataError(f"{path}: --image-size is for folders and zip files of images")
+    found, left_out = arrays.read_file(file)
+    if len({key in found for key in ("y", "y_test")}) == 2 and "x_test" in found:
+        there = "y" if "y" in found else "y_test"
+        raise DataError(f"{path}: of the labels y and y_test there is only {there}")
+    parts = [key for key in ("x", "x_test") if key in found]
+    x = [as_images(f"{path}: {key}", found[key]) for key in parts]
+    y = [
+        as_labels(f"{path}: y{key[1:]}", found[f"y{key[1:]}"], len(found[key]))
+        if f"y{key[1:]}" in found
+        else None
+        for key in parts
+    ]
+    return _dataset(path, x, y, left_out)
+
+
+def _dataset(
+    path: Path, x: list[NDArray[np.uint8]], y: list[NDArray[Any] | None], left_out: list[str]
+) -> Dataset:
+    """Check and divide images and labels, of training alone or of training and test."""
+    if x[-1].shape[1:] != x[0].shape[1:]:
+        shapes = [_shown(part.shape[1:]) for part in x]
+        raise DataError(f"{path}: images to train on are {shapes[0]}, others {shapes[1]} (CxHxW)")
+    check_shape(str(path), x[0].shape[1:])
+    names, numbers = _numbered(path, x, y)
+    parts = [Split(images, labels) for images, labels in zip(x, numbers, strict=True)]
+    count_classes(path, parts[0].y, LEAST_IMAGES)
+    if len(parts) == 1:
+        parts = [*divide(parts[0])]
+    else:
+        count_classes(f"{path}: test", parts[1].y, LEAST_TEST_IMAGES)
+    _check_variety(path, parts[0], names)
+    source = f"read from {path.name}"
+    if left_out:
+        source += f" (left out: {', '.join(left_out)})"
+    return Dataset(path.name, parts[0], parts[1], names, one_line(source))
+
+
+def _numbered(
+    path: Path, x: list[NDArray[np.uint8]], y: list[NDArray[Any] | None]
+) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:
+    """The classes' names in ascending order, and each label's place among them."""
+    if y[0] is None:
+        return ("all",), [np.zeros(len(part), dtype=np.int64) for part in x]
+    known = np.unique(y[0])
+    numbers = []
+    for labels in y:
+        assert labels is not None
+        own = np.unique(labels)
+        if len(unknown := np.setdiff1d(own, known)):
+            raise DataError(f"{path}: label {unknown[0]} of the test images is not trained on")
+        if len(missing := np.setdiff1d(known, own)):
+            raise DataError(f"{path}: no test image has label {missing[0]}")
+        numbers.append(np.searchsorted(known, labels).astype(np.int64))
+    names = tuple(str(label) for label in known)
+    for name in names:
+        if one_line(name) != name or not name.strip():
+            raise DataError(f"{path}: class {name!r}: a class needs a printable name")
+    return names, numbers
 
 
 def check_shape(where: str, shape: tuple[int, ...]) -> None:
+    """Refuse images, [C, H, W], that no network takes."""
     channels, height, width = shape
     if channels not in (1, 3):
-        raise DataError(f"{where} has {channels} channels: 1 or 3 (in the last axis) are needed")
+        raise DataError(f"{where} has {channels} channels: 1 or 3 are needed")
     if min(height, width) < LEAST_SIDE:
         raise DataError(
             f"{where} is {height}x{width}: at least {LEAST_SIDE}x{LEAST_SIDE} is needed"
@@ -139,72 +190,5 @@ def count_classes(where: Path | str, y: NDArray[Any], least: int) -> int:
     return len(labels)
 
 
-def _read_folder(root: Path) -> Dataset:
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not folders:
-        raise DataError(f"{root}: no class folders: images lie in {root.name}/CLASS/")
-    for folder in folders:
-        if one_line(folder.name) != folder.name:
-            raise DataError(f"{folder}: a class needs a printable name")
-    x: list[NDArray[np.uint8]] = []
-    y: list[int] = []
-    for label, folder in enumerate(folders):
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-        if len(paths) < LEAST_IMAGES:
-            raise DataError(
-                f"{folder}: {len(paths)} images ({', '.join(SUFFIXES)}): "
-                f"at least {LEAST_IMAGES} are needed"
-            )
-        for path in paths:
-            image = read_image(path)
-            if not x:
-                first = path
-                check_shape(f"{path}", image.shape)
-            elif image.shape != x[0].shape:
-                raise DataError(
-                    f"{path} is {_shown(image.shape)} but {first} is {_shown(x[0].shape)} (CxHxW)"
-                )
-            x.append(image)
-            y.append(label)
-    train, test = divide(Split(np.stack(x), np.array(y, dtype=np.int64)))
-    classes = tuple(folder.name for folder in folders)
-    _check_variety(root, train, classes)
-    return Dataset(str(root), train, test, classes, f"read from {root.name}")
-
-
-def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Read an image as uint8 CHW. A greyscale file has one channel, any other file three.
-
-    Args:
-        size: H, W that the image is resized to; None keeps its size.
-
-    Raises:
-        DataError: the file is no readable image of 8 bits per channel.
-    """
-    from PIL import Image  # takes 50 ms, so only where it is needed
-
-    if not path.is_file():  # reading a pipe would block
-        raise DataError(f"{path}: not a readable image (no file)")
-    try:
-        with Image.open(path, formats=("BMP", "JPEG", "PNG")) as image:
-            mode = image.mode
-            grey = mode in ("1", "L", "LA")
-            plain = image.convert("L" if grey else "RGB")
-            if size is not None:
-                plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
-            pixels = np.array(plain, dtype=np.uint8)
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged image raises errors of many types
-        raise DataError(f"{path}: not a readable image ({_line(error)})") from error
-    if mode.startswith(("I", "F")):  # Pillow would clip such pixels to white
-        raise DataError(f"{path}: {mode} pixels: 8 bits per channel are needed")
-    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
 def _shown(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

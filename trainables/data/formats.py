@@ -6,9 +6,7 @@ no file can make a parser run code.
 
 from __future__ import annotations
 
-import gzip
 import pickle
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.arrays import read_idx, read_npz
 from trainables.data.base import DataError, DataSpec
-from trainables.data.files import read_npz
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]  # NCHW, N
 
@@ -29,28 +27,13 @@ def parse_idx(paths: Sequence[Path], spec: DataSpec) -> Arrays:
 
 
 def _read_idx(path: Path, item: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Values uint8 [N, *item] of an idx file, which may be gzipped.
-
-    The format: two zero bytes; a byte 8, which means uint8; a byte with the number of axes; the
-    length of each axis as a big-endian int32; the values.
-    """
-    axes = 1 + len(item)
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            magic, lengths = file.read(4), file.read(4 * axes)
-            if magic != bytes((0, 0, 8, axes)) or len(lengths) < 4 * axes:
-                raise DataError(f"{path}: not an idx file of uint8 with {axes} axes: {magic!r}")
-            shape = tuple(int(n) for n in np.frombuffer(lengths, ">i4"))
-            if shape[1:] != item or shape[0] < 1:
-                raise DataError(f"{path}: shape {shape} where {('N', *item)} is needed")
-            size = int(np.prod(shape, dtype=np.int64))
-            values = file.read(size + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: damaged: {error}") from error
-    if len(values) != size:
-        amount = "more" if len(values) > size else f"only {len(values)}"
-        raise DataError(f"{path}: damaged: {amount} of {size} values")
-    return np.frombuffer(values, np.uint8).reshape(shape).copy()  # a copy is writable
+    """Values uint8 [N, *item] of an idx file, which may be gzipped."""
+    values = read_idx(path)
+    if values.shape[1:] != item:
+        raise DataError(
+            f"{path}: an idx file of shape {values.shape} where {('N', *item)} is needed"
+        )
+    return values
 
 
 def parse_npz(paths: Sequence[Path], spec: DataSpec) -> Arrays:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from trainables.data.base import SPLIT_SEED, DataError, Dataset, DataSpec, Split
 from trainables.data.download import scratch
-from trainables.data.files import read_image
+from trainables.data.pictures import read_image
 
 CLASSES, MOST = 24, 3  # labels in all, and at most of one image
 SIDE = 64  # pixels; whole images are resized to it, because a crop would cut objects off

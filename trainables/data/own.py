@@ -23,7 +23,7 @@ class Own:
     def dataset(self) -> Dataset:
         try:
             found = self.make()
-        except DataError:
+        except (DataError, OSError, MemoryError):  # the caller's message is better
             raise
         except Exception as error:  # a user's function may raise anything
             why = f"{type(error).__name__}: {error}"

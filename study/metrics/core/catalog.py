@@ -7,7 +7,7 @@ import math
 import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, get_args
 
 from study.metrics.core.needs import description, is_offered
 from study.metrics.core.reference import unreadable
@@ -50,6 +50,11 @@ def add(name: str, metric: Metric) -> None:
         raise ValueError(f"metric {name!r}: COLUMNS={metric.COLUMNS!r}: columns and meanings")
     if not isinstance(metric.NEEDS, frozenset | set):
         raise ValueError(f"metric {name!r}: NEEDS={metric.NEEDS!r}: a frozenset is needed")
+    directions = getattr(metric, "DIRECTIONS", {})
+    valid = get_args(Direction)
+    if not isinstance(directions, Mapping) or not {*directions.values()} <= {*valid}:
+        choices = ", ".join(valid)
+        raise ValueError(f"metric {name!r}: DIRECTIONS={directions!r}: choose from {choices}")
     _added[name] = metric
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # For each need: a test whether a variant and its data offer it, and a description of the need for
 # the error message. In the description, {} stands for the variant's name.
 OFFERS: dict[str, tuple[Callable[[type[Gan], DataSpec], bool], str]] = {
+    "networks": (lambda gan, _: hasattr(gan, "turn"), "networks, and {} has images alone"),
     "labels": (lambda gan, _: gan.conditional, "a generator that takes labels, which {} has not"),
     "classifies": (lambda gan, _: gan.classifies, "a class head in D, which {} has not"),
     "encodes": (lambda gan, _: gan.encodes, "an encoder, which {} has not"),

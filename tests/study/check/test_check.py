@@ -37,6 +37,21 @@ def test_right_files_are_broken(folder: Path, capsys: pytest.CaptureFixture[str]
     assert re.fullmatch(r"\d\d checks, none broken\n", lines), lines
 
 
+def test_attribute_is_not_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said(capsys, "lsgan.py:VARIANT", "dots.py:load", code=0)
+    assert re.fullmatch(r"\d\d checks, none broken\n", lines), lines
+
+
+def test_variant_that_cannot_be_built_ends_all_checks(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "lsgan.py"
+    path.write_text(path.read_text().replace("pixels = shape[0]", "pixels = none"))
+    lines = said(capsys, "my_study.py", code=1)
+    assert "NameError: name 'none' is not defined (lsgan.py, line" in lines
+    assert "checks, " in lines
+
+
 BROKEN_VARIANTS = {
     # what is changed in lsgan.py: (from, to, what is said)
     "seed": (

@@ -19,26 +19,32 @@ from study.planning.resources import Node, Resources, device_of, fit
 from study.records.environment import versions
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, answer: tuple[bool, dict[str, str]]) -> None:
-    def get(_: Any, timeout: float) -> tuple[bool, dict[str, str]]:
+def judged(monkeypatch: pytest.MonkeyPatch, answer: tuple[bool, dict[str, str], str]) -> None:
+    def get(_: Any, timeout: float) -> tuple[bool, dict[str, str], str]:
         return answer
 
     monkeypatch.setattr(cluster.ray, "get", get)
-    cluster._refuse_unfit("10.0.0.2", Path("/shared/runs"), {}, None)
+    cluster._refuse_unfit("10.0.0.2", Path("/shared/runs"), None)
 
 
 def test_node_that_is_like_ours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    judged(monkeypatch, (True, versions()))
+    judged(monkeypatch, (True, versions(), ""))
 
 
 def test_node_without_the_storage_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInputError, match=r"--storage /shared/runs: node 10\.0\.0\.2 does not"):
-        judged(monkeypatch, (False, versions()))
+        judged(monkeypatch, (False, versions(), ""))
 
 
 def test_node_of_another_version_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInputError, match=r"node 10\.0\.0\.2 has torch 1\.0, this one "):
-        judged(monkeypatch, (True, versions() | {"torch": "1.0"}))
+        judged(monkeypatch, (True, versions() | {"torch": "1.0"}, ""))
+
+
+def test_node_that_lacks_a_package_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cell would end as if its worker had died, and nobody would read why."""
+    with pytest.raises(BadInputError, match=r"node 10\.0\.0\.2: lsgan cannot be imported: No mod"):
+        judged(monkeypatch, (True, versions(), "lsgan cannot be imported: No module named 'x'"))
 
 
 def test_trials_are_not_packed_by_node() -> None:
@@ -84,11 +90,11 @@ def test_node_that_dies_while_asked_refuses_the_study(
         def options(self, scheduling_strategy: Any) -> Any:
             return SimpleNamespace(remote=lambda *_: scheduling_strategy.node_id)
 
-    def get(node: str, timeout: float) -> tuple[bool, dict[str, str]]:
+    def get(node: str, timeout: float) -> tuple[bool, dict[str, str], str]:
         if node == b:
             state[b] = alive_after
             raise cluster.ray.exceptions.RayError("not schedulable")
-        return True, versions()
+        return True, versions(), ""
 
     monkeypatch.setattr(cluster.ray, "nodes", nodes)
     monkeypatch.setattr(cluster.ray, "remote", lambda **_: lambda _: Inspect())

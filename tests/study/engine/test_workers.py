@@ -48,7 +48,7 @@ def note_workers() -> None:
 
 @pytest.mark.parametrize(
     ("trials", "seeds", "gpus", "workers"),
-    [(0, 30, 0.0, 2), (12, 6, 0.0, 2), (0, 30, 0.5, 4)],
+    [(0, 30, 0.0, 2), (12, 6, 0.0, 2), pytest.param(0, 30, 0.5, 4, marks=pytest.mark.long)],
     ids=["confirm cells", "searches that wait", "shares of GPUs"],
 )
 def test_workers_are_lost(

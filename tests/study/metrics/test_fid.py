@@ -92,7 +92,7 @@ def test_fid_is_not_measured(built: Inception) -> None:
     assert row["fid"] > 2 * row["fid_floor"]  # the real images are noise, and these are black
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_fid_differs_from_pytorch_fids_command_line(weights: Path, tmp_path: Path) -> None:
     """The same images as PNG files, with the same weights, must give the same figure."""

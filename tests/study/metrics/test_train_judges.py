@@ -180,7 +180,7 @@ def test_warped_images_are_others_or_all_alike() -> None:
     assert (again[0][middle] - x[middle]).mean().abs() < 20, "brightness stays about the same"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_default_recipe_cannot_read_49_kana(tmp_path: Path) -> None:
     """Below .92, label accuracies of fakes would say more about the judge than about G."""

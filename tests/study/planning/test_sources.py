@@ -18,8 +18,9 @@ import pytest
 import trainables
 from study.errors import BadInputError
 from study.metrics.core import catalog
-from study.planning import source_files, sources, study_json
+from study.planning import source_files, sources, study_json, validation
 from study.planning.plan import Plan
+from study.records import environment
 from study.records.files import write_json
 from study.records.records import Records
 from study.run import main
@@ -98,6 +99,128 @@ def test_changed_file_goes_unnoticed(tmp_path: Path, name: str) -> None:
     assert sys.modules[name].CHANGED == 1, "the old code would run"
 
 
+def test_second_file_keeps_the_old_file_beside_it(tmp_path: Path) -> None:
+    """Two variants import one file, which is edited between two runs in one process."""
+    write(tmp_path, shared="x = 1", a="import shared", b="import shared")
+
+    def both() -> list[Any]:
+        found = [source_files.collect(tmp_path / f"{name}.py") for name in "ab"]
+        modules = []
+        for name, files in zip("ab", found, strict=True):
+            source_files.install(files)
+            modules.append(source_files.run(name))
+        return [module.shared.x for module in modules]
+
+    assert both() == [1, 1]
+    write(tmp_path, shared="x = 2")
+    assert both() == [2, 2]
+
+
+def test_folder_without_init_is_not_collected(tmp_path: Path) -> None:
+    write(tmp_path, lsgan="from parts.deep.er import x")
+    write(tmp_path / "parts")
+    write(tmp_path / "parts" / "deep", er="x = 1", broken="print 'two'")
+    found = source_files.collect(tmp_path / "lsgan.py")
+    assert {*found} == {"lsgan", "parts", "parts.deep", "parts.deep.er", "parts.deep.broken"}
+    source_files.install(found)
+    assert source_files.run("lsgan").x == 1
+
+
+def test_file_that_is_imported_unseen_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would notice that it was changed, and a worker on another node would lack it."""
+    write(tmp_path, unseen="x = 1", lsgan="import importlib\nimportlib.import_module('unseen')")
+    monkeypatch.syspath_prepend(tmp_path)
+    source_files.install(source_files.collect(tmp_path / "lsgan.py"))
+    with pytest.raises(BadInputError, match=r"imports .*unseen\.py in a way that is not seen"):
+        source_files.run("lsgan")
+    sys.modules.pop("unseen")
+
+
+def test_edited_data_are_taken_from_memory(tmp_path: Path) -> None:
+    elsewhere.copy_to(tmp_path)
+    found = []
+    for seed in (0, 1):
+        path = tmp_path / "dots.py"
+        path.write_text(path.read_text().replace("default_rng(0)", f"default_rng({seed})"))
+        source = sources.load_data(str(path))
+        assert source is not None
+        found.append(data.load(source.name).digest)
+    assert found[0] != found[1]
+
+
+def test_two_studies_have_one_folder(tmp_path: Path) -> None:
+    study = elsewhere.copy_to(tmp_path)
+    study.write_text(study.read_text() + "\nOTHER = STUDY\n")
+    names = [sources.declared(f"{study}{end}").name for end in ("", ":STUDY", ":OTHER")]
+    assert names == ["my_study", "my_study", "my_study_OTHER"]
+    with pytest.raises(BadInputError, match="a folder of each storage is called cache"):
+        sources.declared(str(study.rename(study.with_name("cache.py"))))
+
+
+@pytest.mark.parametrize("name", ["data.v2", "sets:v2", "mnits:test", "no.such"])
+def test_data_are_taken_for_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "v2" in name:
+        (tmp_path / name).mkdir()
+    assert sources.find("data", name) is None
+
+
+@pytest.mark.parametrize("column", ["fcd", "kimg", "seconds", "loss/d/mine"])
+def test_metric_replaces_columns_of_others(tmp_path: Path, column: str) -> None:
+    study = elsewhere.copy_to(tmp_path)
+    path = tmp_path / "brightness.py"
+    path.write_text(path.read_text().replace('"brightness"', f'"{column}"'))
+    study.write_text(study.read_text().replace('metric="brightness"', 'metric="fcd_floor"'))
+    declared = sources.declared(str(study)).study
+    with pytest.raises(ValueError, match=f"have a column '{column}'|has a column '{column}'"):
+        validation.check_study(declared)
+
+
+def test_other_code_goes_on_without_a_word(tmp_path: Path) -> None:
+    """What a space computes is not in the definition, but the file's digest is in each run."""
+    records = tiny.begin(Records(tmp_path / "study"), tiny.plan())
+    declared = sources.declared(str(elsewhere.copy_to(tmp_path / "own")))
+    value = records.study()
+    digests = {source.name: source.digest for source in declared.sources}
+    here = environment.code_digest(environment.ROOT)
+    write_json(
+        records.folder / "study.json", value | {"runs": [{"code": here, "sources": digests}]}
+    )
+    assert study_json.other_code(Records(records.folder), declared.sources) is None
+    changed = {name: "0123" if "my_study" in name else digest for name, digest in digests.items()}
+    write_json(
+        records.folder / "study.json", value | {"runs": [{"code": here, "sources": changed}]}
+    )
+    line = study_json.other_code(Records(records.folder), declared.sources)
+    assert line is not None
+    assert "my_study.py: " in line
+    assert " goes on, after 0123: if they train" in line
+
+
+@pytest.mark.parametrize("name", ["trainables.py", "study/__init__.py"])
+def test_namesake_is_a_traceback(tmp_path: Path, name: str) -> None:
+    """Ray's workers would import it in place of ours."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    code = "import sys\nsys.path.pop(0)\nfrom study.__main__ import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "--list"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr == (
+        f"study: {tmp_path / name} hides this project's {name[:-3].partition('/')[0]}: rename it\n"
+    )
+
+
 def plan_of(study: Path) -> Plan:
     plan = tiny.plan()
     return Plan(**{**vars_of(plan), "sources": sources.declared(str(study)).sources})
@@ -134,6 +257,21 @@ def test_changed_code_mixes_with_results(tmp_path: Path) -> None:
     write_json(result, (fresh.result(cell.id) or {}) | {"outcome": "failed", "error": "mended"})
     study_json.adopt_changed_code(Records(records.folder), known, changed)
     study_json.refuse_changes(known, changed, records.folder)
+
+
+def test_changed_metric_mixes_with_what_it_measured_before(tmp_path: Path) -> None:
+    """judges.pt keeps what metrics measure of real images."""
+    study, records = elsewhere.copy_to(tmp_path / "own"), Records(tmp_path / "study")
+    plan = plan_of(study)
+    tiny.begin(records, plan)
+    path = study.with_name("brightness.py")
+    path.write_text(path.read_text() + "\nCHANGED = 1\n")
+    changed = plan_of(study).definition() | {"metrics": ["fcd", "brightness.py"]}
+    for measured in (False, True):
+        known = {"definition": plan.definition() | {"metrics": ["fcd", "brightness.py"]}}
+        study_json.adopt_changed_code(records, known, changed)
+        assert (known["definition"] == changed) != measured
+        (records.folder / "judges.pt").touch()
 
 
 @pytest.mark.parametrize(
@@ -183,9 +321,17 @@ def test_name_of_ours_is_taken(tmp_path: Path) -> None:
 
 
 def test_two_files_of_one_name_are_mixed_up(tmp_path: Path) -> None:
-    sources.declared(str(elsewhere.copy_to(tmp_path / "a")))
-    with pytest.raises(BadInputError, match=r"a module '\w+' is in use already, .*/a/"):
-        sources.declared(str(elsewhere.copy_to(tmp_path / "b")))
+    """In one study they are refused. A further study in the process gets its own files."""
+    for name in ("a", "b"):
+        study = elsewhere.copy_to(tmp_path / name)
+        text = (tmp_path / name / "networks.py").read_text()
+        (tmp_path / name / "networks.py").write_text(f"{text}\nPLACE = {name!r}\n")
+        sources.declared(str(study))
+        assert name == sys.modules["networks"].PLACE
+    text = study.read_text().replace('{"lr": 1e-4}', '{"variant": "../a/lsgan.py"}')
+    study.write_text(text)
+    with pytest.raises(BadInputError, match=r"have one name: rename one of them"):
+        sources.declared(str(study))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +409,7 @@ def test_entry_point_or_module_is_not_found(
     )
     assert "dotted" in listed.stdout
     assert "my_gans.my_study:STUDY of my-gans" in listed.stdout
-    for ref, name in (("dotted", "dotted"), ("my_gans.my_study:STUDY", "my_study")):
+    for ref, name in (("dotted", "dotted"), ("my_gans.my_study:STUDY", "my_gans_my_study")):
         declared = sources.declared(ref)
         assert declared.name == name
         digests = {s.name: s.digest for s in declared.sources}

@@ -1,0 +1,328 @@
+"""The layouts in which people keep images: each is read with the right labels, splits and pixels.
+
+Where these fail, a user's data are refused although they mean one thing, or read as another thing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainables.data import DataError, Dataset, load
+from trainables.data.files import read
+
+RNG = np.random.default_rng(0)
+X = RNG.integers(0, 256, (60, 8, 10), dtype=np.uint8)  # [N, H, W]
+Y = np.repeat(np.arange(3), 20)
+X_TEST, Y_TEST = X[::4] // 2, Y[::4]
+Arrays = dict[str, NDArray[Any]]
+
+LAYOUTS: dict[str, tuple[Arrays, tuple[str, ...]]] = {  # arrays, names of the classes
+    "keras": ({"x_train": X, "y_train": Y, "x_test": X_TEST, "y_test": Y_TEST}, ("0", "1", "2")),
+    "medmnist": (
+        {
+            "train_images": X[..., None],
+            "train_labels": Y[:, None],
+            "val_images": X[:9],
+            "val_labels": Y[:9, None],
+            "test_images": X_TEST[..., None],
+            "test_labels": Y_TEST[:, None],
+        },
+        ("0", "1", "2"),
+    ),
+    "arr": ({"arr_0": X, "arr_1": Y, "arr_2": X_TEST, "arr_3": Y_TEST}, ("0", "1", "2")),
+    "channels first": (
+        {"x": X[:, None], "y": Y, "x_test": X_TEST, "y_test": Y_TEST},
+        ("0", "1", "2"),
+    ),
+    "from one": ({"x": X, "y": Y + 1, "x_test": X_TEST, "y_test": Y_TEST + 1}, ("1", "2", "3")),
+    "gaps": ({"x": X, "y": 7 * Y, "x_test": X_TEST, "y_test": 7 * Y_TEST}, ("0", "7", "14")),
+    "negative": ({"x": X, "y": Y - 1, "x_test": X_TEST, "y_test": Y_TEST - 1}, ("-1", "0", "1")),
+    "whole floats": ({"x": X, "y": Y * 1.0, "x_test": X_TEST, "y_test": Y_TEST}, ("0", "1", "2")),
+    "one-hot": (
+        {"x": X, "y": np.eye(3)[Y], "x_test": X_TEST, "y_test": np.eye(3, dtype=int)[Y_TEST]},
+        ("0", "1", "2"),
+    ),
+    "text": (
+        {
+            "x": X,
+            "y": np.array(["ant", "bee", "cat"])[Y],
+            "x_test": X_TEST,
+            "y_test": np.array([b"ant", b"bee", b"cat"])[Y_TEST],
+        },
+        ("ant", "bee", "cat"),
+    ),
+    "unit floats": (
+        {"x": X / 255, "y": Y, "x_test": (X_TEST / 255).astype(np.float32), "y_test": Y_TEST},
+        ("0", "1", "2"),
+    ),
+    "signed floats": (
+        {"x": X / 127.5 - 1, "y": Y, "x_test": X_TEST / 127.5 - 1, "y_test": Y_TEST},
+        ("0", "1", "2"),
+    ),
+    "whole float pixels": (
+        {"x": X * 1.0, "y": Y, "x_test": X_TEST.astype(np.int64), "y_test": Y_TEST},
+        ("0", "1", "2"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_arrays_are_misread(tmp_path: Path, layout: str) -> None:
+    arrays, names = LAYOUTS[layout]
+    np.savez(tmp_path / "own.npz", **arrays)  # type: ignore[arg-type]
+    data = load(str(tmp_path / "own.npz"))
+    assert data.classes == names
+    assert np.array_equal(data.train.y, Y)
+    assert np.array_equal(data.test.y, Y_TEST)
+    # Floats from -1 to 1 are halves of a step off at most.
+    for split, x in ((data.train, X), (data.test, X_TEST)):
+        assert np.abs(split.x[:, 0].astype(int) - x).max() <= (layout == "signed floats")
+    out = "left out: array val_images, array val_labels" if layout == "medmnist" else "own.npz"
+    assert out in data.source
+
+
+def test_extra_arrays_or_missing_labels_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", x=X, names=np.array(["a"]), x_tset=X)
+    data = load(str(tmp_path / "own.npz"))
+    assert (data.classes, len(data.train.y), len(data.test.y)) == (("all",), 48, 12)
+    assert data.source == "read from own.npz (left out: array names, array x_tset)"
+
+
+def test_files_of_single_arrays_are_not_joined(tmp_path: Path) -> None:
+    """Kuzushiji-49 comes as four files, each with one array."""
+    for part, x, y in (("train", X, Y), ("test", X_TEST, Y_TEST)):
+        np.savez(tmp_path / f"k49-{part}-imgs.npz", x)
+        np.savez(tmp_path / f"k49-{part}-labels.npz", y)
+    data = load(str(tmp_path / "k49-train-imgs.npz"))
+    assert np.array_equal(data.train.y, Y)
+    assert np.array_equal(data.test.x[:, 0], X_TEST)
+
+
+def idx(path: Path, values: NDArray[Any]) -> None:
+    head = struct.pack(f">4B{values.ndim}i", 0, 0, 8, values.ndim, *values.shape)
+    content = head + values.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("by", ["folder", "file"])
+def test_idx_files_are_not_read_by_path(tmp_path: Path, suffix: str, by: str) -> None:
+    for part, x, y in (("train", X, Y), ("t10k", X_TEST, Y_TEST)):
+        idx(tmp_path / f"{part}-images-idx3-ubyte{suffix}", x)
+        idx(tmp_path / f"{part}-labels-idx1-ubyte{suffix}", y)
+    file = tmp_path / f"train-images-idx3-ubyte{suffix}"
+    data = load(str(tmp_path if by == "folder" else file))
+    assert np.array_equal(data.train.x[:, 0], X)
+    assert np.array_equal(data.train.y, Y)
+    assert np.array_equal(data.test.y, Y_TEST)
+
+
+def picture(path: Path, level: int, mode: str = "L", size: tuple[int, int] = (12, 9)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, level).convert(mode).save(path)
+
+
+def classes(root: Path, n: int = 10, level: int = 0) -> None:
+    """Classes cat (dark) and dog (bright)."""
+    for name, base in (("cat", 40), ("dog", 200)):
+        for i in range(n):
+            picture(root / name / f"{i}.png", base + i + level)
+
+
+def bright_is_dog(data: Dataset) -> None:
+    assert data.classes == ("cat", "dog")
+    for split in (data.train, data.test):
+        assert ((split.x.mean((1, 2, 3)) > 120) == (split.y == 1)).all()
+
+
+@pytest.mark.parametrize("train", ["train", "Training"])
+@pytest.mark.parametrize("test", ["test", "val", "validation", "Testing"])
+def test_published_split_is_taken_for_classes(tmp_path: Path, train: str, test: str) -> None:
+    classes(tmp_path / train)
+    classes(tmp_path / test, n=3, level=20)
+    data = load(str(tmp_path))
+    bright_is_dog(data)
+    assert (len(data.train.y), len(data.test.y)) == (20, 6)
+    assert data.test.x.min() == 60
+
+
+def test_third_split_is_mixed_in(tmp_path: Path) -> None:
+    classes(tmp_path / "train")
+    classes(tmp_path / "val", n=4)
+    classes(tmp_path / "test", n=3)
+    data = load(str(tmp_path))
+    assert (len(data.train.y), len(data.test.y)) == (20, 6)
+    assert data.source.endswith("(left out: folder val)")
+
+
+def test_images_of_splits_are_taken_for_two_classes(tmp_path: Path) -> None:
+    for part, n in (("train", 12), ("test", 4)):
+        for i in range(n):
+            picture(tmp_path / part / f"{i}.png", 10 * i)
+    data = load(str(tmp_path))
+    assert (data.classes, len(data.train.y), len(data.test.y)) == (("all",), 12, 4)
+
+
+@pytest.mark.parametrize(
+    ("folders", "line"),
+    [
+        (("train", "cat"), "both splits (train) and folders such as cat"),
+        (("test",), "test and no train"),
+        (("val", "test"), "and no train"),
+    ],
+)
+def test_unclear_folders_are_guessed(tmp_path: Path, folders: tuple[str, ...], line: str) -> None:
+    for name in folders:
+        classes(tmp_path / name)
+    with pytest.raises(DataError) as caught:
+        load(str(tmp_path))
+    assert line in str(caught.value)
+
+
+def test_flat_and_nested_images_are_left_out(tmp_path: Path) -> None:
+    for i in range(12):
+        picture(tmp_path / "flat" / f"{i}.webp", 10 * i)
+        picture(tmp_path / "nested" / "cat" / str(i % 3) / f"{i}.png", 10 * i)
+        picture(tmp_path / "nested" / "dog" / f"{i}.png", 130 + 10 * i)
+    (tmp_path / "nested" / "dog" / "a.gif").write_bytes(b"GIF89a")
+    flat, nested = (load(str(tmp_path / name)) for name in ("flat", "nested"))
+    assert (flat.classes, len(flat.train.y) + len(flat.test.y)) == (("all",), 12)
+    bright_is_dog(nested)
+    assert len(nested.train.y) + len(nested.test.y) == 24
+    assert nested.source == "read from nested (left out: 1 .gif)"
+
+
+def card(root: Path, labels: object) -> None:
+    for i in range(24):
+        picture(root / "00000" / f"img{i:08d}.png", 40 + i + 150 * (i % 2))
+    (root / "dataset.json").write_text(json.dumps({"labels": labels}))
+
+
+LABELLED = [[f"00000/img{i:08d}.png", i % 2] for i in range(24)]
+
+
+def packed(root: Path, top: str = "") -> Path:
+    """A zip file of a folder, which is stored under a name of its own, or not at all."""
+    path = root.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in root.rglob("*"):
+            archive.write(file, top + file.relative_to(root).as_posix())
+    return path
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "zip of a folder"])
+def test_labels_of_stylegans_tools_are_ignored(tmp_path: Path, form: str) -> None:
+    root = tmp_path / "sg"
+    card(root, LABELLED)
+    path = root if form == "folder" else packed(root, "sg/" if form == "zip of a folder" else "")
+    data = load(str(path))
+    assert data.classes == ("0", "1")
+    for split in (data.train, data.test):
+        assert ((split.x.mean((1, 2, 3)) > 120) == (split.y == 1)).all()
+    assert len(data.train.y) + len(data.test.y) == 24
+
+
+def test_card_without_labels_is_refused(tmp_path: Path) -> None:
+    card(tmp_path, None)
+    assert load(str(tmp_path)).classes == ("all",)
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        (3, "dataset.json: no list of labels"),
+        ([["a.png", [1.0]]], "label [1.0] of a.png: a whole number is needed"),
+        ([["../a.png", 1]], "../a.png is not in the folder"),
+        ([["missing.png", 1], *LABELLED], "missing.png: not a readable image"),
+    ],
+)
+def test_wrong_card_is_believed(tmp_path: Path, labels: object, line: str) -> None:
+    card(tmp_path, labels)
+    with pytest.raises(DataError) as caught:
+        load(str(tmp_path))
+    assert line in str(caught.value)
+
+
+def one(root: Path, save: Callable[[Path], None], **options: Any) -> NDArray[np.uint8]:
+    """The pixels of one image, [C, H, W], that is read among others of 12x9."""
+    classes(root)
+    save(root / "cat" / "0.png")
+    data = read(root, **options)
+    images = np.concatenate([data.train.x, data.test.x])
+    (found,) = [image for image in images if (image == 77).any()]
+    return found
+
+
+def test_turned_image_is_not_upright(tmp_path: Path) -> None:
+    """Cameras store images as they were held, and note how."""
+
+    def save(path: Path) -> None:
+        pixels = np.zeros((12, 9), np.uint8)  # lying; upright it is 9 high and 12 wide
+        pixels[0, :] = 77
+        noted = Image.Exif()
+        noted[0x0112] = 6  # turn by 90 degrees clockwise
+        Image.fromarray(pixels).save(path, exif=noted)
+
+    image = one(tmp_path, save)
+    assert image.shape == (1, 9, 12)
+    assert (image[0, :, -1] == 77).all()
+
+
+def test_what_lies_under_transparent_pixels_is_seen(tmp_path: Path) -> None:
+    def save(path: Path) -> None:
+        pixels = np.full((9, 12, 4), 77, np.uint8)
+        pixels[:, :6, 3], pixels[:, 6:, 3] = 0, 255
+        Image.fromarray(pixels).save(path)
+
+    image = one(tmp_path, save)
+    assert (image[:, :, :6] == 255).all(), "not white"
+    assert (image[:, :, 6:] == 77).all()
+
+
+def test_grey_among_colours_is_refused(tmp_path: Path) -> None:
+    image = one(tmp_path, lambda path: picture(path, 77, "RGB"))
+    assert image.shape == (3, 9, 12)
+
+
+def test_sizes_differ_although_one_is_wanted(tmp_path: Path) -> None:
+    """The middle of each image is kept, and what is made smaller is antialiased."""
+
+    def save(path: Path) -> None:
+        pixels = np.zeros((64, 100), np.uint8)
+        pixels[:, 18:82] = 77  # the middle square
+        pixels[:, 30:50:2] = 255  # finer than the pixels that stay
+        Image.fromarray(pixels).save(path)
+
+    image = one(tmp_path, save, image_size=16)
+    assert image.shape == (1, 16, 16)
+    assert (np.abs(image[0, :, -4:].astype(int) - 77) < 9).all()
+    stripes = image[0, :, 4:7]
+    assert ((stripes > 120) & (stripes < 210)).all(), "not antialiased"
+
+
+def test_more_than_memory_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sizes are in the headers, and are looked at first."""
+    import psutil
+
+    classes(tmp_path / "pets")
+    card(tmp_path / "sg", LABELLED)
+    np.savez_compressed(tmp_path / "own.npz", x=np.zeros((60, 80, 80), np.uint8), y=Y)
+    idx(tmp_path / "train-images-idx3-ubyte", X)
+    free = type("Free", (), {"available": 1000})
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(np, "load", None)
+    files = ("pets", "own.npz", "train-images-idx3-ubyte", packed(tmp_path / "sg").name)
+    for name in files:
+        with pytest.raises(DataError, match=r"GiB of images, and 0\.0 GiB of memory are free"):
+            load(str(tmp_path / name))

@@ -1,0 +1,188 @@
+"""Folders of images: class folders, published splits, dataset.json, or images alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.arrays import check_memory
+from trainables.data.base import DataError
+from trainables.data.pictures import SUFFIXES, image_shape, read_image
+
+# Names of folders that hold a split, never a class.
+TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
+LITTER = ("__macosx", "thumbs.db", "desktop.ini")  # of operating systems
+CARD = "dataset.json"  # of StyleGAN's and EDM's tools
+
+
+@dataclass
+class Part:
+    """Image files and their labels; no labels where there is one kind of images."""
+
+    paths: list[Path]
+    labels: list[Any] | None
+
+
+@dataclass
+class Found:
+    """What a folder holds."""
+
+    train: Part
+    test: Part | None = None
+    left_out: list[str] = field(default_factory=list)
+
+
+def find(root: Path) -> Found:
+    """The images of a folder, with its labels and splits.
+
+    Raises:
+        DataError: the folder has no images, or could be understood in two ways.
+    """
+    if (root / CARD).is_file():
+        return _of_card(root)
+    folders = [path for path in _children(root) if path.is_dir()]
+    splits = {path.name.lower(): path for path in folders if path.name.lower() in ALL_SPLITS}
+    if not splits:
+        part, left_out = _part(root)
+        return Found(part, left_out=left_out)
+    others = [path.name for path in folders if path.name.lower() not in splits]
+    if others:
+        raise DataError(
+            f"{root}: both splits ({', '.join(splits)}) and folders such as {others[0]}"
+        )
+    train, test, validation = (
+        next((splits[name] for name in names if name in splits), None)
+        for names in (TRAIN, TEST, VALIDATION)
+    )
+    if train is None:
+        raise DataError(f"{root}: {', '.join(splits)} and no {TRAIN[0]}")
+    part, left_out = _part(train)
+    if test is not None and validation is not None:
+        left_out.append(f"folder {validation.name}")
+    held_out = test or validation
+    if held_out is None:
+        return Found(part, left_out=left_out)
+    tested, more = _part(held_out)
+    return Found(part, tested, left_out + more)
+
+
+ALL_SPLITS = (*TRAIN, *TEST, *VALIDATION)
+
+
+def _children(folder: Path) -> list[Path]:
+    """What is in a folder, without hidden files and litter."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.name.lower() not in LITTER
+    )
+
+
+def _images(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """All image files in a folder and below, and how many others there are by their suffix."""
+    images: list[Path] = []
+    others = Counter[str]()
+    waiting = [folder]
+    while waiting:
+        for path in _children(waiting.pop()):
+            if path.is_dir():
+                if not path.is_symlink():  # a link might lead in circles
+                    waiting.append(path)
+            elif path.suffix.lower() in SUFFIXES:
+                images.append(path)
+            else:
+                others[path.suffix or path.name] += 1
+    return sorted(images), others
+
+
+def _part(root: Path) -> tuple[Part, list[str]]:
+    """A split: class folders, or images of one kind."""
+    images, labels = list[Path](), list[Any]()
+    others, loose = Counter[str](), list[Path]()
+    for path in _children(root):
+        if path.is_dir():
+            found, more = _images(path)
+            images += found
+            labels += [path.name] * len(found)
+            others += more
+            if not found:
+                others[f"folder {path.name}"] += 1
+        elif path.suffix.lower() in SUFFIXES:
+            loose.append(path)
+        else:
+            others[path.suffix or path.name] += 1
+    left_out = [f"{count} {kind}" for kind, count in sorted(others.items())]
+    if not images:
+        if not loose:
+            kinds = ", ".join(SUFFIXES)
+            raise DataError(f"{root}: no images ({kinds}), in it or in its folders")
+        return Part(loose, None), left_out
+    if loose:
+        left_out.append(f"{len(loose)} images beside the class folders")
+    return Part(images, labels), left_out
+
+
+def _of_card(root: Path) -> Found:
+    """A folder with dataset.json, which names the label of each file; labels may be null."""
+    card = root / CARD
+    try:
+        labels = json.loads(card.read_text())["labels"]
+        pairs = None if labels is None else [(str(name), label) for name, label in labels]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{card}: no list of labels ({type(error).__name__})") from None
+    if pairs is None:
+        images, others = _images(root)
+        left_out = [f"{count} {kind}" for kind, count in sorted(others.items()) if kind != ".json"]
+        if not images:
+            raise DataError(f"{root}: no images ({', '.join(SUFFIXES)})")
+        return Found(Part(images, None), left_out=left_out)
+    for name, label in pairs:
+        if type(label) is not int:
+            raise DataError(f"{card}: label {label!r} of {name}: a whole number is needed")
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise DataError(f"{card}: {name} is not in the folder")
+    known = {name for name, _ in pairs}
+    images, _ = _images(root)
+    unlabelled = sum(path.relative_to(root).as_posix() not in known for path in images)
+    left_out = [f"{unlabelled} images without a label"] if unlabelled else []
+    pairs.sort()
+    return Found(
+        Part([root / name for name, _ in pairs], [label for _, label in pairs]), left_out=left_out
+    )
+
+
+def pixels(parts: list[Part], square: int | None) -> list[NDArray[np.uint8]]:
+    """The images of some parts, uint8 [N, C, H, W] each.
+
+    Grey images among colour ones become colour.
+
+    Args:
+        square: resize the middle of each image to a square of so many pixels a side.
+
+    Raises:
+        DataError: an image cannot be read, sizes differ, or memory does not suffice.
+    """
+    first = parts[0].paths[0]
+    height, width = (square, square) if square else image_shape(first)
+    count = sum(len(part.paths) for part in parts)
+    check_memory(first.parent, 3 * count * height * width)
+    read: list[list[NDArray[np.uint8]]] = []
+    for part in parts:
+        images = []
+        for path in part.paths:
+            image = read_image(path, square=square)
+            if image.shape[1:] != (height, width):
+                sizes = f"{image.shape[1]}x{image.shape[2]} but {first} is {height}x{width}"
+                raise DataError(f"{path} is {sizes}: give --image-size N")
+            images.append(image)
+        read.append(images)
+    channels = max(image.shape[0] for images in read for image in images)
+    return [
+        np.stack([np.broadcast_to(i, (channels, height, width)) for i in images]) for images in read
+    ]

@@ -1,0 +1,85 @@
+"""Reads single image files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.base import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
+ORIENTATION = 0x0112  # the tag that says how the camera was held
+GROUND = 255  # what shows through transparent pixels: white
+
+
+def read_image(
+    path: Path, size: tuple[int, int] | None = None, square: int | None = None
+) -> NDArray[np.uint8]:
+    """Read an image as uint8 CHW, upright. A greyscale file has one channel, any other file three.
+
+    Transparent pixels are put on white. Whatever is resized is antialiased.
+
+    Args:
+        size: H, W that the image is resized to; None keeps its size.
+        square: the side of a square that the middle of the image is resized to.
+
+    Raises:
+        DataError: the file is no readable image of 8 bits per channel.
+    """
+    from PIL import Image, ImageOps  # takes 50 ms, so only where it is needed
+
+    if not path.is_file():  # reading a pipe would block
+        raise DataError(f"{path}: not a readable image (no file)")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            mode = image.mode
+            plain = ImageOps.exif_transpose(image)
+            plain = _opaque(plain, grey=mode in ("1", "L", "LA"))
+            if square is not None:
+                plain = ImageOps.fit(plain, (square, square), Image.Resampling.LANCZOS)
+            if size is not None:
+                plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
+            pixels = np.array(plain, dtype=np.uint8)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged image raises errors of many types
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path}: not a readable image ({why})") from error
+    if mode.startswith(("I", "F")):  # Pillow would clip such pixels to white
+        raise DataError(f"{path}: {mode} pixels: 8 bits per channel are needed")
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _opaque(image: Image.Image, grey: bool) -> Image.Image:
+    """The image without transparency, in grey or in colour."""
+    from PIL import Image
+
+    kind = "L" if grey else "RGB"
+    if not image.has_transparency_data:
+        return image.convert(kind)
+    layered = image.convert("RGBA")
+    ground = Image.new("RGBA", layered.size, (GROUND, GROUND, GROUND, 255))
+    return Image.alpha_composite(ground, layered).convert(kind)
+
+
+def image_shape(path: Path) -> tuple[int, int]:
+    """H, W of an image when it is upright, from its header.
+
+    Raises:
+        DataError: the file is no readable image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.getexif().get(ORIENTATION, 1) >= 5
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception as error:  # a damaged image raises errors of many types
+        raise DataError(f"{path}: not a readable image ({type(error).__name__})") from error
