@@ -147,7 +147,7 @@ def test_cluster_that_cannot_do_it_is_tried(cluster: Cluster, tmp_path: Path) ->
 
 def test_own_study_does_not_reach_the_nodes(cluster: Cluster, tmp_path: Path) -> None:
     """The driver runs in a folder of its own, and no node has what the study consists of."""
-    study = elsewhere.copy_to(tmp_path / "own")
+    elsewhere.copy_to(tmp_path / "own")
     there = ["--address", f"127.0.0.1:{cluster.port}", "--storage", str(tmp_path / "runs")]
     done = subprocess.run(
         [sys.executable, "-m", "study.run", "own/my_study.py", "--scale", "smoke", *there],
