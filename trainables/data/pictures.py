@@ -77,6 +77,8 @@ def image_shape(path: Path) -> tuple[int, int]:
     """
     from PIL import Image
 
+    if not path.is_file():  # reading a pipe would block
+        raise DataError(f"{path}: not a readable image (no file)")
     try:
         with Image.open(path, formats=FORMATS) as image:
             turned = image.getexif().get(ORIENTATION, 1) >= 5
