@@ -254,7 +254,8 @@ def run_cell(
         raise BadInputError(str(error)) from None
     loaded = sources.of_study(study, None)
     # Other code makes another cell, in a folder of its own.
-    text = json.dumps([asked, [source.digest for source in loaded]], sort_keys=True, default=list)
+    code = [source.digest for source in loaded]
+    text = json.dumps([asked, code] if code else asked, sort_keys=True, default=list)
     name = f"cell_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     options = {"storage": storage, "data": data, "first_seed": seed}
     found = _run(sources.Declared(name, study, loaded), name, options)

@@ -179,11 +179,14 @@ def choose_data(
                 wanted = own.name
                 if own.files:
                     path = own.files[own.module].path
+                    path += "" if wanted.endswith(".py") else f":{own.attribute}"
             elif wanted not in data.names() and (path or data.is_path(wanted)):
                 path = Path(path or wanted).absolute()
-                wanted = path.name if path.name not in data.names() else f"./{path.name}"
-                if known and Path(known["definition"]["data"]).name == path.name:
-                    wanted = known["definition"]["data"]
+                taken = {*data.names(), "auto", study.data, study.stand_in}
+                wanted = path.name if path.name not in taken else f"./{path.name}"
+                before = known["definition"]["data"] if known else ""
+                if before not in taken and Path(before).name == path.name:
+                    wanted = before
                 data.add(wanted, functools.partial(files.read, path, image_size))
         if image_size is not None and (own or not path):
             raise BadInputError(f"--image-size {image_size}: only for data that are given by path")

@@ -41,7 +41,7 @@ def collect(path: Path) -> dict[str, File]:
     Raises:
         BadInputError: a file is missing, cannot be read, or is no Python.
     """
-    path = path.resolve()
+    path = path.parent.resolve() / path.name
     root, found = path.parent, dict[str, File]()
     if not path.stem.isidentifier():
         raise BadInputError(f"{path.name}: a file's name has to be letters, digits and _")

@@ -204,7 +204,7 @@ def of_study(study: Study, folder: Path | None) -> tuple[Source, ...]:
     found = [source for kind, name in wanted if (source := find(kind, name, folder))]
     for name in {study.data, study.stand_in} - {source.name for source in found}:
         path = (folder or Path()) / name
-        if not data.is_known(name) and path.exists():
+        if name not in data.names() and path.exists():
             data.add(name, functools.partial(read, path.absolute()))
     files: dict[str, File] = {}
     for source in found:

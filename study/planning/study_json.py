@@ -83,7 +83,9 @@ def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], fold
     Raises:
         BadInputError: the definitions differ; the line lists the first differences.
     """
-    old = {key: known["definition"].get(key) for key in definition}
+    # These are in a definition only where they are not the usual.
+    keys = {*definition, "sampler", "pruner", "image_size", "sources"}
+    old = {key: known["definition"].get(key) for key in keys}
     if lines := difference(old, definition):
         more = [f"{len(lines) - MAX_CHANGES_NAMED} more"] if len(lines) > MAX_CHANGES_NAMED else []
         scale = known["definition"].get("scale")

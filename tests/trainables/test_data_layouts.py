@@ -99,6 +99,33 @@ def test_extra_arrays_or_missing_labels_are_refused(tmp_path: Path) -> None:
     assert data.source == "read from own.npz (left out: array names, array x_tset)"
 
 
+@pytest.mark.parametrize(
+    ("arrays", "line"),
+    [
+        (
+            {"x": X, "labels": Y},
+            "array 'labels' is as long as the images: if it holds the labels, call it 'y'",
+        ),
+        ({"images": X, "y": Y[:, None]}, "if it holds the labels, call it 'labels'"),
+        ({"x": X / 255 - 0.02, "y": Y}, "from -0.02 to 0.98: 0 to 255, or 0 to 1, is needed"),
+        ({"x": X, "y": np.array([b"\xff", b"b", b"c"])[Y]}, "texts have to be in UTF-8"),
+    ],
+)
+def test_what_means_two_things_is_guessed(tmp_path: Path, arrays: Arrays, line: str) -> None:
+    np.savez(tmp_path / "own.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(DataError) as caught:
+        load(str(tmp_path / "own.npz"))
+    assert line in str(caught.value)
+
+
+def test_splits_are_scaled_apart(tmp_path: Path) -> None:
+    """Values of training go from -1 to 1, and those of the test images happen to be above 0."""
+    x, x_test = X / 127.5 - 1, (128 + X_TEST // 2) / 127.5 - 1
+    np.savez(tmp_path / "own.npz", x=x, y=Y, x_test=x_test, y_test=Y_TEST)
+    data = load(str(tmp_path / "own.npz"))
+    assert np.abs(data.test.x[:, 0].astype(int) - (128 + X_TEST // 2)).max() <= 1
+
+
 def test_files_of_single_arrays_are_not_joined(tmp_path: Path) -> None:
     """Kuzushiji-49 comes as four files, each with one array."""
     for part, x, y in (("train", X, Y), ("test", X_TEST, Y_TEST)):
@@ -117,15 +144,23 @@ def idx(path: Path, values: NDArray[Any]) -> None:
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("by", ["folder", "file"])
-def test_idx_files_are_not_read_by_path(tmp_path: Path, suffix: str, by: str) -> None:
+@pytest.mark.parametrize("dot", ["-", "."])
+def test_idx_files_are_not_read_by_path(tmp_path: Path, suffix: str, by: str, dot: str) -> None:
     for part, x, y in (("train", X, Y), ("t10k", X_TEST, Y_TEST)):
-        idx(tmp_path / f"{part}-images-idx3-ubyte{suffix}", x)
-        idx(tmp_path / f"{part}-labels-idx1-ubyte{suffix}", y)
-    file = tmp_path / f"train-images-idx3-ubyte{suffix}"
+        idx(tmp_path / f"{part}-images{dot}idx3-ubyte{suffix}", x)
+        idx(tmp_path / f"{part}-labels{dot}idx1-ubyte{suffix}", y)
+    file = tmp_path / f"train-images{dot}idx3-ubyte{suffix}"
     data = load(str(tmp_path if by == "folder" else file))
     assert np.array_equal(data.train.x[:, 0], X)
     assert np.array_equal(data.train.y, Y)
     assert np.array_equal(data.test.y, Y_TEST)
+
+
+def test_one_of_several_sets_is_chosen(tmp_path: Path) -> None:
+    for name in ("balanced", "byclass"):
+        idx(tmp_path / f"emnist-{name}-train-images-idx3-ubyte", X)
+    with pytest.raises(DataError, match=r"name one of emnist-balanced-.*, emnist-byclass-"):
+        load(str(tmp_path))
 
 
 def picture(path: Path, level: int, mode: str = "L", size: tuple[int, int] = (12, 9)) -> None:
@@ -180,6 +215,10 @@ def test_images_of_splits_are_taken_for_two_classes(tmp_path: Path) -> None:
         (("train", "cat"), "both splits (train) and folders such as cat"),
         (("test",), "test and no train"),
         (("val", "test"), "and no train"),
+        (("training_set", "test_set"), "its folders seem to be splits: call them train and test"),
+        (("trainA", "testA"), "its folders seem to be splits"),
+        (("seg_train", "seg_test"), "its folders seem to be splits"),
+        (("train", "training"), "train and training are two folders of one split"),
     ],
 )
 def test_unclear_folders_are_guessed(tmp_path: Path, folders: tuple[str, ...], line: str) -> None:
@@ -201,6 +240,39 @@ def test_flat_and_nested_images_are_left_out(tmp_path: Path) -> None:
     bright_is_dog(nested)
     assert len(nested.train.y) + len(nested.test.y) == 24
     assert nested.source == "read from nested (left out: 1 .gif)"
+
+
+@pytest.mark.parametrize("above", ["", "archive", "archive/images"])
+@pytest.mark.parametrize("split", [False, True])
+def test_folder_that_wraps_the_others_is_a_class(tmp_path: Path, above: str, split: bool) -> None:
+    classes(tmp_path / above / "train" if split else tmp_path / above)
+    if split:
+        classes(tmp_path / above / "val", n=3)
+    (tmp_path / "README.md").touch()
+    data = load(str(tmp_path))
+    bright_is_dog(data)
+    assert len(data.test.y) == (6 if split else 4)
+
+
+def test_class_named_like_a_split_is_refused(tmp_path: Path) -> None:
+    for name in ("train_station", "car"):
+        for i in range(12):
+            picture(tmp_path / name / f"{i}.png", 10 * i)
+    assert load(str(tmp_path)).classes == ("car", "train_station")
+
+
+def test_links_lead_in_circles(tmp_path: Path) -> None:
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets" / "again").symlink_to(tmp_path / "pets")
+    with pytest.raises(DataError, match="no images"):
+        load(str(tmp_path / "pets"))
+
+
+def test_cards_of_splits_are_ignored(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        card(tmp_path / part, LABELLED)
+    data = load(str(tmp_path))
+    assert (data.classes, len(data.train.y), len(data.test.y)) == (("0", "1"), 24, 24)
 
 
 def card(root: Path, labels: object) -> None:
@@ -245,6 +317,8 @@ def test_card_without_labels_is_refused(tmp_path: Path) -> None:
         ([["a.png", [1.0]]], "label [1.0] of a.png: a whole number is needed"),
         ([["../a.png", 1]], "../a.png is not in the folder"),
         ([["missing.png", 1], *LABELLED], "missing.png: not a readable image"),
+        ([], "it names no file, or one file twice"),
+        ([LABELLED[0], *LABELLED], "it names no file, or one file twice"),
     ],
 )
 def test_wrong_card_is_believed(tmp_path: Path, labels: object, line: str) -> None:

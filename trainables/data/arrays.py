@@ -26,7 +26,12 @@ LAYOUTS = (
     ("arr_0", "arr_1", "arr_2", "arr_3"),
 )
 # How a file of images and its file of labels, and the files of training and of test, differ.
-PAIRS = (("images-idx3", "labels-idx1"), ("images", "labels"), ("imgs", "labels"))
+PAIRS = (
+    ("images.idx3", "labels.idx1"),
+    ("images-idx3", "labels-idx1"),
+    ("images", "labels"),
+    ("imgs", "labels"),
+)
 SPLITS = (("train", "test"), ("train", "t10k"))
 
 
@@ -68,7 +73,7 @@ def _sizes(path: Path) -> dict[str, int]:
 
 
 def check_memory(path: Path, size: int) -> None:
-    """Refuse data that do not fit into the memory that is free.
+    """Refuse data that do not fit twice into the memory that is free, as reading them takes that.
 
     Args:
         size: in bytes.
@@ -76,7 +81,7 @@ def check_memory(path: Path, size: int) -> None:
     import psutil
 
     free = psutil.virtual_memory().available
-    if size > free:
+    if 2 * size > free:
         gib = 2**30
         raise DataError(
             f"{path}: {size / gib:.1f} GiB of images, and {free / gib:.1f} GiB of memory are free"
@@ -140,6 +145,12 @@ def _named(path: Path, arrays: Mapping[str, Array]) -> tuple[dict[str, Array], l
         there = ", ".join(sorted(arrays)) or "none"
         raise DataError(f"{path}: no array of images, which is called {wanted}: there are {there}")
     ours = dict(zip(layout, ("x", "y", "x_test", "y_test"), strict=True))
+    if layout[1] not in arrays:
+        count = arrays[layout[0]].shape[:1]
+        for name in sorted(arrays.keys() - ours.keys()):
+            if count and arrays[name].shape in (count, (*count, 1)):
+                wanted = f"if it holds the labels, call it {layout[1]!r}"
+                raise DataError(f"{path}: array {name!r} is as long as the images: {wanted}")
     left_out = [f"array {name}" for name in sorted(arrays.keys() - ours.keys())]
     return {ours[name]: arrays[name] for name in ours if name in arrays}, left_out
 
@@ -163,8 +174,11 @@ def _beside(path: Path, read: Any) -> dict[str, Array]:
     return found
 
 
-def as_images(where: str, x: Array) -> NDArray[np.uint8]:
+def as_images(where: str, x: Array, span: tuple[float, float]) -> NDArray[np.uint8]:
     """Images [N, C, H, W], uint8, from the forms in which people keep them.
+
+    Args:
+        span: the lowest and the highest value of all splits, which are scaled alike.
 
     Raises:
         DataError: the array has no form that means one thing.
@@ -180,9 +194,9 @@ def as_images(where: str, x: Array) -> NDArray[np.uint8]:
         return np.ascontiguousarray(x) * np.uint8(255)
     if x.dtype.kind not in "iuf" or not x.size:
         raise DataError(f"{said}: uint8 is needed")
-    low, high = float(x.min()), float(x.max())
+    low, high = span
     if x.dtype.kind == "f":
-        if not np.isfinite((low, high)).all() or low < -1 or high > 255:
+        if not np.isfinite((low, high)).all() or low < -1 or -0.9 < low < 0 or high > 255:
             raise DataError(f"{said} from {low:g} to {high:g}: 0 to 255, or 0 to 1, is needed")
         if high <= 1:
             x = (x + 1) * 127.5 if low < 0 else x * 255.0
@@ -194,6 +208,13 @@ def as_images(where: str, x: Array) -> NDArray[np.uint8]:
     elif high <= 1:
         raise DataError(f"{said} and holds 0 and 1 only: multiply it by 255")
     return np.ascontiguousarray(x).astype(np.uint8, copy=False)
+
+
+def span_of(x: Array) -> tuple[float, float]:
+    """The lowest and the highest value of an array of numbers; zeros where there are none."""
+    if x.dtype.kind not in "iufb" or not x.size:
+        return 0.0, 0.0
+    return float(x.min()), float(x.max())
 
 
 def as_labels(where: str, y: Array, n: int) -> Array:
@@ -212,7 +233,10 @@ def as_labels(where: str, y: Array, n: int) -> Array:
     if y.dtype.kind == "f" and (y == np.floor(y)).all():
         y = y.astype(np.int64)
     if y.dtype.kind == "S":
-        y = np.char.decode(y, "utf-8")
+        try:
+            y = np.char.decode(y, "utf-8")
+        except UnicodeDecodeError:
+            raise DataError(f"{said}: texts have to be in UTF-8") from None
     if y.ndim != 1 or y.dtype.kind not in "iubU":
         raise DataError(f"{said}: N whole numbers or texts are needed")
     if len(y) != n:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,10 @@ def read(path: Path, image_size: int | None = None) -> Dataset:
             the file and the value.
     """
     if path.is_dir():
-        if idx := sorted(path.glob("*train-images-idx3-ubyte*")):
+        idx = sorted(file for file in path.glob("*train-images*idx3-ubyte*") if file.is_file())
+        if len({file.name.removesuffix(".gz") for file in idx}) > 1:
+            raise DataError(f"{path}: name one of {', '.join(file.name for file in idx)}")
+        if idx:
             return _of_arrays(path, idx[0], image_size)
         return _of_folder(path, path, image_size)
     if not path.exists():
@@ -57,12 +61,8 @@ def _of_zip(path: Path, image_size: int | None) -> Dataset:
                 raise DataError(f"{path}: {len(members)} files: at most {MOST_FILES}")
             arrays.check_memory(path, sum(member.file_size for member in members))
             archive.extractall(scratch)
-            root = Path(scratch)
-            inside = [p for p in root.iterdir() if p.name.lower() not in folders.LITTER]
-            if len(inside) == 1 and inside[0].is_dir():  # the folder that was packed
-                root = inside[0]
-            return _of_folder(path, root, image_size)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            return _of_folder(path, Path(scratch), image_size)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise DataError(f"{path}: not a readable zip file ({error})") from None
 
 
@@ -89,7 +89,9 @@ def _of_arrays(path: Path, file: Path, image_size: int | None) -> Dataset:
         there = "y" if "y" in found else "y_test"
         raise DataError(f"{path}: of the labels y and y_test there is only {there}")
     parts = [key for key in ("x", "x_test") if key in found]
-    x = [as_images(f"{path}: {key}", found[key]) for key in parts]
+    spans = [arrays.span_of(found[key]) for key in parts]
+    span = min(low for low, _ in spans), max(high for _, high in spans)
+    x = [as_images(f"{path}: {key}", found[key], span) for key in parts]
     y = [
         as_labels(f"{path}: y{key[1:]}", found[f"y{key[1:]}"], len(found[key]))
         if f"y{key[1:]}" in found

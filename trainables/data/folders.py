@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,9 +45,14 @@ def find(root: Path) -> Found:
     Raises:
         DataError: the folder has no images, or could be understood in two ways.
     """
+    root = _unpacked(root)
     if (root / CARD).is_file():
         return _of_card(root)
     folders = [path for path in _children(root) if path.is_dir()]
+    for names in (TRAIN, TEST, VALIDATION):
+        same = [path.name for path in folders if path.name.lower() in names]
+        if len(same) > 1:
+            raise DataError(f"{root}: {' and '.join(same)} are two folders of one split")
     splits = {path.name.lower(): path for path in folders if path.name.lower() in ALL_SPLITS}
     if not splits:
         part, left_out = _part(root)
@@ -73,6 +79,32 @@ def find(root: Path) -> Found:
 
 
 ALL_SPLITS = (*TRAIN, *TEST, *VALIDATION)
+
+
+def _unpacked(root: Path) -> Path:
+    """The folder below in which the images are sorted, where folders only wrap it."""
+    while not (root / CARD).is_file():
+        children = _children(root)
+        folders = [path for path in children if path.is_dir()]
+        loose = any(path.suffix.lower() in SUFFIXES for path in children if not path.is_dir())
+        if len(folders) != 1 or loose or folders[0].is_symlink():
+            break
+        if folders[0].name.lower() in ALL_SPLITS:
+            break
+        inside = _children(folders[0])
+        if not any(path.is_dir() or path.name == CARD for path in inside):
+            break
+        root = folders[0]
+    return root
+
+
+def _split_of(folder: Path) -> str | None:
+    """The kind of split that a folder's name speaks of, also in "training_set" and "testA"."""
+    words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])[AB]$", "", folder.name).lower())
+    for kind in (TRAIN, TEST, VALIDATION):
+        if {*words} & {*kind}:
+            return kind[0]
+    return None
 
 
 def _children(folder: Path) -> list[Path]:
@@ -103,15 +135,21 @@ def _images(folder: Path) -> tuple[list[Path], Counter[str]]:
 
 def _part(root: Path) -> tuple[Part, list[str]]:
     """A split: class folders, or images of one kind."""
+    if (root / CARD).is_file():
+        found = _of_card(root)
+        return found.train, found.left_out
+    named = {kind for path in _children(root) if path.is_dir() and (kind := _split_of(path))}
+    if len(named) > 1:
+        raise DataError(f"{root}: its folders seem to be splits: call them train and test")
     images, labels = list[Path](), list[Any]()
     others, loose = Counter[str](), list[Path]()
     for path in _children(root):
         if path.is_dir():
-            found, more = _images(path)
-            images += found
-            labels += [path.name] * len(found)
+            below, more = _images(path)
+            images += below
+            labels += [path.name] * len(below)
             others += more
-            if not found:
+            if not below:
                 others[f"folder {path.name}"] += 1
         elif path.suffix.lower() in SUFFIXES:
             loose.append(path)
@@ -148,6 +186,8 @@ def _of_card(root: Path) -> Found:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise DataError(f"{card}: {name} is not in the folder")
     known = {name for name, _ in pairs}
+    if not pairs or len(known) < len(pairs):
+        raise DataError(f"{card}: it names no file, or one file twice")
     images, _ = _images(root)
     unlabelled = sum(path.relative_to(root).as_posix() not in known for path in images)
     left_out = [f"{unlabelled} images without a label"] if unlabelled else []

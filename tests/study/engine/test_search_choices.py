@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from study.engine.search import ConditionSearch
+from study.errors import BadInputError
 from study.planning.plan import Plan
+from study.planning.study_json import refuse_changes
 from study.records.records import Records
 from tests.study import tiny
 from tests.study.engine.searched import NAME, give, live, run
@@ -35,6 +37,15 @@ def test_choice_of_a_sampler_is_not_heeded(tmp_path: Path, sampler: str) -> None
     assert later == [sampler] * 3
     assert plan.definition()["sampler"] == sampler
     assert "sampler" not in plan_of().definition(), "folders of earlier versions would be refused"
+
+
+@pytest.mark.parametrize("choice", [{"sampler": "gp"}, {"pruner": "asha"}])
+def test_choice_changes_within_a_folder(tmp_path: Path, choice: dict[str, str]) -> None:
+    """In either direction: the usual choice is not in a definition."""
+    usual, other = plan_of().definition(), plan_of(**choice).definition()
+    for before, now in ((usual, other), (other, usual)):
+        with pytest.raises(BadInputError, match=f"holds another definition.*{next(iter(choice))}"):
+            refuse_changes({"definition": before}, now, tmp_path)
 
 
 @pytest.mark.parametrize("sampler", ["gp", "random", "tpe"])

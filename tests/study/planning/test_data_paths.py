@@ -13,6 +13,7 @@ from PIL import Image
 
 from study.errors import BadInputError
 from study.planning.prepare import Chosen, choose_data
+from tests import elsewhere
 from tests.study import tiny
 from tests.study.planning.test_sources import forget
 
@@ -76,3 +77,22 @@ def test_size_of_images_that_are_not_resized(pets: Path) -> None:
     with pytest.raises(BadInputError, match="--image-size 16: only for data that are given by"):
         choose("kana", image_size=16)
     assert choose("pets", image_size=16).spec.size == (16, 16)
+
+
+def test_folder_called_auto_is_not_used(pets: Path) -> None:
+    pets.rename(pets.with_name("auto"))
+    chosen = choose("./auto")
+    assert (chosen.name, chosen.spec.classes) == ("./auto", 2)
+
+
+def test_function_of_another_name_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "gen.py"
+    path.write_text((elsewhere.copy_to(tmp_path).parent / "dots.py").read_text())
+    path.write_text(path.read_text().replace("def load", "def make"))
+    chosen = choose(f"{path}:make")
+    assert (chosen.name, str(chosen.path)) == ("gen.py:make", f"{path}:make")
+    known = {
+        "definition": {"data": chosen.name, "data_source": chosen.line},
+        "data_path": str(chosen.path),
+    }
+    assert choose("auto", known).name == "gen.py:make"
