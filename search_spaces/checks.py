@@ -65,11 +65,12 @@ NO_SAMPLERS = {
 }
 
 
-def check_sampler(name: object) -> None:
-    """Refuse a sampler of Optuna's that a search cannot have.
+def check_sampler(name: object, choices: tuple[object, ...]) -> None:
+    """Refuse what is none of the choices, and say why of some of Optuna's samplers.
 
     Raises:
         ValueError: one line that says why.
     """
     if isinstance(name, str) and name in NO_SAMPLERS:
         raise ValueError(f"sampler {name!r}: {NO_SAMPLERS[name]}")
+    check_choice("sampler", name, choices)

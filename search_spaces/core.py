@@ -198,8 +198,7 @@ class Claim:
             raise ValueError(f"{where}: region={self.region!r}: a ratio is never negative")
 
 
-# Of a study that declares none.
-SCALES: Mapping[Scale, Budget] = {
+SCALES: Mapping[Scale, Budget] = {  # of a study that declares none
     "smoke": Budget(kimg=1, tick_kimg=1, seeds=1, samples=200, scale_overrides={"f": 4}),
     "quick": Budget(kimg=60, tick_kimg=10, seeds=3, samples=1000, scale_overrides={"f": 16}),
     "full": Budget(kimg=2000, tick_kimg=100, seeds=5, samples=10_000),
@@ -218,14 +217,11 @@ class Study:
     """
 
     title: str
-    # A variant, metrics and data are named as study/planning/sources.py says: by a name of this
-    # project, by a Python file beside the study's, or by PACKAGE.MODULE:ATTRIBUTE.
-    variant: str
+    variant: str  # a name: see study/planning/sources.py, also for metrics and data
     data: str  # the real data that the study asks for
     stand_in: str = ""  # rendered data for when the real data are not available; "": none
     conditions: Mapping[str, Condition]
-    # Hyperparameters that differ from the variant's defaults.
-    reference: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)  # what differs from the defaults
     space: Space | None = None
     # Values of the space's parameters at the reference recipe, for parameters that are not
     # hyperparameters themselves.
@@ -235,13 +231,17 @@ class Study:
     claims: tuple[Claim, ...] = ()
     scales: Mapping[Scale, Budget] = field(default_factory=lambda: SCALES)
     objective: str = "fcd"  # a column that its metric declares better high or low
-    # What suggests search cells once four ended ones are known: TPE, a Gaussian process, or chance.
-    sampler: Sampler = "tpe"
-    # When search cells stop early: beside the median, by successive halving, or never.
-    pruner: Pruner = "median"
+    sampler: Sampler = "tpe"  # suggests search cells, once four that ended are known
+    pruner: Pruner = "median"  # stops search cells early, see study/engine/search.py
     failure: Failure | None = None  # None: only cells that diverged have failed
     paired: bool = False  # compare conditions seed by seed, because a seed decides much in all
     fid: bool = True  # measure FID of confirm cells, where study/planning/fid_weights.py says so
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants of the conditions, each once."""
+        names = (condition.get("variant", self.variant) for condition in self.conditions.values())
+        return tuple(dict.fromkeys(names))
 
     def __post_init__(self) -> None:
         if self.stand_in == "":
@@ -256,8 +256,7 @@ class Study:
             raise ValueError(f"failure={self.failure!r}: a Failure is needed")
         if self.space is not None and not callable(self.space):
             raise ValueError(f"space={self.space!r}: a function of a trial, or None, is needed")
-        check_sampler(self.sampler)
-        check_choice("sampler", self.sampler, get_args(Sampler))
+        check_sampler(self.sampler, get_args(Sampler))
         check_choice("pruner", self.pruner, get_args(Pruner))
         for name in ("conditions", "reference", "reference_params"):
             check_plain(name, getattr(self, name))

@@ -54,8 +54,8 @@ class Results:
             self.records.study()
         except OSError as error:
             near = sorted(path.parent.name for path in Path(folder).parent.glob("*/study.json"))
-            there = f"{Path(folder).parent} has {', '.join(near) or 'none'}"
-            raise ValueError(f"{folder} holds no study ({error.strerror}): {there}") from None
+            line = f"{folder} holds no study ({error.strerror}): beside it are"
+            raise ValueError(f"{line} {', '.join(near) or 'none'}") from None
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else "not finished"
@@ -157,7 +157,8 @@ class Results:
         """
         words = shlex.split(self.records.study()["command"])[3:]  # after "python -m study.run"
         words = [word for word in words if word != "--fresh"]
-        args = _parse([*words, "--storage", str(self.folder.parent), "--verify", cell])
+        words += ["--storage", str(self.folder.parent), "--verify", cell]
+        args = parser(_Raising).parse_args(words)
         declared = self._declared or sources.declared(args.name)
         if study_folder(args.storage, declared.name) != self.folder:
             raise BadInputError(f"{self.folder}: a newer folder of {declared.name} is beside it")
@@ -206,7 +207,10 @@ def run_study(
         BadInputError: something of it cannot be done. Nothing was started.
         KeyboardInterrupt: it was interrupted. The same call goes on.
     """
-    return _run(sources.declared(ref), ref, {**locals()})
+    options: dict[str, object] = {"scale": scale, "data": data, "image_size": image_size}
+    options |= {"trials": trials, "seeds": seeds, "only": only, "fresh": fresh or None}
+    options |= {"storage": storage, "address": address}
+    return _run(sources.declared(ref), ref, options, settings or {})
 
 
 def run_cell(
@@ -236,7 +240,6 @@ def run_cell(
         BadInputError: something of it cannot be done. Nothing was started.
         KeyboardInterrupt: it was interrupted. The same call goes on.
     """
-    asked = {name: value for name, value in locals().items() if name != "storage"}
     length = tick_kimg or max(1, kimg // 10)
     try:
         budget = Budget(kimg=kimg, tick_kimg=length, seeds=1, samples=samples)
@@ -255,11 +258,11 @@ def run_cell(
     loaded = sources.of_study(study, None)
     # Other code makes another cell, in a folder of its own.
     code = [source.digest for source in loaded]
-    text = json.dumps([asked, code] if code else asked, sort_keys=True, default=list)
-    name = f"cell_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    asked = [variant, data, hyperparameters, kimg, seed, length, samples, [*metrics], code]
+    name = f"cell_{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]}"
+    declared = sources.Declared(name, study, loaded)
     options = {"storage": storage, "data": data, "first_seed": seed}
-    found = _run(sources.Declared(name, study, loaded), name, options)
-    return Results(found.folder, sources.Declared(name, study, loaded))
+    return Results(_run(declared, name, options, {}).folder, declared)
 
 
 class _Raising(Parser):
@@ -267,21 +270,17 @@ class _Raising(Parser):
         raise BadInputError(message)
 
 
-def _parse(words: Sequence[str]) -> Any:
-    return parser(_Raising).parse_args(words)
-
-
-def _run(declared: Declared, ref: str, options: Mapping[str, Any]) -> Results:
+def _run(
+    declared: Declared, ref: str, options: Mapping[str, object], settings: Mapping[str, Any]
+) -> Results:
+    """Run the command that has these options: those that are not None, without a value if True."""
     words = [ref]
-    keys = ("scale", "data", "image_size", "trials", "seeds", "first_seed", "only", "storage")
-    for key in (*keys, "address"):
-        if (value := options.get(key)) is not None:
-            words += [f"--{key.replace('_', '-')}", str(value)]
-    for key, value in (options.get("settings") or {}).items():
+    for key, value in options.items():
+        if value is not None:
+            words += [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
+    for key, value in settings.items():
         words += ["--set", f"{key}={json.dumps(value)}"]
-    if options.get("fresh"):
-        words.append("--fresh")
-    args = _parse(words)
+    args = parser(_Raising).parse_args(words)
     if _perform(args, "python -m study.run " + shlex.join(words), declared) == INTERRUPTED:
         raise KeyboardInterrupt
     return Results(study_folder(args.storage, declared.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from study.errors import BadInputError
 from study.metrics.core import catalog
@@ -13,13 +13,14 @@ from study.metrics.core.train_judges import train_judges
 from study.metrics.core.view import View
 from study.planning import sources
 from study.planning.places import CACHE
-from trainables import data
-from trainables.data import DataError, Dataset
+from trainables.data import Dataset
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from trainables.core.gan import Gan
 
 
 class Images:
@@ -68,12 +69,11 @@ def measure(
         raise BadInputError("metric 'fid' needs Inception: python -m pytorch_fid measures it")
     try:
         for name in metrics:
-            if source := sources.find("metric", name):
-                sources.load(source)
-        dataset = real if isinstance(real, Dataset) else _read(real, cache)
+            sources.find_and_load("metric", name)
+        dataset = real if isinstance(real, Dataset) else sources.read_data(real, cache)
         kind = Images if labels is None else LabelledImages
-        catalog.check(metrics, kind, dataset.spec)  # type: ignore[arg-type]
-    except (DataError, ValueError) as error:
+        catalog.check(metrics, cast("type[Gan]", kind), dataset.spec)
+    except ValueError as error:
         raise BadInputError(str(error)) from None
     shape = (dataset.channels, *dataset.size)
     if fakes.dtype != torch.uint8 or tuple(fakes.shape[1:]) != shape or len(fakes) < 2:
@@ -88,12 +88,7 @@ def measure(
     references = build_references(judges, dataset, len(fakes), 0, metrics)
     rng = torch.Generator().manual_seed(seed)
     views = [
-        View(kind(), reference, judge, fakes, y, rng)  # type: ignore[arg-type]
+        View(cast("Gan", kind()), reference, judge, fakes, y, rng)
         for reference, judge in zip(references, judges, strict=True)
     ]
     return catalog.measure(views, metrics)
-
-
-def _read(name: str, cache: Path) -> Dataset:
-    source = sources.load_data(name)
-    return data.load(source.name if source else name, cache=cache.expanduser())

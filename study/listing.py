@@ -74,13 +74,15 @@ def _variant(name: str) -> Iterator[str]:
 
 def _meanings(config: type[Config]) -> dict[str, str]:
     """What the comments in a Config's source say of its fields: behind them, or on lines before."""
+    from trainables.core.config import Config
+
     found: dict[str, str] = {}
     for kind in reversed(config.__mro__):
-        if "model_fields" not in vars(kind) and not vars(kind).get("__annotations__"):
+        if not issubclass(kind, Config):
             continue
         try:
             lines = inspect.getsource(kind).splitlines()
-        except (OSError, TypeError):
+        except (OSError, TypeError):  # it was typed into a session
             continue
         above: list[str] = []
         for line in lines:
@@ -148,9 +150,7 @@ def about(name: str) -> Iterator[str]:
         yield f"    {claim.id}{'*' if claim.primary else ''}: {claim.text}"
         yield f"        {claim.quantity} in [{low:g}, {high:g}]; {claim.source}"
     yield "variants and their hyperparameters:"
-    for variant in dict.fromkeys(
-        c.get("variant", study.variant) for c in study.conditions.values()
-    ):
+    for variant in study.variants:
         yield from (f"    {line}" for line in _variant(variant))
     yield "metrics and their columns:"
     for metric in (*study.metrics, *(["fid"] if study.fid else [])):
@@ -165,7 +165,7 @@ def _data() -> Iterator[str]:
     from trainables import data
 
     yield from data.names()
-    yield "or a path: a .npz file, or a folder of images"
+    yield "or a path: a file of arrays, a folder or zip file of images, or a Python file"
 
 
 def _first_line(text: str | None) -> str:

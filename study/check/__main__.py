@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     count, broken = 0, 0
     try:
-        dataset = _data(asked.data) if asked.data else None
+        dataset = sources.read_data(asked.data, CACHE) if asked.data else None
         for check in [check for ref in asked.refs for check in _of(ref, dataset)]:
             count += 1
             try:
@@ -76,11 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return BROKEN if broken else 0
 
 
-def _data(name: str) -> Dataset:
-    source = sources.load_data(name)
-    return data.load(source.name if source else name, cache=CACHE.expanduser())
-
-
 def _of(ref: str, dataset: Dataset | None) -> Iterator[Check]:
     """The checks of all that a name, a file or a module is.
 
@@ -94,8 +89,7 @@ def _of(ref: str, dataset: Dataset | None) -> Iterator[Check]:
         if kind == "study":
             yield from _study(ref, dataset)
         else:
-            if source := sources.find(kind, ref):
-                sources.load(source)
+            sources.find_and_load(kind, ref)
             yield from _part(kind, ref, dataset, None)
 
 
@@ -141,10 +135,9 @@ def _study(ref: str, dataset: Dataset | None) -> Iterator[Check]:
     if dataset is None:
         chosen, _ = data.choose("auto", study.data, study.stand_in)
         dataset = data.load(chosen, cache=CACHE.expanduser())
-    names = {c.get("variant", study.variant) for c in study.conditions.values()}
     for source in declared.sources:
         if source.kind != "study":
-            yield from _part(source.kind, source.name, dataset, sorted(names))
+            yield from _part(source.kind, source.name, dataset, study.variants)
 
 
 def _part(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -213,7 +213,8 @@ def _distance(gan: Gan, y: torch.Tensor) -> float:
 
     def hook(norm: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: object) -> None:
         x = inputs[0].transpose(0, 1).flatten(1)
-        distance = (norm.running_mean - x.mean(1)).abs() / (x.std(1) + 1e-3)  # type: ignore[operator]
+        kept = cast(torch.Tensor, norm.running_mean)
+        distance = (kept - x.mean(1)).abs() / (x.std(1) + 1e-3)
         found.append(float(distance.mean()))
 
     norms = [m for m in gan.G_ema.modules() if getattr(m, "running_mean", None) is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -167,39 +168,51 @@ def choose_data(
     from trainables.data import files
 
     begun = known["definition"] if known and request == "auto" else None
-    wanted, path = (begun["data"], known.get("data_path")) if begun and known else (request, None)
-    if begun and image_size is None:
-        image_size = begun.get("image_size")
-    own = None
+    name, place, path, own = request, request, None, None
+    if known and begun:
+        name = begun["data"]
+        place = known.get("data_path") or name
+        image_size = image_size or begun.get("image_size")
+    # What a study declares is loaded already, relative to its own file.
+    declared = request == "auto" and name in ("auto", study.data, study.stand_in)
     try:
-        # What a study declares is loaded already, relative to its own file.
-        if wanted != "auto" and not (begun and wanted in (study.data, study.stand_in)):
-            if own := sources.load_data(path or wanted):
-                path = None
-                wanted = own.name
-                if own.files:
-                    path = own.files[own.module].path
-                    path += "" if wanted.endswith(".py") else f":{own.attribute}"
-            elif wanted not in data.names() and (path or data.is_path(wanted)):
-                path = Path(path or wanted).absolute()
-                taken = {*data.names(), "auto", study.data, study.stand_in}
-                wanted = path.name if path.name not in taken else f"./{path.name}"
-                before = known["definition"]["data"] if known else ""
-                if before not in taken and Path(before).name == path.name:
-                    wanted = before
-                data.add(wanted, functools.partial(files.read, path, image_size))
+        if not declared and (own := _own_data(place, begun and name)):
+            name, path = own.name, own.path
+        elif not declared and name not in data.names() and data.is_path(place):
+            path = Path(place).absolute()
+            name = name if begun else _name_of(path, study, known)
+            data.add(name, functools.partial(files.read, path, image_size))
         if image_size is not None and (own or not path):
             raise BadInputError(f"--image-size {image_size}: only for data that are given by path")
         if begun:
             line = f"{begun['data_source']} (with which this folder was begun)"
         else:
-            wanted, line = data.choose(wanted, study.data, study.stand_in, data_dir)
-        spec = data.describe(wanted, data_dir)
+            name, line = data.choose(name, study.data, study.stand_in, data_dir)
+        spec = data.describe(name, data_dir)
     except DataError as error:
         raise BadInputError(str(error)) from None
-    return Chosen(
-        wanted, line, spec, Path(path) if path else None, image_size, (own,) if own else ()
-    )
+    if own and path and not own.name.endswith(".py"):
+        path = path.with_name(f"{path.name}:{own.attribute}")
+    return Chosen(name, line, spec, path, image_size, (own,) if own else ())
+
+
+def _own_data(place: str, name: str | None) -> Source | None:
+    """Load data that a Python file or a package makes, known by `name`, or without its folders."""
+    return sources.find_and_load("data", place, name or place.rpartition(os.sep)[2])
+
+
+def _name_of(path: Path, study: Study, known: Mapping[str, Any] | None) -> str:
+    """The name by which data at a path are known: the path's last part.
+
+    A folder that was begun keeps its spelling of it. Names that mean other data are made distinct.
+    """
+    from trainables import data
+
+    taken = {*data.names(), "auto", study.data, study.stand_in}
+    before = known["definition"]["data"] if known else ""
+    if before not in taken and Path(before).name == path.name:
+        return str(before)
+    return path.name if path.name not in taken else f"./{path.name}"
 
 
 def load_data(name: str, data_dir: Path | None, cache: Path) -> Dataset:

@@ -10,7 +10,6 @@ import ast
 import importlib
 import importlib.util
 import sys
-import threading
 from collections.abc import Mapping
 from importlib.abc import ExecutionLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -102,7 +101,6 @@ class _Memory(MetaPathFinder, ExecutionLoader):
 
     def __init__(self) -> None:
         self.files: dict[str, File] = {}
-        self.lock = threading.Lock()
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if fullname not in self.files:
@@ -136,20 +134,19 @@ def install(files: Mapping[str, File]) -> None:
     Raises:
         BadInputError: another module of the same name is in use.
     """
-    with _memory.lock:
-        if _memory not in sys.meta_path:
-            sys.meta_path.insert(0, _memory)
-        for name, file in files.items():
-            loaded = getattr(sys.modules.get(name), "__file__", file.path)
-            if name not in _memory.files and loaded != file.path:
-                raise BadInputError(
-                    f"{file.path}: a module {name!r} is in use already, {loaded}: rename the file"
-                )
-        known = _memory.files
-        changed = any(known.get(name, file) != file for name, file in files.items())
-        for name in known if changed else files.keys() - known.keys():
-            sys.modules.pop(name, None)
-        _memory.files.update(files)
+    known = _memory.files
+    if _memory not in sys.meta_path:
+        sys.meta_path.insert(0, _memory)
+    for name, file in files.items():
+        loaded = getattr(sys.modules.get(name), "__file__", file.path)
+        if name not in known and loaded != file.path:
+            raise BadInputError(
+                f"{file.path}: a module {name!r} is in use already, {loaded}: rename the file"
+            )
+    changed = any(known.get(name, file) != file for name, file in files.items())
+    for name in known if changed else files.keys() - known.keys():
+        sys.modules.pop(name, None)
+    known.update(files)
 
 
 def is_collected(name: str) -> bool:

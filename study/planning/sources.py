@@ -19,7 +19,6 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from study.metrics.core import catalog
 from study.planning import source_files
 from study.planning.source_files import File
 from trainables import data
+from trainables.data import Dataset
 from trainables.data.files import read
 
 Kind = Literal["study", "variant", "metric", "data"]
@@ -59,6 +59,11 @@ class Source:
     attribute: str  # of the module; "" is the module itself
     files: Mapping[str, File]  # module -> file; empty for an installed package
     digest: str  # of the files, or version and digest of the package
+
+    @property
+    def path(self) -> Path | None:
+        """Its own file; None for a package."""
+        return Path(self.files[self.module].path) if self.files else None
 
 
 def find(kind: Kind, name: str, folder: Path | None = None) -> Source | None:
@@ -139,20 +144,34 @@ def load(source: Source) -> Any:
     return found
 
 
-def load_data(name: str) -> Source | None:
-    """Load data that a Python file or a package makes, under the name without its folders.
+def find_and_load(kind: Kind, name: str, known_as: str | None = None) -> Source | None:
+    """Load what a name of a command or a call means, if it is not this project's.
 
-    Returns: None if the name is none of these.
+    Args:
+        known_as: the name under which it is known then; None: `name`.
+
+    Returns: None if it is a name of this project, or no name at all.
 
     Raises:
         BadInputError: it cannot be loaded.
     """
-    source = find("data", name)
-    if source is None:
-        return None
-    source = dataclasses.replace(source, name=name.rpartition(os.sep)[2])
-    load(source)
+    if source := find(kind, name):
+        source = dataclasses.replace(source, name=known_as or name)
+        load(source)
     return source
+
+
+def read_data(name: str, cache: Path) -> Dataset:
+    """The data set of a name or a path. A Python file is run anew.
+
+    Raises:
+        BadInputError: the data are unknown or cannot be used.
+    """
+    find_and_load("data", name)
+    try:
+        return data.load(name, cache=cache.expanduser())
+    except data.DataError as error:
+        raise BadInputError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -185,7 +204,8 @@ def declared(name: str) -> Declared:
     if short in (*search_spaces.names(), *TAKEN):
         what = "a study of this project" if short not in TAKEN else "a folder of each storage"
         raise BadInputError(f"{name}: {what} is called {short}: rename it")
-    return Declared(short, study, (own, *of_study(study, _folder(own))))
+    path = own.path or Path(inspect.getfile(importlib.import_module(own.module)))
+    return Declared(short, study, (own, *of_study(study, path.parent)))
 
 
 def of_study(study: Study, folder: Path | None) -> tuple[Source, ...]:
@@ -197,8 +217,7 @@ def of_study(study: Study, folder: Path | None) -> tuple[Source, ...]:
     Raises:
         BadInputError: something of it cannot be loaded.
     """
-    variants = {c.get("variant", study.variant) for c in study.conditions.values()}
-    wanted: list[tuple[Kind, str]] = [("variant", name) for name in sorted(variants)]
+    wanted: list[tuple[Kind, str]] = [("variant", name) for name in study.variants]
     wanted += [("metric", name) for name in study.metrics]
     wanted += [("data", name) for name in dict.fromkeys((study.data, study.stand_in))]
     found = [source for kind, name in wanted if (source := find(kind, name, folder))]
@@ -225,8 +244,7 @@ def first_objective(metrics: Sequence[str]) -> str:
         BadInputError: a metric cannot be loaded, or none of their columns has a better end.
     """
     for name in metrics:
-        if source := find("metric", name):
-            load(source)
+        find_and_load("metric", name)
     try:
         columns = catalog.directions([name for name in metrics if not catalog.at_end(name)])
     except ValueError as error:
@@ -269,10 +287,3 @@ def _digest(files: Iterable[File]) -> str:
         content = file.text.encode()
         sha.update(f"{file.relative} {len(content)}\n".encode() + content)
     return sha.hexdigest()[:16]
-
-
-def _folder(own: Source) -> Path:
-    """The folder of a study's own file, which the names in it are relative to."""
-    if own.files:
-        return Path(own.files[own.module].path).parent
-    return Path(inspect.getfile(importlib.import_module(own.module))).parent

@@ -98,13 +98,13 @@ def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], fold
 
 def other_code(records: Records, sources: Sequence[Source]) -> str | None:
     """A line that says so if other code has run cells of the folder: ours, or of the sources."""
-    here, runs = environment.code_digest(environment.ROOT), records.study()["runs"]
-    codes = {"code": {here}} | {source.name: {source.digest} for source in sources}
+    now = {"code": environment.code_digest(environment.ROOT)}
+    now |= {source.name: source.digest for source in sources}
+    then = [{"code": run["code"], **run.get("sources", {})} for run in records.study()["runs"]]
     lines = []
-    for name, now in codes.items():
-        then = {run["code"] if name == "code" else run.get("sources", {}).get(name) for run in runs}
-        if others := sorted(filter(None, then - now)):
-            lines.append(f"{name}: {' '.join(now)} goes on, after {' and '.join(others)}")
+    for name, digest in now.items():
+        if others := sorted({run[name] for run in then if name in run} - {digest}):
+            lines.append(f"{name}: {digest} goes on, after {' and '.join(others)}")
     if not lines:
         return None
     return (

@@ -98,21 +98,7 @@ def class_losses(
     for ax in axes[:, 0]:
         ax.set_ylabel("class loss of D (nats)")
     _finish(figure)
-    return _svg(figure)
-
-
-def curves(
-    by_config: Mapping[str, pd.DataFrame],
-    metrics: Sequence[str],
-    conditions: Sequence[str],
-    directions: Mapping[str, Direction],
-    *,
-    log: bool = False,
-    level: float | None = None,
-) -> str | None:
-    """What `figure` draws, as a data URI."""
-    drawn = figure(by_config, metrics, conditions, directions, log=log, level=level)
-    return _svg(drawn) if drawn else None
+    return svg(figure)
 
 
 def figure(
@@ -238,7 +224,8 @@ def _finish(figure: Figure) -> None:
     )
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """A figure as a data URI."""
     import matplotlib
 
     buffer = io.BytesIO()

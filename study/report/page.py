@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -204,9 +203,11 @@ def _figures(
     """
     present = {name for ticks in shown.values() for name in ticks["condition"]}
     conditions = [c for c in frames.conditions if c in present]
-    draw = functools.partial(
-        curves.curves, dict(shown), conditions=conditions, directions=frames.directions
-    )
+
+    def draw(metrics: list[str], **options: Any) -> str | None:
+        figure = curves.figure(shown, metrics, conditions, frames.directions, **options)
+        return curves.svg(figure) if figure else None
+
     # High values, such as shares, may be 0 at first, which a logarithmic axis cannot show.
     low = frames.directions[frames.objective] == "minimize"
     drawn = {*TRAINING, *HELD_OUT, "class_loss_ratio", "label_accuracy", "variance_ratio"}

@@ -122,3 +122,12 @@ def refusal(name: str, data_dir: Path) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand bytes are free, and nothing can be read before that is noticed."""
+    import psutil
+
+    free = type("Free", (), {"available": 1000})
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)

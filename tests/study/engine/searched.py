@@ -52,12 +52,13 @@ def live(search: ConditionSearch, records: Records, cell: Cell, scale: float = 1
     tiny.write_cell(records, cell, ticks, outcome)
 
 
-def run(search: ConditionSearch, records: Records, n: int) -> list[Cell]:
+def run(search: ConditionSearch, records: Records, n: int, scale: float = 1.0) -> list[Cell]:
+    """The next n cells of a search, each of which ends before the next begins."""
     cells = []
     for _ in range(n):
         cell = search.ask()
         assert cell is not None
         give(records, cell)
-        live(search, records, cell)
+        live(search, records, cell, scale)
         cells.append(cell)
     return cells

@@ -17,7 +17,7 @@ from study.planning.plan import Plan
 from study.planning.study_json import refuse_changes
 from study.records.records import Records
 from tests.study import tiny
-from tests.study.engine.searched import NAME, give, live, run
+from tests.study.engine.searched import NAME, give, run
 
 TRIALS = 10
 
@@ -68,11 +68,7 @@ def test_results_are_ignored(tmp_path: Path, sampler: str, learns: bool) -> None
     for sign in (1, -1):
         records = tiny.begin(Records(tmp_path / str(sign)), plan)
         search = ConditionSearch(plan, NAME, records)
-        for _ in range(TRIALS - 1):
-            cell = search.ask()
-            assert cell is not None
-            give(records, cell)
-            live(search, records, cell, sign)
+        run(search, records, TRIALS - 1, sign)
         last.append(search.ask())
     assert (last[0] != last[1]) == learns
 

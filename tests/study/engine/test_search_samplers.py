@@ -17,7 +17,7 @@ from study.records.frames import Frames
 from study.records.records import Records
 from study.report.configurations import sampled_by
 from tests.study import tiny
-from tests.study.engine.searched import NAME, give, live, outcome_of, run
+from tests.study.engine.searched import NAME, outcome_of, run
 
 QUICK = 8  # search cells of a condition of the main study at scale quick
 
@@ -44,11 +44,7 @@ def test_short_search_ignores_results(tmp_path: Path, scale: int) -> None:
     for sign in (1, scale):
         records = tiny.begin(Records(tmp_path / f"{len(found)}"), plan_of())
         search = ConditionSearch(plan_of(), NAME, records)
-        for _ in range(QUICK - 1):
-            cell = search.ask()
-            assert cell is not None
-            give(records, cell)
-            live(search, records, cell, sign)
+        run(search, records, QUICK - 1, sign)
         found.append(search.ask())
     assert (found[0] == found[1]) == (scale == 1)
 

@@ -15,9 +15,7 @@ from study.errors import BadInputError
 from study.planning.prepare import Chosen, choose_data
 from tests import elsewhere
 from tests.study import tiny
-from tests.study.planning.test_sources import forget
-
-__all__ = ["forget"]  # a fixture
+from tests.study.foreign import forget  # noqa: F401  a fixture
 
 
 @pytest.fixture

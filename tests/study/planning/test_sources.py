@@ -1,16 +1,13 @@
 """Studies, variants, metrics and data that are not this project's.
 
-If these tests fail, a stranger's file cannot be named, other code than the file's runs, or a change
-of it is not noticed.
+If these tests fail, a stranger's file cannot be named, or what it defines is taken unseen.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,36 +15,14 @@ import pytest
 import trainables
 from study.errors import BadInputError
 from study.metrics.core import catalog
-from study.planning import source_files, sources, study_json, validation
-from study.planning.plan import Plan
-from study.records import environment
-from study.records.files import write_json
-from study.records.records import Records
+from study.planning import sources, validation
 from study.run import main
 from tests import elsewhere
-from tests.study import tiny
+from tests.study.foreign import forget, write  # noqa: F401  forget: a fixture
 from tests.study.refusals import refused
 from trainables import data
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    """Each test begins and ends without foreign files."""
-    yield
-    for module in list(source_files._memory.files):
-        sys.modules.pop(module, None)
-    source_files._memory.files.clear()
-    for added in (trainables._added, catalog._added, data._added, sources._loaded):
-        added.clear()
-
-
-def write(folder: Path, **files: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    for name, text in files.items():
-        (folder / f"{name}.py").write_text(text)
-    return folder
 
 
 def test_study_and_what_it_names_are_not_found(tmp_path: Path) -> None:
@@ -65,86 +40,13 @@ def test_study_and_what_it_names_are_not_found(tmp_path: Path) -> None:
     assert data.describe("dots.py").classes == 2
 
 
-def test_file_beside_it_stays_behind(tmp_path: Path) -> None:
-    """A worker imports what was collected, and has no file."""
-    folder = write(
-        tmp_path / "a",
-        lsgan="import json, torch\nfrom layers import x\ndef f():\n import late\n return late.y",
-        layers="from parts.deep import x\nimport trainables.core.gan",
-        late="y = 2",
-        other="",
-        json="raise RuntimeError",
-    )
-    write(folder / "parts", __init__="", deep="x = 1", more="")
-    found = source_files.collect(folder / "lsgan.py")
-    assert {*found} == {"lsgan", "layers", "late", "parts", "parts.deep", "parts.more"}
-    for path in folder.rglob("*.py"):
-        path.unlink()
-    source_files.install(found)
-    module = source_files.run("lsgan")
-    assert (module.x, module.f()) == (1, 2)
-
-
-@pytest.mark.parametrize("name", ["lsgan", "networks"])
-def test_changed_file_goes_unnoticed(tmp_path: Path, name: str) -> None:
-    """Neither the variant's own file nor one that it imports may change in silence."""
-    study = elsewhere.copy_to(tmp_path)
-    first = {s.name: s.digest for s in sources.declared(str(study)).sources}
-    same = {s.name: s.digest for s in sources.declared(str(study)).sources}
-    assert same == first
-    path = tmp_path / f"{name}.py"
-    path.write_text(path.read_text() + "\nCHANGED = 1\n")
-    changed = {s.name: s.digest for s in sources.declared(str(study)).sources}
-    assert {key for key in first if first[key] != changed[key]} == {"lsgan.py"}
-    assert sys.modules[name].CHANGED == 1, "the old code would run"
-
-
-def test_second_file_keeps_the_old_file_beside_it(tmp_path: Path) -> None:
-    """Two variants import one file, which is edited between two runs in one process."""
-    write(tmp_path, shared="x = 1", a="import shared", b="import shared")
-
-    def both() -> list[Any]:
-        found = [source_files.collect(tmp_path / f"{name}.py") for name in "ab"]
-        modules = []
-        for name, files in zip("ab", found, strict=True):
-            source_files.install(files)
-            modules.append(source_files.run(name))
-        return [module.shared.x for module in modules]
-
-    assert both() == [1, 1]
-    write(tmp_path, shared="x = 2")
-    assert both() == [2, 2]
-
-
-def test_folder_without_init_is_not_collected(tmp_path: Path) -> None:
-    write(tmp_path, lsgan="from parts.deep.er import x")
-    write(tmp_path / "parts")
-    write(tmp_path / "parts" / "deep", er="x = 1", broken="print 'two'")
-    found = source_files.collect(tmp_path / "lsgan.py")
-    assert {*found} == {"lsgan", "parts", "parts.deep", "parts.deep.er", "parts.deep.broken"}
-    source_files.install(found)
-    assert source_files.run("lsgan").x == 1
-
-
-def test_file_that_is_imported_unseen_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody would notice that it was changed, and a worker on another node would lack it."""
-    write(tmp_path, unseen="x = 1", lsgan="import importlib\nimportlib.import_module('unseen')")
-    monkeypatch.syspath_prepend(tmp_path)
-    source_files.install(source_files.collect(tmp_path / "lsgan.py"))
-    with pytest.raises(BadInputError, match=r"imports .*unseen\.py in a way that is not seen"):
-        source_files.run("lsgan")
-    sys.modules.pop("unseen")
-
-
 def test_edited_data_are_taken_from_memory(tmp_path: Path) -> None:
     elsewhere.copy_to(tmp_path)
     found = []
     for seed in (0, 1):
         path = tmp_path / "dots.py"
         path.write_text(path.read_text().replace("default_rng(0)", f"default_rng({seed})"))
-        source = sources.load_data(str(path))
+        source = sources.find_and_load("data", str(path), "dots.py")
         assert source is not None
         found.append(data.load(source.name).digest)
     assert found[0] != found[1]
@@ -180,27 +82,6 @@ def test_metric_replaces_columns_of_others(tmp_path: Path, column: str) -> None:
         validation.check_study(declared)
 
 
-def test_other_code_goes_on_without_a_word(tmp_path: Path) -> None:
-    """What a space computes is not in the definition, but the file's digest is in each run."""
-    records = tiny.begin(Records(tmp_path / "study"), tiny.plan())
-    declared = sources.declared(str(elsewhere.copy_to(tmp_path / "own")))
-    value = records.study()
-    digests = {source.name: source.digest for source in declared.sources}
-    here = environment.code_digest(environment.ROOT)
-    write_json(
-        records.folder / "study.json", value | {"runs": [{"code": here, "sources": digests}]}
-    )
-    assert study_json.other_code(Records(records.folder), declared.sources) is None
-    changed = {name: "0123" if "my_study" in name else digest for name, digest in digests.items()}
-    write_json(
-        records.folder / "study.json", value | {"runs": [{"code": here, "sources": changed}]}
-    )
-    line = study_json.other_code(Records(records.folder), declared.sources)
-    assert line is not None
-    assert "my_study.py: " in line
-    assert " goes on, after 0123: if they train" in line
-
-
 @pytest.mark.parametrize("name", ["trainables.py", "study/__init__.py"])
 def test_namesake_is_a_traceback(tmp_path: Path, name: str) -> None:
     """Ray's workers would import it in place of ours."""
@@ -219,59 +100,6 @@ def test_namesake_is_a_traceback(tmp_path: Path, name: str) -> None:
     assert done.stderr == (
         f"study: {tmp_path / name} hides this project's {name[:-3].partition('/')[0]}: rename it\n"
     )
-
-
-def plan_of(study: Path) -> Plan:
-    plan = tiny.plan()
-    return Plan(**{**vars_of(plan), "sources": sources.declared(str(study)).sources})
-
-
-def vars_of(plan: Plan) -> dict[str, Any]:
-    return {name: getattr(plan, name) for name in plan.__dataclass_fields__}
-
-
-def test_changed_code_mixes_with_results(tmp_path: Path) -> None:
-    """Changed code goes on only where it has made nothing yet, or nothing that did not fail."""
-    study, records = elsewhere.copy_to(tmp_path / "own"), Records(tmp_path / "study")
-    plan = plan_of(study)
-    tiny.begin(records, plan)
-    path = study.with_name("lsgan.py")
-    path.write_text(path.read_text() + "\nCHANGED = 1\n")
-    changed = plan_of(study).definition()
-    known = {"definition": plan.definition()}
-
-    study_json.adopt_changed_code(records, known, changed)
-    study_json.refuse_changes(known, changed, records.folder)  # no cell has begun
-
-    known = {"definition": plan.definition()}
-    cell = plan.confirm_cells("classes=2", plan.hyperparameters("classes=2"))[0]
-    tiny.write_cell(records, cell, tiny.rows(3, 2))
-    cell_json = records.cell_folder(cell.id) / "cell.json"
-    write_json(cell_json, records.cell(cell.id) | {"variant": "lsgan.py"})
-    fresh = Records(records.folder)
-    study_json.adopt_changed_code(fresh, known, changed)
-    with pytest.raises(BadInputError, match=r"sources\.lsgan\.py: "):
-        study_json.refuse_changes(known, changed, records.folder)
-
-    result = fresh.cell_folder(cell.id) / "result.json"
-    write_json(result, (fresh.result(cell.id) or {}) | {"outcome": "failed", "error": "mended"})
-    study_json.adopt_changed_code(Records(records.folder), known, changed)
-    study_json.refuse_changes(known, changed, records.folder)
-
-
-def test_changed_metric_mixes_with_what_it_measured_before(tmp_path: Path) -> None:
-    """judges.pt keeps what metrics measure of real images."""
-    study, records = elsewhere.copy_to(tmp_path / "own"), Records(tmp_path / "study")
-    plan = plan_of(study)
-    tiny.begin(records, plan)
-    path = study.with_name("brightness.py")
-    path.write_text(path.read_text() + "\nCHANGED = 1\n")
-    changed = plan_of(study).definition() | {"metrics": ["fcd", "brightness.py"]}
-    for measured in (False, True):
-        known = {"definition": plan.definition() | {"metrics": ["fcd", "brightness.py"]}}
-        study_json.adopt_changed_code(records, known, changed)
-        assert (known["definition"] == changed) != measured
-        (records.folder / "judges.pt").touch()
 
 
 @pytest.mark.parametrize(
