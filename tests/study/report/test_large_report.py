@@ -56,7 +56,7 @@ def large(tmp_path: Path) -> Records:
 
 def test_large_study(large: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[list[str]] = []
-    monkeypatch.setattr(curves, "curves", lambda *_, **k: drawn.append(k["conditions"]))
+    monkeypatch.setattr(curves, "figure", lambda by, metrics, names, *_, **__: drawn.append(names))
     monkeypatch.setattr(curves, "class_losses", lambda *_: None)
     monkeypatch.setattr(grid_panels, "rows", lambda *_: [])
     read, reader = Counter[Path](), records_module.read_json

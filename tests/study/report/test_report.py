@@ -44,7 +44,7 @@ def html(made_up: Records) -> str:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the curves, which take longest, in tests that look only at words."""
-    monkeypatch.setattr(curves, "curves", lambda *_, **__: None)
+    monkeypatch.setattr(curves, "figure", lambda *_, **__: None)
     monkeypatch.setattr(curves, "class_losses", lambda *_: None)
 
 
