@@ -165,8 +165,10 @@ def choose_data(
         BadInputError: the data are unknown or cannot be used.
     """
     from trainables import data
-    from trainables.data import files
+    from trainables.data import files, held
 
+    if request.startswith("hf:") and Path(request.removeprefix("hf:")).exists():
+        request = request.removeprefix("hf:")  # tables by their path
     begun = known["definition"] if known and request == "auto" else None
     name, place, path, own = request, request, None, None
     if known and begun:
@@ -178,11 +180,14 @@ def choose_data(
     try:
         if not declared and (own := _own_data(place, begun and name)):
             name, path = own.name, own.path
+        elif data.is_held(name):
+            folder = data_dir or data.default_dir()
+            data.add(name, functools.partial(held.read, name, folder, image_size))
         elif not declared and name not in data.names() and data.is_path(place):
             path = Path(place).absolute()
             name = name if begun else _name_of(path, study, known)
             data.add(name, functools.partial(files.read, path, image_size))
-        if image_size is not None and (own or not path):
+        if image_size is not None and (own or not path) and not data.is_held(name):
             raise BadInputError(f"--image-size {image_size}: only for data that are given by path")
         if begun:
             line = f"{begun['data_source']} (with which this folder was begun)"

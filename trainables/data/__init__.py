@@ -35,7 +35,9 @@ __all__ = [
     "Split",
     "add",
     "choose",
+    "default_dir",
     "describe",
+    "is_held",
     "is_known",
     "is_path",
     "load",
@@ -78,6 +80,11 @@ def is_path(name: str) -> bool:
     return bool(name) and (os.sep in name or name.endswith((".npz", ".zip")) or Path(name).exists())
 
 
+def is_held(name: str) -> bool:
+    """Whether a name means data that another library keeps on disk: see held.py."""
+    return name.startswith(("torchvision:", "hf:"))
+
+
 def maker(name: str) -> Callable[[], Dataset] | None:
     """The function that makes data that were added; None for other data."""
     family = _added.get(name)
@@ -86,7 +93,7 @@ def maker(name: str) -> Callable[[], Dataset] | None:
 
 def is_known(name: str) -> bool:
     """Whether data have this name: a data set of this project, or one that was added."""
-    return name in _added or name in names()
+    return name in _added or is_held(name) or name in names()
 
 
 def _families() -> list[Family]:
@@ -106,6 +113,10 @@ def _family(name: str) -> Family | None:
     Raises:
         DataError: `name` is neither a known name nor looks like a path.
     """
+    if is_held(name) and name not in _added:
+        from trainables.data.held import Held
+
+        _added[name] = Held(name, default_dir())
     if name in _added:
         return _added[name]
     for family in _families():
@@ -115,7 +126,7 @@ def _family(name: str) -> Family | None:
         return None
     raise DataError(
         f"unknown data {name!r}: choose from {', '.join(names())}, or give the path of an .npz "
-        "file, a folder or a zip file of images, or a .py file"
+        "file, a folder or a zip file of images, or a .py file, or torchvision:NAME or hf:NAME"
     )
 
 
@@ -136,8 +147,9 @@ def _reading(name: str) -> Iterator[None]:
         raise DataError(f"data {name!r} do not fit into this machine's memory") from error
 
 
-def _directory(data_dir: Path | None) -> Path:
-    return data_dir or Path(os.environ.get("STUDY_DATA") or "data")
+def default_dir() -> Path:
+    """Where named data lie if nothing else is said: $STUDY_DATA, or data/."""
+    return Path(os.environ.get("STUDY_DATA") or "data")
 
 
 def load(
@@ -160,7 +172,7 @@ def load(
             from trainables.data import files
 
             return files.read(Path(name))
-        return family.read(name, _directory(data_dir), cache, progress)
+        return family.read(name, data_dir or default_dir(), cache, progress)
 
 
 def describe(name: str, data_dir: Path | None = None) -> DataSpec:
@@ -187,7 +199,7 @@ def choose(
             request is "auto" and neither set is available.
     """
     with _reading(request):
-        return _choose(request, wanted, stand_in, _directory(data_dir))
+        return _choose(request, wanted, stand_in, data_dir or default_dir())
 
 
 def _choose(request: str, wanted: str, stand_in: str, folder: Path) -> tuple[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data import arrays, folders
+from trainables.data import arrays, folders, tables
 from trainables.data.arrays import as_images, as_labels
 from trainables.data.base import DataError, Dataset, Split, divide, one_line
 
@@ -30,7 +31,8 @@ def read(path: Path, image_size: int | None = None) -> Dataset:
     Args:
         path: an .npz or idx file of arrays, of a layout that arrays.py names; or a folder or zip
             file of images: with a folder for each class, with folders `train` and `test` (or `val`)
-            of either kind, with dataset.json, or of images alone.
+            of either kind, with dataset.json, or of images alone; or a folder or file of tables, as
+            Hugging Face's `datasets` keep them.
         image_size: resize the middle of each image to a square of so many pixels a side.
 
     Raises:
@@ -43,6 +45,8 @@ def read(path: Path, image_size: int | None = None) -> Dataset:
             raise DataError(f"{path}: name one of {', '.join(file.name for file in idx)}")
         if idx:
             return _of_arrays(path, idx[0], image_size)
+        if tables.find(path):
+            return _of_tables(path, image_size)
         return _of_folder(path, path, image_size)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
@@ -50,6 +54,8 @@ def read(path: Path, image_size: int | None = None) -> Dataset:
         raise DataError(f"{path}: neither a file nor a folder")
     if path.suffix == ".zip":
         return _of_zip(path, image_size)
+    if path.suffix in tables.SUFFIXES:
+        return _of_tables(path, image_size)
     return _of_arrays(path, path, image_size)
 
 
@@ -78,7 +84,12 @@ def _of_folder(path: Path, root: Path, image_size: int | None) -> Dataset:
         raise DataError(f"{path}: one of the two splits has labels, and the other has none")
     x = folders.pixels(parts, image_size)
     y = [None if own is None else np.array(own) for own in labels]
-    return _dataset(path, x, y, found.left_out)
+    return dataset(path, x, y, found.left_out)
+
+
+def _of_tables(path: Path, image_size: int | None) -> Dataset:
+    found = tables.read(path, image_size)
+    return dataset(path, found.x, found.y, found.left_out, found.names)
 
 
 def _of_arrays(path: Path, file: Path, image_size: int | None) -> Dataset:
@@ -98,18 +109,26 @@ def _of_arrays(path: Path, file: Path, image_size: int | None) -> Dataset:
         else None
         for key in parts
     ]
-    return _dataset(path, x, y, left_out)
+    return dataset(path, x, y, left_out)
 
 
-def _dataset(
-    path: Path, x: list[NDArray[np.uint8]], y: list[NDArray[Any] | None], left_out: list[str]
+def dataset(
+    path: Path,
+    x: list[NDArray[np.uint8]],
+    y: list[NDArray[Any] | None],
+    left_out: list[str],
+    names: Sequence[str] = (),
 ) -> Dataset:
-    """Check and divide images and labels, of training alone or of training and test."""
+    """Check and divide images and labels, of training alone or of training and test.
+
+    Args:
+        names: of the classes, if labels are places in it.
+    """
     if x[-1].shape[1:] != x[0].shape[1:]:
         shapes = [_shown(part.shape[1:]) for part in x]
         raise DataError(f"{path}: images to train on are {shapes[0]}, others {shapes[1]} (CxHxW)")
     check_shape(str(path), x[0].shape[1:])
-    names, numbers = _numbered(path, x, y)
+    names, numbers = _numbered(path, x, y, names)
     parts = [Split(images, labels) for images, labels in zip(x, numbers, strict=True)]
     count_classes(path, parts[0].y, LEAST_IMAGES)
     if len(parts) == 1:
@@ -124,7 +143,10 @@ def _dataset(
 
 
 def _numbered(
-    path: Path, x: list[NDArray[np.uint8]], y: list[NDArray[Any] | None]
+    path: Path,
+    x: list[NDArray[np.uint8]],
+    y: list[NDArray[Any] | None],
+    names: Sequence[str],
 ) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:
     """The classes' names in ascending order, and each label's place among them."""
     if y[0] is None:
@@ -135,15 +157,19 @@ def _numbered(
         assert labels is not None
         own = np.unique(labels)
         if len(unknown := np.setdiff1d(own, known)):
-            raise DataError(f"{path}: label {unknown[0]} of the test images is not trained on")
+            line = f"{path}: label {unknown[0]} of the test images is not trained on"
+            raise DataError(f"{line}: the classes of test and of train need the same names")
         if len(missing := np.setdiff1d(known, own)):
             raise DataError(f"{path}: no test image has label {missing[0]}")
         numbers.append(np.searchsorted(known, labels).astype(np.int64))
-    names = tuple(str(label) for label in known)
-    for name in names:
+    if names and not 0 <= known[0] <= known[-1] < len(names):
+        wrong = known[0] if known[0] < 0 else known[-1]
+        raise DataError(f"{path}: label {wrong}: the classes are 0 to {len(names) - 1}")
+    present = tuple(names[label] if names else str(label) for label in known)
+    for name in present:
         if one_line(name) != name or not name.strip():
             raise DataError(f"{path}: class {name!r}: a class needs a printable name")
-    return names, numbers
+    return present, numbers
 
 
 def check_shape(where: str, shape: tuple[int, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,9 @@ def _unpacked(root: Path) -> Path:
     return root
 
 
-def _split_of(folder: Path) -> str | None:
-    """The kind of split that a folder's name speaks of, also in "training_set" and "testA"."""
-    words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])[AB]$", "", folder.name).lower())
+def split_of(name: str) -> str | None:
+    """The kind of split that a name speaks of, also in "training_set" and "testA"."""
+    words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])[AB]$", "", name).lower())
     for kind in (TRAIN, TEST, VALIDATION):
         if {*words} & {*kind}:
             return kind[0]
@@ -138,9 +139,14 @@ def _part(root: Path) -> tuple[Part, list[str]]:
     if (root / CARD).is_file():
         found = _of_card(root)
         return found.train, found.left_out
-    named = {kind for path in _children(root) if path.is_dir() and (kind := _split_of(path))}
-    if len(named) > 1:
-        raise DataError(f"{root}: its folders seem to be splits: call them train and test")
+    named = {
+        kind: path.name
+        for path in _children(root)
+        if path.is_dir() and (kind := split_of(path.name))
+    }
+    if {*named} - {TRAIN[0]}:  # a class may be called "bullet train"
+        seem = f"its folders, such as {named.popitem()[1]}, seem to be splits"
+        raise DataError(f"{root}: {seem}: call them train and test")
     images, labels = list[Path](), list[Any]()
     others, loose = Counter[str](), list[Path]()
     for path in _children(root):
@@ -158,12 +164,31 @@ def _part(root: Path) -> tuple[Part, list[str]]:
     left_out = [f"{count} {kind}" for kind, count in sorted(others.items())]
     if not images:
         if not loose:
-            kinds = ", ".join(SUFFIXES)
-            raise DataError(f"{root}: no images ({kinds}), in it or in its folders")
+            there = f"there are {', '.join(left_out)}" if left_out else "it is empty"
+            way = "write a Python file that makes the data, or an .npz file"
+            raise DataError(f"{root}: no images ({', '.join(SUFFIXES)}): {there}: {way}")
         return Part(loose, None), left_out
+    if len({*labels}) == 1 and not loose and any(p.is_dir() for p in _children(root / labels[0])):
+        inner, left_out_below = _part(root / labels[0])  # it holds the classes, beside other things
+        return inner, left_out + left_out_below
+    if _counts(images):
+        return Part(images + loose, None), [*left_out, "the folders' names, which count the files"]
     if loose:
         left_out.append(f"{len(loose)} images beside the class folders")
     return Part(images, labels), left_out
+
+
+def _counts(images: list[Path]) -> bool:
+    """Whether folders are no classes, but hold the files from their number on, as in FFHQ."""
+    folders = sorted({path.parent.name for path in images})
+    if len(folders) < 2 or not all(re.fullmatch(r"\d{4,}", name) for name in folders):
+        return False
+    limits = {
+        name: (int(name), int(after))
+        for name, after in zip(folders, [*folders[1:], "9" * 18], strict=True)
+    }
+    digits = [(limits[path.parent.name], re.sub(r"\D", "", path.stem)) for path in images]
+    return all(number and low <= int(number) < high for (low, high), number in digits)
 
 
 def _of_card(root: Path) -> Found:
@@ -200,8 +225,6 @@ def _of_card(root: Path) -> Found:
 def pixels(parts: list[Part], square: int | None) -> list[NDArray[np.uint8]]:
     """The images of some parts, uint8 [N, C, H, W] each.
 
-    Grey images among colour ones become colour.
-
     Args:
         square: resize the middle of each image to a square of so many pixels a side.
 
@@ -212,17 +235,29 @@ def pixels(parts: list[Part], square: int | None) -> list[NDArray[np.uint8]]:
     height, width = (square, square) if square else image_shape(first)
     count = sum(len(part.paths) for part in parts)
     check_memory(first.parent, 3 * count * height * width)
+    named = [((str(path), read_image(path, square=square)) for path in p.paths) for p in parts]
+    return stacked(named)
+
+
+def stacked(parts: Sequence[Iterable[tuple[str, NDArray[np.uint8]]]]) -> list[NDArray[np.uint8]]:
+    """The images of some parts, [C, H, W] each and with their names, as one array a part.
+
+    Grey images among colour ones become colour.
+
+    Raises:
+        DataError: sizes differ.
+    """
+    first, shape = "", (0, 0)
     read: list[list[NDArray[np.uint8]]] = []
     for part in parts:
         images = []
-        for path in part.paths:
-            image = read_image(path, square=square)
-            if image.shape[1:] != (height, width):
-                sizes = f"{image.shape[1]}x{image.shape[2]} but {first} is {height}x{width}"
-                raise DataError(f"{path} is {sizes}: give --image-size N")
+        for name, image in part:
+            if not first:
+                first, shape = name, image.shape[1:]
+            if image.shape[1:] != shape:
+                sizes = f"{image.shape[1]}x{image.shape[2]} but {first} is {shape[0]}x{shape[1]}"
+                raise DataError(f"{name} is {sizes}: give --image-size N")
             images.append(image)
         read.append(images)
     channels = max(image.shape[0] for images in read for image in images)
-    return [
-        np.stack([np.broadcast_to(i, (channels, height, width)) for i in images]) for images in read
-    ]
+    return [np.stack([np.broadcast_to(i, (channels, *shape)) for i in images]) for images in read]

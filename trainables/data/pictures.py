@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,17 @@ from trainables.data.base import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 ORIENTATION = 0x0112  # the tag that says how the camera was held
 GROUND = 255  # what shows through transparent pixels: white
 
 
 def read_image(
-    path: Path, size: tuple[int, int] | None = None, square: int | None = None
+    path: Path,
+    size: tuple[int, int] | None = None,
+    square: int | None = None,
+    content: bytes | None = None,
 ) -> NDArray[np.uint8]:
     """Read an image as uint8 CHW, upright. A greyscale file has one channel, any other file three.
 
@@ -29,31 +33,47 @@ def read_image(
     Args:
         size: H, W that the image is resized to; None keeps its size.
         square: the side of a square that the middle of the image is resized to.
+        content: of the file, if it lies within another one; `path` is its name then.
 
     Raises:
         DataError: the file is no readable image of 8 bits per channel.
     """
-    from PIL import Image, ImageOps  # takes 50 ms, so only where it is needed
+    from PIL import Image  # takes 50 ms, so only where it is needed
 
-    if not path.is_file():  # reading a pipe would block
+    if content is None and not path.is_file():  # reading a pipe would block
         raise DataError(f"{path}: not a readable image (no file)")
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            mode = image.mode
-            plain = ImageOps.exif_transpose(image)
-            plain = _opaque(plain, grey=mode in ("1", "L", "LA"))
-            if square is not None:
-                plain = ImageOps.fit(plain, (square, square), Image.Resampling.LANCZOS)
-            if size is not None:
-                plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
-            pixels = np.array(plain, dtype=np.uint8)
-    except MemoryError:
+        file = path if content is None else io.BytesIO(content)
+        with Image.open(file, formats=FORMATS) as image:
+            return as_pixels(str(path), image, size, square)
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # a damaged image raises errors of many types
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path}: not a readable image ({why})") from error
+
+
+def as_pixels(
+    where: str, image: Image.Image, size: tuple[int, int] | None, square: int | None
+) -> NDArray[np.uint8]:
+    """An image of Pillow as `read_image` returns it.
+
+    Raises:
+        DataError: it has more than 8 bits per channel, or is several pictures.
+    """
+    from PIL import Image, ImageOps
+
+    mode = image.mode  # before the pixels are read
     if mode.startswith(("I", "F")):  # Pillow would clip such pixels to white
-        raise DataError(f"{path}: {mode} pixels: 8 bits per channel are needed")
+        raise DataError(f"{where}: {mode} pixels: 8 bits per channel are needed")
+    if (count := getattr(image, "n_frames", 1)) > 1:
+        raise DataError(f"{where}: {count} pictures in one file: one is needed")
+    plain = _opaque(ImageOps.exif_transpose(image), grey=mode in ("1", "L", "LA"))
+    if square is not None:
+        plain = ImageOps.fit(plain, (square, square), Image.Resampling.LANCZOS)
+    if size is not None:
+        plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
+    pixels = np.array(plain, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
