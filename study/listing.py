@@ -37,12 +37,12 @@ def listing(kind: str) -> Iterator[str]:
         ValueError: some files of studies cannot be read. It is raised after all others are listed.
     """
     lines = {"studies": _studies, "variants": _variants, "metrics": _metrics, "data": _data}
-    return lines[kind]()
+    for entry in entry_points(group=f"gan_study.{kind}"):
+        yield f"{entry.name:28} {entry.value}{f' of {entry.dist.name}' if entry.dist else ''}"
+    yield from lines[kind]()
 
 
 def _studies() -> Iterator[str]:
-    for entry in entry_points(group="gan_study.studies"):
-        yield f"{entry.name:28} {entry.value}{f' of {entry.dist.name}' if entry.dist else ''}"
     broken = []
     for name in search_spaces.names():
         try:
@@ -166,6 +166,7 @@ def _data() -> Iterator[str]:
 
     yield from data.names()
     yield "or a path: a file of arrays, a folder or zip file of images, or a Python file"
+    yield "or torchvision:NAME, of torchvision.datasets, or hf:NAME, of Hugging Face's cache"
 
 
 def _first_line(text: str | None) -> str:

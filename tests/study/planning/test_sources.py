@@ -5,6 +5,7 @@ If these tests fail, a stranger's file cannot be named, or what it defines is ta
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 import trainables
 from study.errors import BadInputError
+from study.listing import listing
 from study.metrics.core import catalog
 from study.planning import sources, validation
 from study.run import main
@@ -228,15 +230,9 @@ def test_entry_point_or_module_is_not_found(
         "[gan_study.data]\ndots = my_gans.dots:load\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    listed = subprocess.run(
-        [sys.executable, "-m", "study.run", "--list"],
-        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "dotted" in listed.stdout
-    assert "my_gans.my_study:STUDY of my-gans" in listed.stdout
+    for kind, entry in (("studies", "my_study:STUDY"), ("data", "dots:load")):
+        listed = "\n".join(listing(kind))
+        assert re.search(rf"^dot\S+ +my_gans.{entry} of my-gans$", listed, re.MULTILINE)
     for ref, name in (("dotted", "dotted"), ("my_gans.my_study:STUDY", "my_gans_my_study")):
         declared = sources.declared(ref)
         assert declared.name == name
