@@ -5,6 +5,8 @@ Where this fails, nobody can do that without working inside of our checkout.
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import re
 import shutil
@@ -15,30 +17,24 @@ from pathlib import Path
 import pytest
 
 from study.records.records import Records
-from tests import elsewhere
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[1]
-API = """
+RUN_CELL = """
 import study
-results = study.load_results("runs/my_study")
-print(results, results.plot("brightness"))
-assert results.verify(results.cells["id"][0])
-images = results.generator("fast")(n=20, seed=1)
-print(tuple(images.shape))
-one = study.run_cell("lsgan.py", "dots.py", {"f": 4}, kimg=2, samples=200, metrics=["fcd"])
-assert len(one.cells) == 1
-print(study.run_cell("lsgan.py", "dots.py", {"f": 4}, kimg=2, samples=200, metrics=["fcd"]))
+call = dict(hyperparameters={"f": 4}, kimg=2, samples=200, metrics=["fcd"])
+assert len(study.run_cell("lsgan.py", "shapes.npz", **call).cells) == 1
+study.run_cell("lsgan.py", "shapes.npz", **call)
 """
 LOAD = """
 import sys, mlflow, study
 mlflow.set_tracking_uri("sqlite:///runs/mlflow.db")
 try:
-    study.load_generator("models:/my_study.fast/1")
+    study.load_generator("models:/my_study.least squares/1")
 except ValueError as error:
     print(error)
-print(tuple(study.load_generator("models:/my_study.fast/1", code="lsgan.py")(n=3).shape))
+print(tuple(study.load_generator("models:/my_study.least squares/1", code="lsgan.py")(n=3).shape))
 """
 
 
@@ -60,10 +56,21 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stranger's folder."""
-    return elsewhere.copy_to(tmp_path_factory.mktemp("own")).parent
+def as_script(notebook: Path) -> str:
+    """The cells of a notebook as a script that prints what each cell would show."""
+    lines = ["from pathlib import Path", "import matplotlib", "matplotlib.use('Agg')"]
+    for cell in json.loads(notebook.read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code":
+            continue
+        if source.startswith("%%writefile"):
+            name, text = source.removeprefix("%%writefile ").split("\n", 1)
+            source = f"Path({name!r}).write_text({text!r})"
+        tree = ast.parse(source)
+        if isinstance(last := tree.body[-1], ast.Expr):
+            tree.body[-1] = ast.parse(f"print({ast.unparse(last)})").body[0]
+        lines.append(ast.unparse(tree))
+    return "\n".join(lines)
 
 
 def run(
@@ -79,34 +86,36 @@ def run(
     return done
 
 
-def test_strangers_study_does_not_run(installed: Path, own: Path) -> None:
-    command = ("-m", "study.run", "my_study.py", "--scale", "smoke")
+def test_notebook_does_not_run(installed: Path, tmp_path: Path) -> None:
+    """It writes a variant and a study, runs them, and reads the results."""
     code = "import study; print(study.__file__)"
-    assert run(installed, own, "-c", code).stdout.startswith(str(installed))
-    said = run(installed, own, *command).stdout
-    assert "cells: 2 complete" in said
-    records = Records(own / "runs" / "my_study")
-    assert {cell["variant"] for cell in map(records.cell, records.ids())} == {"lsgan.py"}
+    assert run(installed, tmp_path, "-c", code).stdout.startswith(str(installed))
+    said = run(installed, tmp_path, "-c", as_script(ROOT / "study" / "example.ipynb")).stdout
+    assert "cells: 6 complete" in said
+    assert re.search("lowers FCD by a fifth or more +(supported|not supported|undecided) +0", said)
+    assert "equal, all 5 rows" in said
+    assert "\nTrue\n{'fcd': " in said
+    records = Records(tmp_path / "runs" / "my_study")
+    assert {cell["variant"] for cell in map(records.cell, records.ids())} == {"dcgan", "lsgan.py"}
     kept = {path.name for path in (records.folder / "sources").rglob("*.py")}
-    assert kept == {*elsewhere.FILES}
+    assert kept == {"lsgan.py", "my_study.py"}
 
-    verified = run(installed, own, *command, "--verify", records.ids()[0]).stdout
-    assert "equal, all 3 rows" in verified
-    said = run(installed, own, "-c", API).stdout
-    assert re.search(r"2 ended cells, finished Figure\(", said)
-    assert "(20, 1, 16, 16)" in said
-    assert "cells: 1 complete" in said
-    assert "every cell has ended, nothing to run" in said
-
-    said = run(installed, own, "-m", "study.report", "my_study", "--register", code=2).stderr
+    command = ("-m", "study", "run", "my_study.py")
+    assert "every cell has ended, nothing to run" in run(installed, tmp_path, *command).stdout
+    report = ("-m", "study.report", "my_study", "--register")
+    said = run(installed, tmp_path, *report, code=2).stderr
     assert "lsgan.py is no variant of this project: give code=" in said
-    report = ("-m", "study.report", "my_study", "--register", "--study", "my_study.py")
-    assert "models:/my_study.fast/1" in run(installed, own, *report).stdout
-    said = run(installed, own, "-c", LOAD).stdout
+    said = run(installed, tmp_path, *report, "--study", "my_study.py").stdout
+    assert "models:/my_study.least squares/1" in said
+    said = run(installed, tmp_path, "-c", LOAD).stdout
     assert "lsgan.py is no variant of this project: give code=" in said
     assert "(3, 1, 16, 16)" in said
 
-    path = own / "lsgan.py"
+    said = run(installed, tmp_path, "-c", RUN_CELL).stdout
+    assert "cells: 1 complete" in said
+    assert "every cell has ended, nothing to run" in said
+
+    path = tmp_path / "lsgan.py"
     path.write_text(path.read_text().replace("(real - 1)", "(real - 0.9)"))
-    said = run(installed, own, *command, code=2).stderr
+    said = run(installed, tmp_path, *command, code=2).stderr
     assert re.search(r"holds another definition \(sources\.lsgan\.py: ", said)

@@ -3,18 +3,22 @@
 Where these fail, studies run on wrong data, or somebody's file runs code of its own.
 """
 
+import contextlib
 import gzip
 import io
 import os
 import pickle
 import tarfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.trainables.conftest import Server, files_in, refusal
-from trainables.data import load, published
+from trainables.data import DataError, formats, load, published
 
 
 def batch(x: np.ndarray, y: list[int]) -> bytes:
@@ -68,6 +72,14 @@ def test_cifar_pickled_by_a_newer_numpy_is_read(tmp_path: Path) -> None:
     assert np.array_equal(load("cifar10", tmp_path).test.x, x)
 
 
+def bomb() -> list[object]:
+    """A list that is small on disk, and of 2^60 numbers when it is made an array."""
+    nested: list[object] = [0, 0]
+    for _ in range(60):
+        nested = [nested, nested]
+    return nested
+
+
 class Runs:
     """Something that a plain unpickler would run."""
 
@@ -75,14 +87,43 @@ class Runs:
         return os.mkdir, ("ran",)
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+@given(st.integers(0, 400), st.binary(min_size=1, max_size=4), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_altered_batch_ends_python(protocol: int, at: int, with_: bytes, tail: bool) -> None:
+    """Each is read or refused: a forged array of objects once ended the process by a signal."""
+    x, y = colours(0)
+    whole = batch(x, y)
+    if protocol == 3:
+        whole = pickle.dumps({"data": x.reshape(50, -1), "labels": y}, 3)
+    at = len(whole) - 1 - at if tail else at
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "test_batch"
+        path.write_bytes(whole[:at] + with_ + whole[at + len(with_) :])
+        with contextlib.suppress(DataError):
+            images, labels = formats.parse_batches([path], published.SETS["cifar10"])
+            assert images.shape == (len(labels), 3, 32, 32)
+
+
 @pytest.mark.parametrize(
     ("contents", "reason"),
-    [(pickle.dumps(Runs()), "mkdir is not admitted"),
-     (pickle.dumps({"data": Runs(), "labels": [1]}), "mkdir is not admitted"),
-     (b"cbuiltins\neval\n(S'1'\ntR.", "builtins.eval is not admitted"),
-     (batch(*colours(0))[:5000], "truncated"),
-     (b"", "Ran out of input"), (pickle.dumps([1, 2]), "not a batch"),
-     (batch(colours(0)[0], [1] * 49), "do not fit"),
+    [(pickle.dumps(Runs(), 2), "mkdir is not admitted"),
+     (pickle.dumps({"data": Runs(), "labels": [1]}, 2), "mkdir is not admitted"),
+     (b"cbuiltins\neval\n(U\x011tR.", "builtins.eval is not admitted"),
+     (b"cbuiltins\neval\n(S'1'\ntR.", "STRING is not admitted"),
+     (batch(*colours(0))[:5000], "expected"),
+     (b"", "pickle exhausted"), (pickle.dumps([1, 2], 2), "not a batch"),
+     (b"\x96" + b"\xff" * 7 + b"\x00", "only 0 remain"),
+     (b"\x80\x02K\x01r\xff\xff\xff\xff.", "LONG_BINPUT is not admitted"),
+     (batch(colours(0)[0], [1] * 49), "50 images and 49 labels"),
+     (batch(*colours(0)).replace(b"U\x02u1K", b"U\x02O8K"), "no array of uint8"),
+     (batch(*colours(0)).replace(b"U\x02u1K", b"U\x02V9K"), "no array of uint8"),
+     (batch(*colours(0)).replace(b"M\x00\x0c\x86", b"M\xff\xff\x86"), "cannot reshape"),
+     (batch(*colours(0)).replace(b"M2\x00", b"M\x00\x80"), "cannot reshape"),
+     (pickle.dumps({"data": np.array([Path()]), "labels": [1]}, 3), "is not admitted"),
+     (pickle.dumps({"data": np.zeros((1, 3072)), "labels": [1]}, 3), "no array of uint8"),
+     (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": bomb()}, 3), "no list of"),
+     (pickle.dumps({"data": [1], "labels": [1]}, 2), "not a batch"),
      (batch(colours(0)[0][:, :, :16], [1] * 50), "not a batch"),
      (batch(colours(0)[0], [*range(9), 200] * 5), "label 200"),
      (batch(colours(0)[0], [1] * 50), "no image has label 0")],

@@ -6,7 +6,9 @@ no file can make a parser run code.
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.arrays import read_idx, read_npz
+from trainables.data.arrays import check_memory, read_idx, read_npz
 from trainables.data.base import DataError, DataSpec
 
+# Instructions of pickles that batches, of protocol 2 or 3, are made of.
+INSTRUCTIONS = """
+    PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 SHORT_BINSTRING BINSTRING
+    BINUNICODE SHORT_BINBYTES BINBYTES EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS
+    EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 GLOBAL REDUCE BUILD BINPUT LONG_BINPUT BINGET LONG_BINGET
+"""
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]  # NCHW, N
 
 
@@ -53,28 +61,65 @@ def parse_batches(paths: Sequence[Path], spec: DataSpec) -> Arrays:
     shape = (spec.channels, *spec.size)
     for path in paths:
         try:
-            with path.open("rb") as file:
-                batch = _Unpickler(file, encoding="latin1").load()
-            pixels, labels = batch["data"], np.array(batch["labels"], dtype=np.int64)
-            if pixels.dtype != np.uint8 or len(pixels) != len(labels) or labels.ndim != 1:
-                raise ValueError("its arrays do not fit")
+            check_memory(path, path.stat().st_size)
+            batch = _unpickle(path.read_bytes())
+            pixels, labels = batch["data"].values(), batch["labels"]
+            if not isinstance(labels, list) or any(type(label) is not int for label in labels):
+                raise ValueError("its labels are no list of whole numbers")
+            if len(pixels) != len(labels):
+                raise ValueError(f"{len(pixels)} images and {len(labels)} labels")
             x.append(pixels.reshape(len(pixels), *shape))
-        except MemoryError:
+            y.append(np.array(labels, dtype=np.int64))
+        except (DataError, MemoryError):
             raise
         except Exception as error:  # a damaged pickle raises errors of many types
             raise DataError(f"{path}: not a batch of CIFAR-10 images ({error})") from error
-        y.append(labels)
     return np.concatenate(x), np.concatenate(y)
 
 
+def _unpickle(content: bytes) -> Any:
+    """What a pickle holds, if it is made of what batches are made of.
+
+    Other instructions could take any amount of memory before they fail.
+    """
+    for code, argument, _ in pickletools.genops(content):
+        place = code.name in ("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET")
+        if code.name not in INSTRUCTIONS.split() or (place and argument > len(content)):
+            raise pickle.UnpicklingError(f"{code.name} is not admitted")
+    return _Unpickler(io.BytesIO(content), encoding="latin1").load()
+
+
+class _Pickled:
+    """Stands for what numpy would build of a pickle: it keeps the arguments and the state."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        self.state: Any = ()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def values(self) -> NDArray[np.uint8]:
+        """The rows of an array of uint8, from its bytes.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        _, shape, kind, by_column, content = self.state
+        if isinstance(content, str):  # Python 2 pickled bytes as text
+            content = content.encode("latin1")
+        if not isinstance(kind, _Pickled) or kind.arguments[:1] != ("u1",) or by_column:
+            raise ValueError("it is no array of uint8")
+        if not isinstance(content, bytes) or [type(n) for n in shape] != [int, int]:
+            raise ValueError("it is no array of rows")
+        return np.frombuffer(content, np.uint8).reshape(shape).copy()  # a copy is writable
+
+
 class _Unpickler(pickle.Unpickler):
-    """Unpickles arrays of numbers, and refuses everything that could run code."""
+    """Unpickles arrays as `_Pickled`, so that nothing of numpy is called, and refuses all else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return np.empty(0).__reduce__()[0]  # its module depends on the version of numpy
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return np.dtype
+        reconstruct = [(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")]
+        if (module, name) in (*reconstruct, ("numpy", "ndarray"), ("numpy", "dtype")):
+            return _Pickled
         raise pickle.UnpicklingError(f"{module}.{name} is not admitted")
