@@ -83,8 +83,8 @@ def _unpickle(content: bytes) -> Any:
     Other instructions could take any amount of memory before they fail.
     """
     for code, argument, _ in pickletools.genops(content):
-        place = code.name in ("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET")
-        if code.name not in INSTRUCTIONS.split() or (place and argument > len(content)):
+        far = code.name == "LONG_BINPUT" and int(argument or 0) > len(content)
+        if far or code.name not in INSTRUCTIONS.split():
             raise pickle.UnpicklingError(f"{code.name} is not admitted")
     return _Unpickler(io.BytesIO(content), encoding="latin1").load()
 
