@@ -3,8 +3,7 @@
 Everything is as in a user's command, with two exceptions. Cells run one after the other in this
 process and not on Ray, which saves the start of two workers for each study. Studies on Ray are
 tested in tests/chaos and in tests/test_cluster.py. And the classifiers of the metrics cas and
-encoder learn from a fifth of the images, as smoke's judges do, and a fifth of the real images are
-measured.
+encoder learn from a fifth of the images, as smoke's judges do.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from study.engine.schedule import Grow, Observer, StudySearcher
 from study.engine.shared_state import SMOKE_SHARE, Shared
 from study.engine.trial import prepare_process
 from study.metrics import cas, encoder
-from study.metrics.core import measure_real
 from study.metrics.core.judge import Judge
 from study.planning.cells import Cell
 from study.planning.plan import Plan
@@ -68,7 +66,6 @@ def check_study(
     fewer_images = {
         cas: ("IMAGES", "DRAWS"),
         encoder: ("PROBED",),
-        measure_real: ("MAX_FOR_MOMENTS", "MAX_READ"),
     }
     for module, constants in fewer_images.items():
         for constant in constants:

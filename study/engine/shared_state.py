@@ -73,7 +73,7 @@ def make_shared(
         fid_weights: Inception's weights; None: FID is not measured.
         report: called with one line before each step that takes a while.
         smoke: whether the scale is smoke. Its verdicts say nothing, so the judges are trained on
-            a fifth of the images or less.
+            a fifth of the images or less, and a fifth of the real images are measured.
 
     Raises:
         BadInputError: the study's judges.pt is lost and what this machine computes differs from
@@ -103,7 +103,14 @@ def make_shared(
             part = dataset.keep(n)
             report(f"real images of {n} classes: measured as fakes will be")
             try:
-                built = build_references(judges, part, plan.budget.samples, 0, plan.study.metrics)
+                built = build_references(
+                    judges,
+                    part,
+                    plan.budget.samples,
+                    0,
+                    plan.study.metrics,
+                    SMOKE_SHARE if smoke else 1.0,
+                )
             except Exception as error:
                 if not any(source.kind == "metric" for source in plan.sources):
                     raise

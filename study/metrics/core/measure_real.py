@@ -38,6 +38,7 @@ def build_references(
     samples: int,
     seed: int,
     wanted: Sequence[str] = (),
+    share: float = 1.0,
 ) -> list[Reference]:
     """Measure the real images of `dataset`, which has only the classes of one condition.
 
@@ -53,6 +54,8 @@ def build_references(
 
     Args:
         wanted: the metrics that will be measured. Some of them are measured on real images first.
+        share: share of the real images that are measured otherwise. Below 1 suits runs in which
+            little depends on them.
 
     Raises:
         ValueError: the data have more classes than the judges know, or a class has fewer than four
@@ -60,7 +63,7 @@ def build_references(
             too few images share all their labels, or a metric needs one label per image.
     """
     generator = torch.Generator().manual_seed(seed)  # which the views share, as in `look`
-    views = [_measure(judge, dataset, samples, seed, wanted, generator) for judge in judges]
+    views = [_measure(judge, dataset, samples, seed, wanted, share, generator) for judge in judges]
     # The references share the images, which are the same, so that they are kept only once.
     first = views[0].reference
     shared = {name: getattr(first, name) for name in ("x", "y", "real_y", "pairs", "pairs_y")}
@@ -77,6 +80,7 @@ def _measure(
     samples: int,
     seed: int,
     wanted: Sequence[str],
+    share: float,
     generator: torch.Generator,
 ) -> View:
     """One judge's reference, but for `on_real`, in a view that has real images as fakes."""
@@ -94,7 +98,10 @@ def _measure(
 
     rng = np.random.default_rng(seed)
     first, second = np.array_split(rng.permutation(len(train.y)), 2)
-    real = moments(judge.features(train.x[first[:MAX_FOR_MOMENTS]]))
+    most_for_moments, most_per_class, most_read = (
+        round(share * most) for most in (MAX_FOR_MOMENTS, MAX_PER_CLASS, MAX_READ)
+    )
+    real = moments(judge.features(train.x[first[:most_for_moments]]))
     others = second[:samples] if len(second) >= samples else rng.choice(second, samples)
     floor = frechet_distance(moments(judge.features(train.x[others])), real)
 
@@ -106,16 +113,16 @@ def _measure(
         ]
     rows = rng.permutation(len(test.y))
     most = max([HELD_OUT, *(getattr(catalog.load(name), "HELD_OUT", 0) for name in wanted)])
-    read, held_out = rows[:MAX_READ], rows[:most]
+    read, held_out = rows[:most_read], rows[:most]
     marginal = counts / len(train.y)
     own: dict[str, Any]
     twins = test.of(np.arange(2 * MAX_PAIRS)[: len(test.y)] if dataset.paired else rows[:0])
     if many:
-        own = _of_label_sets(judge, dataset, samples, rng)
+        own = _of_label_sets(judge, dataset, samples, most_read, rng)
         near, far = first[:samples], second[:samples]
         near = near[: len(far)]
     else:
-        own = _of_classes(judge, [train.x[near[:MAX_PER_CLASS]] for near, _ in halves])
+        own = _of_classes(judge, [train.x[near[:most_per_class]] for near, _ in halves])
         shares = np.minimum(allocate(marginal, samples), [len(far) for _, far in halves])
         pairs = [np.stack([h[:n] for h in half]) for half, n in zip(halves, shares, strict=True)]
         near, far = rng.permutation(np.concatenate(pairs, axis=1), axis=1)
@@ -160,9 +167,12 @@ def _of_classes(judge: Judge, images: Sequence[NDArray[np.uint8]]) -> dict[str, 
 
 
 def _of_label_sets(
-    judge: Judge, dataset: Dataset, samples: int, rng: np.random.Generator
+    judge: Judge, dataset: Dataset, samples: int, most_read: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     """The fields of a reference that only images of several labels have.
+
+    Args:
+        most_read: training images whose spread is measured, for each number of labels, at most.
 
     Raises:
         ValueError: too few training images share all their labels.
@@ -170,7 +180,7 @@ def _of_label_sets(
     train = dataset.train
     traces = np.empty(dataset.spec.labels)
     for kind in range(len(traces)):
-        rows = rng.permutation(np.flatnonzero(kinds(train.y) == kind))[:MAX_READ]
+        rows = rng.permutation(np.flatnonzero(kinds(train.y) == kind))[:most_read]
         traces[kind] = spread(judge.features(train.x[rows]), train.y[rows])
     if np.isnan(traces).any():
         raise ValueError(f"{dataset.name}: too few training images share all of their labels")

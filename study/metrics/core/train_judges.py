@@ -26,6 +26,7 @@ VERSION = 3  # raise this number when an architecture, the training or the file 
 # several judges, and a verdict needs them all.
 JUDGES = 3
 HELD_OUT = 10_000  # test images on which the judges' own accuracies are measured, at most
+LEAST_HELD_OUT = 1_000  # of these, where a share of the images is measured
 MIN_TO_WARP = 8  # pixels a side; points in the plane are images of one row
 
 # The recipe for images of several labels, and the one for natural images in colour.
@@ -60,8 +61,8 @@ def train_judges(
         cache: folder of the files `<cache>/judges/<hash>.pt`, which are written atomically.
         device: where the judges are trained and stay.
         recipe: how the judges are trained; None: as suits the kind of data.
-        share: share of the recipe's images that are trained on. Below 1 suits runs in which little
-            depends on the judges.
+        share: share of the recipe's images that are trained on, and of the held-out ones that are
+            read. Below 1 suits runs in which little depends on the judges.
         count: number of judges. Judge n has seed n, whatever the number.
         report: called with a line when a judge has been trained.
     """
@@ -77,6 +78,7 @@ def train_judges(
     if not missing:
         return [judge for judge in judges if judge is not None]
 
+    held_out = max(LEAST_HELD_OUT, round(share * HELD_OUT))
     stop, threads = threading.Event(), torch.get_num_threads()
     # The networks are built here, because their first weights are drawn from torch's global random
     # state, which threads share.
@@ -107,7 +109,7 @@ def train_judges(
                 seed = training[future]
                 untrained[seed] -= 1
                 if not untrained[seed]:
-                    judges[seed] = judge = _judge(dataset, *networks[seed], seed)
+                    judges[seed] = judge = _judge(dataset, *networks[seed], seed, held_out)
                     write_judge(paths[seed], judge)
                     report(f"judges: {count - judges.count(None)} of {count} trained")
         finally:
@@ -182,11 +184,13 @@ def _prepare(
     return prepare
 
 
-def _judge(dataset: Dataset, label: nn.Module, feature: nn.Module, seed: int) -> Judge:
-    """The judge of two trained networks, with their accuracies on held-out images."""
+def _judge(
+    dataset: Dataset, label: nn.Module, feature: nn.Module, seed: int, held_out: int
+) -> Judge:
+    """The judge of two trained networks, with their accuracies on held-out images, at most so many."""
     shape, classes = (dataset.channels, *dataset.size), len(dataset.classes)
     judge = Judge(label, feature, shape, classes, dataset.spec.labels, {})
-    rows = np.random.default_rng(seed).permutation(len(dataset.test.y))[:HELD_OUT]
+    rows = np.random.default_rng(seed).permutation(len(dataset.test.y))[:held_out]
     x, y = torch.from_numpy(dataset.test.x[rows]), dataset.test.y[rows]
     if classes == 1:
         x, turns = turned(x, torch.Generator().manual_seed(seed))

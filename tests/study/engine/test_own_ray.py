@@ -25,6 +25,9 @@ start_ray(1)
 ray.get(ray.remote(lambda: None).remote())  # a worker has started
 print(ray.get_runtime_context().gcs_address)
 for process in psutil.Process().children(recursive=True):
+    for name in ("/monitor.py", "/log_monitor.py", "/dashboard.py"):
+        if any(part.endswith(name) for part in process.cmdline()):
+            print("needless", name)
     for socket in process.net_connections("inet"):
         if socket.status == psutil.CONN_LISTEN:
             print(process.name(), socket.laddr.ip)
@@ -54,6 +57,7 @@ def test_strangers_are_let_in(tmp_path: Path) -> None:
         address, *listening = iter(owner.stdout.readline, "end\n")
         assert any(line.startswith("gcs_server ") for line in listening), listening
         assert any(line.startswith("raylet ") for line in listening), listening
+        assert [line for line in listening if line.startswith("needless")] == []
         for line in listening:
             ip = ipaddress.ip_address(line.split()[1])
             ip = getattr(ip, "ipv4_mapped", None) or ip
