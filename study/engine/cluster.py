@@ -34,7 +34,9 @@ from study.records.environment import versions
 
 # Starts processes for which a Ray of our own has no use: the autoscaler, the forwarder of logs, and
 # what is left of a dashboard that is not included. They take four seconds and more of processor.
-UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
+UNUSED: dict[str, Any] = dict.fromkeys(
+    ("start_monitor", "start_log_monitor", "start_api_server"), lambda *_, **__: None
+)
 ANSWER_SECONDS = 120  # seconds that a node has to start a process and answer
 # Whether this process is a submitted job. Ray sets the variable, and all nodes get a job's files.
 IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
@@ -59,7 +61,7 @@ def start_ray(cpus: int) -> None:
         with (  # Ray has no options for these
             mock.patch.object(services, "ConsolePopen", popen),
             mock.patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False),
-            mock.patch.multiple(node.Node, **dict.fromkeys(UNUSED, lambda *_, **__: None)),
+            mock.patch.multiple(node.Node, **UNUSED),
         ):
             _init(address="local", num_cpus=cpus, include_dashboard=False)
 

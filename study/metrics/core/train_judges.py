@@ -187,7 +187,7 @@ def _prepare(
 def _judge(
     dataset: Dataset, label: nn.Module, feature: nn.Module, seed: int, held_out: int
 ) -> Judge:
-    """The judge of two trained networks, with their accuracies on held-out images, at most so many."""
+    """The judge of two trained networks, with their accuracies on at most `held_out` images."""
     shape, classes = (dataset.channels, *dataset.size), len(dataset.classes)
     judge = Judge(label, feature, shape, classes, dataset.spec.labels, {})
     rows = np.random.default_rng(seed).permutation(len(dataset.test.y))[:held_out]
