@@ -103,6 +103,12 @@ def test_cache_is_not_used_or_outlives_its_images(
     with monkeypatch.context() as patch:
         patch.setattr(iclevr, "read_image", None)
         assert load("iclevr", root, cache, progress=False).digest == first.digest
+    (file,) = (cache / "data").iterdir()
+    altered = bytearray(file.read_bytes())
+    for at in (200, len(altered) // 2, len(altered) - 40, len(altered) - 1):
+        altered[at] ^= 4
+        file.write_bytes(altered)
+        assert load("iclevr", root, cache, progress=False).digest == first.digest, "a bit flipped"
     path = root / "iclevr/CLEVR_train_000003_1.png"
     Image.new("RGB", (40, 30), "red").save(path)
     assert load("iclevr", root, cache, progress=False).digest != first.digest

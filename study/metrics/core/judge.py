@@ -8,8 +8,6 @@ alone: see `train_judges.py`.
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from torch import Tensor, nn
 
 from study.metrics.core.classifier import batched
 from study.metrics.core.networks import feature_network, label_network
-from study.records.files import write_atomically
+from study.records.tensors import load_tensors, save_tensors
 
 Images = Tensor | NDArray[np.uint8]  # uint8 NCHW
 
@@ -155,16 +153,14 @@ def bf16_pays(device: torch.device) -> bool:
 
 
 def write_judge(path: Path, judge: Judge) -> None:
-    """Write a judge to a file, atomically."""
-    buffer = io.BytesIO()
-    torch.save(judge.state(), buffer)
-    write_atomically(path, buffer.getvalue())
+    """Write a judge to a file, atomically and with a digest."""
+    save_tensors(path, judge.state())
 
 
 def read_judge(path: Path, device: torch.device | str = "cpu") -> Judge | None:
-    """The judge that `write_judge` wrote, or None if there is no readable file."""
+    """The judge that `write_judge` wrote; None if there is no file, or it was altered."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        state: dict[str, Any] | None = load_tensors(path)
+    except OSError:
         return None
-    return Judge.from_state(state, device)
+    return Judge.from_state(state, device) if state else None
