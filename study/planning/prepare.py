@@ -16,6 +16,7 @@ from study.errors import BadInputError
 from study.planning import sources, validation
 from study.planning.plan import MAX_FIRST_SEED, SEARCH_SEEDS, Plan
 from study.planning.validate_space import check_space
+from study.records import store
 from study.records.lock import Lock, LockedError, take
 from study.records.records import Records
 from trainables.data import DataError, DataSpec
@@ -246,8 +247,11 @@ def lock(folder: Path) -> Lock:
     """Lock a study's folder.
 
     Raises:
-        BadInputError: another process has locked it.
+        BadInputError: another process has locked it, or a link in it leads elsewhere, where files
+            would be written or deleted.
     """
+    if link := store.first_link(folder):
+        raise BadInputError(f"{link} is a link: put what it leads to in its place")
     try:
         return take(folder)
     except LockedError as error:

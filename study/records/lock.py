@@ -106,7 +106,9 @@ class FileLock(Lock):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / ".lock").open("a+")
+        # A link is not followed, as what it leads to would be emptied.
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        self._file = os.fdopen(handle, "r+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

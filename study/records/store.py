@@ -98,6 +98,24 @@ def tree(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+def first_link(folder: Path) -> Path | None:
+    """A symbolic link in a folder or below it; None if there is none."""
+    if not is_local(folder):
+        return None
+    waiting = [str(folder)]
+    while waiting:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except (FileNotFoundError, NotADirectoryError):  # a living command deleted it
+            continue
+        for entry in entries:
+            if entry.is_symlink():
+                return Path(entry.path)
+            if entry.is_dir():
+                waiting.append(entry.path)
+    return None
+
+
 def put(path: Path, content: bytes, **options: Any) -> None:
     """Write an object to a store. It is never visible in part."""
     place = cast(UPath, path)

@@ -15,6 +15,7 @@ from study.errors import BadInputError
 from study.planning import prepare
 from study.planning.study_json import looks
 from study.records.files import write_json
+from study.records.lock import take
 from study.records.records import FORMAT, Records
 from study.report.__main__ import main as report
 from study.run import main
@@ -159,3 +160,35 @@ def test_other_seeds_than_planned_are_run(
     begun(storage)
     capsys.readouterr()
     assert line in refused(capsys, NAME, "--scale", "smoke", option)
+
+
+@pytest.mark.parametrize("place", [".lock", "cells/abc", "cells/abc/checkpoints", "sources"])
+def test_link_is_followed(storage: Path, place: str) -> None:
+    """What a link leads to would be emptied, or its files deleted."""
+    records = begun(storage)
+    elsewhere = storage.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "000000001.pt").write_text("precious")
+    target = elsewhere / "000000001.pt" if place == ".lock" else elsewhere
+    link = records.folder / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(target)
+    with pytest.raises(BadInputError, match=f"{place} is a link: put what it leads to"):
+        prepare.lock(records.folder)
+    assert (elsewhere / "000000001.pt").read_text() == "precious"
+
+
+def test_link_that_comes_later_is_emptied(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / ".lock").symlink_to("precious")
+    with pytest.raises(OSError, match="symbolic link"):
+        take(tmp_path)
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_folder_behind_a_link_is_refused(storage: Path, tmp_path: Path) -> None:
+    """The folder itself may lie on another disk."""
+    records = begun(storage)
+    records.folder.rename(tmp_path / "other disk")
+    records.folder.symlink_to(tmp_path / "other disk")
+    prepare.lock(records.folder).release()
