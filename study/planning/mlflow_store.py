@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from study.errors import BadInputError
 from study.records import store
 
 TRACKING = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")  # schemes of MLflow's URIs
+# Keys of an address's query that hold no secret.
+HARMLESS = frozenset({"charset", "connect_timeout", "driver", "mode", "sslmode", "timeout", "uri"})
 
 
 def check_uri(uri: str) -> None:
-    """Refuse a tracking URI that names no MLflow store, or that holds a password.
+    """Refuse a tracking URI that names no MLflow store, or that may hold a secret.
 
     Raises:
         BadInputError: one line.
     """
-    if re.search(r"://[^/]*:[^/]*@|[?&;]\w*(pass|pwd)", uri, re.IGNORECASE):
-        raise BadInputError(  # the message must not repeat the password
-            "--tracking-uri: a password there would be on record: give it in "
-            "MLFLOW_TRACKING_PASSWORD, or in a database's own PGPASSWORD or the like"
+    if _may_hold_secret(uri):
+        raise BadInputError(  # the message must not repeat it
+            "--tracking-uri: a password or token there would be on record: give it in "
+            "MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN, or in a database's own PGPASSWORD or "
+            f"the like; of a query, {', '.join(sorted(HARMLESS))} are taken"
         )
     scheme, colon, rest = uri.partition("://")
     if not colon or scheme.partition("+")[0] not in TRACKING:
@@ -41,6 +44,18 @@ def check_uri(uri: str) -> None:
         raise BadInputError(f"--tracking-uri {uri!r}: {error}") from None
     if not known:
         raise BadInputError(f"--tracking-uri {uri!r}: name a {needed}")
+
+
+def _may_hold_secret(uri: str) -> bool:
+    """Whether an address has a password, a user of a web server, or an unknown key in its query."""
+    try:
+        parts = urlsplit(uri)
+        keys = {key.lower() for key, _ in parse_qsl(parts.query, True, separator="&")}
+        known = keys <= HARMLESS and (bool(keys) or not parts.query)
+        user = "@" in parts.netloc if parts.scheme.startswith("http") else parts.password
+    except ValueError:  # it is no address
+        known, user = "@" not in uri and "?" not in uri, None
+    return bool(user) or not known or bool(re.search(r":[^/]*@|;\w*(pass|pwd)", uri, re.IGNORECASE))
 
 
 def default_uri(storage: Path) -> str:

@@ -6,6 +6,7 @@ They are made from the records alone. The search itself does not read them.
 from __future__ import annotations
 
 import datetime
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -36,12 +37,18 @@ def export(records: Records, url: str) -> list[str]:
         storage = optuna.storages.get_storage(url)
         there = {study.study_name for study in storage.get_all_studies()}
     except Exception as error:  # SQLAlchemy and the databases' drivers raise many kinds
-        raise ValueError(f"--optuna {url}: {str(error).splitlines()[0]}") from None
+        raise ValueError(_discreet(f"--optuna {url}: {str(error).splitlines()[0]}")) from None
     if taken := sorted(searches.keys() & there):
-        raise ValueError(f"--optuna {url} has a study {taken[0]!r} already: name another file")
+        line = f"--optuna {url} has a study {taken[0]!r} already: name another file"
+        raise ValueError(_discreet(line))
     for name, trials in searches.items():
         _make(records, name, trials, storage)
     return list(searches)
+
+
+def _discreet(line: str) -> str:
+    """A line without the passwords of the addresses in it."""
+    return re.sub(r"(://[^\s/@:]*):[^\s/]*@", r"\1:***@", line)
 
 
 def study_of(records: Records, condition: str, search: int = 0) -> optuna.Study:

@@ -96,3 +96,9 @@ def test_studies_are_written_twice(searched: Records, tmp_path: Path) -> None:
 def test_study_without_search_cells(records: Records, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no search cell that has ended"):
         export(records, f"sqlite:///{tmp_path / 'optuna.db'}")
+
+
+def test_refusal_repeats_a_password(searched: Records) -> None:
+    with pytest.raises(ValueError, match="--optuna") as refusal:
+        export(searched, "ftp://me:secret@host/db")
+    assert "secret" not in str(refusal.value)
