@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.core import Claim, Failure
 from study.errors import BadInputError
 from study.planning.plan import Plan
-from study.records import environment
+from study.records import environment, store
 from study.records.files import write_atomically, write_json
 from study.records.records import FAILED, FORMAT, Records
 
@@ -32,11 +32,15 @@ def recorded(records: Records) -> dict[str, Any] | None:
     """The content of study.json, or None if the folder is new.
 
     Raises:
-        BadInputError: study.json is damaged, or of another format.
+        BadInputError: study.json is damaged, of another format, or lost.
     """
     path = records.folder / "study.json"
     try:
         if not (path.exists() or path.is_symlink()):
+            if store.tree(records.folder / "cells"):
+                raise ValueError(
+                    f"{path} is lost, and cells are there: restore it, or give --fresh"
+                )
             return None
         if not path.is_file():  # reading from a pipe would block
             raise ValueError(f"{path} is damaged: it is no file")

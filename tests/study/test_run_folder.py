@@ -192,3 +192,14 @@ def test_folder_behind_a_link_is_refused(storage: Path, tmp_path: Path) -> None:
     records.folder.rename(tmp_path / "other disk")
     records.folder.symlink_to(tmp_path / "other disk")
     prepare.lock(records.folder).release()
+
+
+def test_cells_of_a_lost_definition_are_adopted(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = begun(storage)
+    write_json(records.folder / "cells" / "abc" / "cell.json", {})
+    (records.folder / "study.json").unlink()
+    capsys.readouterr()
+    line = refused(capsys, NAME, "--scale", "smoke")
+    assert f"runs/{NAME}/study.json is lost, and cells are there: restore it, or give" in line
