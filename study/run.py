@@ -77,11 +77,13 @@ def perform(args: argparse.Namespace, command: str, declared: Declared | None = 
     Raises:
         BadInputError: it cannot be done, and nothing was started.
     """
-    from study.planning import pilot, places, prepare, resources, sources, study_json
+    from study.planning import machine, pilot, places, prepare, resources, sources, study_json
     from study.planning.plan import Plan
     from study.records.folders import study_folder
     from study.records.records import Records
 
+    address = args.address or os.environ.get("RAY_ADDRESS")  # a submitted job has RAY_ADDRESS
+    machine.prepare(own_ray=not address)
     declared = declared or sources.declared(args.name)
     study, name = declared.study, declared.name
     prepare.check_study(study)
@@ -93,12 +95,12 @@ def perform(args: argparse.Namespace, command: str, declared: Declared | None = 
     spec = chosen.spec
     settings = prepare.parse_settings(args.settings)
     nodes = resources.here()
-    if address := args.address or os.environ.get("RAY_ADDRESS"):  # a submitted job has RAY_ADDRESS
+    if address:
         # This must be set before Ray is imported. Otherwise Ray uses no token for HOST:PORT.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         from study.engine import cluster
 
-        cluster.join(address)
+        cluster.join(address, "--address" if args.address else "RAY_ADDRESS")
         nodes = cluster.check(args.storage, declared.sources)
     scale = args.scale or ("full" if any(node.gpus for node in nodes) else "quick")
     seeds = args.seeds

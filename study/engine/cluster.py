@@ -66,8 +66,11 @@ def start_ray(cpus: int) -> None:
             _init(address="local", num_cpus=cpus, include_dashboard=False)
 
 
-def join(address: str) -> None:
+def join(address: str, named_by: str) -> None:
     """Connect this process to the cluster at `address`, as Ray writes it (auto, HOST:PORT).
+
+    Args:
+        named_by: the option or environment variable that has the address.
 
     Raises:
         BadInputError: nothing answers at the address, or this process cannot join what answers.
@@ -84,7 +87,7 @@ def join(address: str) -> None:
     # server at the address is not Ray's GCS.
     except (OSError, ValueError, OverflowError, RuntimeError, ray.exceptions.RayError) as error:
         line = str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
-        raise BadInputError(f"--address {address!r}: {line}; auto, or HOST:PORT") from None
+        raise BadInputError(f"{named_by} {address!r}: {line}; auto, or HOST:PORT") from None
 
 
 def _init(**options: Any) -> None:
