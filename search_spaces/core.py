@@ -198,7 +198,7 @@ class Claim:
             raise ValueError(f"{where}: region={self.region!r}: a ratio is never negative")
 
 
-SCALES: Mapping[Scale, Budget] = {  # of a study that declares none
+SCALES: Mapping[Scale, Budget] = {  # where a study declares none
     "smoke": Budget(kimg=1, tick_kimg=1, seeds=1, samples=200, scale_overrides={"f": 4}),
     "quick": Budget(kimg=60, tick_kimg=10, seeds=3, samples=1000, scale_overrides={"f": 16}),
     "full": Budget(kimg=2000, tick_kimg=100, seeds=5, samples=10_000),
@@ -266,9 +266,10 @@ class Study:
             raise ValueError(f"searched={self.searched!r}: a tuple of conditions is needed")
         for name in self.searched or ():
             check_choice("searched", name, tuple(self.conditions))
-        if not isinstance(self.scales, Mapping) or {*self.scales} != {*get_args(Scale)}:
-            needed = ", ".join(get_args(Scale))
-            raise ValueError(f"scales={self.scales!r}: a Budget for each of {needed} is needed")
+        if not isinstance(self.scales, Mapping) or {*self.scales} - {*SCALES}:
+            known = ", ".join(SCALES)
+            raise ValueError(f"scales={self.scales!r}: a Budget for some of {known} is needed")
+        object.__setattr__(self, "scales", {**SCALES, **self.scales})
         for scale, budget in self.scales.items():
             if not isinstance(budget, Budget):
                 raise ValueError(f"scale {scale}: {budget!r} is no Budget")
