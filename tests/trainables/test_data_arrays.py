@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trainables.data import DataError, load
+from trainables.data import DataError, Split, load
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (60, 8, 10), dtype=np.uint8)  # [N, H, W]
@@ -168,3 +168,14 @@ def test_more_than_memory_is_read(
     for name in ("own.npz", "train-images-idx3-ubyte"):
         with pytest.raises(DataError, match=r"GiB of images, and 0\.0 GiB of memory are free"):
             load(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("x", [X, X[..., None], X[:, None], X.transpose(0, 2, 1)])
+def test_images_lie_in_memory_as_in_no_other_process(tmp_path: Path, x: NDArray[np.uint8]) -> None:
+    """torch would compute otherwise with a copy in another process, and --verify would differ."""
+    np.savez(tmp_path / "own.npz", x=x, y=Y)
+    data = load(str(tmp_path / "own.npz"))
+    split = Split(data.train.x.transpose(0, 1, 3, 2), data.train.y)
+    odd = np.lib.stride_tricks.as_strided(data.train.x, strides=(80, 1, 10, 1))
+    for images in (data.train.x, data.keep(2).test.x, split.x, Split(odd, data.train.y).x):
+        assert images.strides == np.empty(images.shape, np.uint8).strides

@@ -53,10 +53,19 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels, in the same order."""
+    """Images and labels, in the same order.
+
+    The images lie in memory in one way. Otherwise torch would choose other algorithms for them here
+    than in another process, which gets a copy, and the same seed would give other numbers there.
+    """
 
     x: NDArray[np.uint8]  # [N, C, H, W]
     y: NDArray[np.int64] | NDArray[np.uint8]  # int64 [N], or multi-hot uint8 [N, classes]
+
+    def __post_init__(self) -> None:
+        # The first reshape makes the strides of axes of length 1, such as a single channel, plain.
+        plain = np.ascontiguousarray(self.x).reshape(-1).reshape(np.shape(self.x))
+        object.__setattr__(self, "x", plain)
 
     def of(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Split:
         return Split(self.x[rows], self.y[rows])
