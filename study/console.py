@@ -14,6 +14,7 @@ from rich.table import Table
 
 from study.planning.cells import Cell
 from study.planning.plan import Plan
+from study.records.environment import in_notebook
 from study.records.records import Records, Row
 
 # Columns that are shown beside the objective.
@@ -22,7 +23,9 @@ COLOURS = {"supported": "green", "not supported": "red", "undecided": "yellow"}
 
 
 class Display:
-    """Prints lines about the cells, and on a terminal also a progress bar with the latest cell."""
+    """Prints lines about the cells. On a terminal and in a notebook it also shows a progress bar
+    with the latest cell.
+    """
 
     def __init__(self, plan: Plan, records: Records) -> None:
         self.plan, self.records = plan, records
@@ -34,7 +37,7 @@ class Display:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=not (self.console.is_terminal or in_notebook()),
             transient=True,
         )
         self.task = self.progress.add_task("cells", total=sum(plan.count))

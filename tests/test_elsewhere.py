@@ -92,7 +92,7 @@ def test_notebook_does_not_run(installed: Path, tmp_path: Path) -> None:
     assert run(installed, tmp_path, "-c", code).stdout.startswith(str(installed))
     said = run(installed, tmp_path, "-c", as_script(ROOT / "study" / "example.ipynb")).stdout
     assert "cells: 6 complete" in said
-    assert re.search("lowers FCD by a fifth or more +(supported|not supported|undecided) +0", said)
+    assert re.search(r"\n0 +better +(supported|not supported|undecided) +\d", said)
     assert "equal, all 5 rows" in said
     assert "\nTrue\n{'fcd': " in said
     records = Records(tmp_path / "runs" / "my_study")

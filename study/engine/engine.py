@@ -106,6 +106,8 @@ def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None
                 storage_path=scratch,  # on the driver's machine: workers save nothing there
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
+                # In a notebook Tune would take another one, which clears all that was printed.
+                progress_reporter=tune.CLIReporter(),
             ),
         ).fit()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -202,7 +203,10 @@ def _has(ticks: pd.DataFrame, columns: Sequence[str] | dict[str, str]) -> bool:
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    # By this method a notebook shows a figure that pyplot has not made.
+    setattr(figure, "_repr_png_", functools.partial(_png, figure))  # noqa: B010
+    return figure
 
 
 def _finish(figure: Figure) -> None:
@@ -222,6 +226,12 @@ def _finish(figure: Figure) -> None:
     figure.legend(
         list(entries.values()), list(entries), loc="outside right upper", frameon=False, fontsize=9
     )
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight")
+    return buffer.getvalue()
 
 
 def svg(figure: Figure) -> str:

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from study.metrics.core.frechet import Moments, frechet_distance
 from study.metrics.core.judge import Images
+from study.records.environment import bar_is_hidden
 from study.records.tensors import load_tensors, save_tensors
 from trainables.data import Dataset
 
@@ -171,8 +172,7 @@ def inception_features(network: nn.Module, x: Tensor) -> Tensor:
 
 def _spread(network: nn.Module, x: Images) -> _Spread:
     batches = torch.split(torch.as_tensor(x), BATCH)
-    # disable=None shows the bar on a terminal only.
-    with tqdm(batches, desc="fid", unit="batch", disable=None, leave=False) as bar:
+    with tqdm(batches, desc="fid", unit="batch", disable=bar_is_hidden(), leave=False) as bar:
         return functools.reduce(_merged, (_spread_of(inception_features(network, b)) for b in bar))
 
 

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from study.metrics.core.augment import turned, warped
 from study.metrics.core.classifier import Recipe, batched, repeatable, train
 from study.metrics.core.judge import Judge, accuracy, bf16_pays, read_judge, write_judge
 from study.metrics.core.networks import feature_network, in_colour, label_network
+from study.records.environment import bar_is_hidden
 from trainables.data import Dataset
 
-VERSION = 3  # raise this number when an architecture, the training or the file changes
+VERSION = 4  # raise this number when an architecture, the training or the file changes
 # A judge is one draw of its weights: a distance may double with the judge's seed. So a study has
 # several judges, and a verdict needs them all.
 JUDGES = 3
@@ -87,8 +88,7 @@ def train_judges(
     workers = 1 if torch.device(device).type == "cuda" else min(threads, 2 * len(missing))
     with (
         repeatable(device, 0),
-        # disable=None shows the bar on a terminal only.
-        tqdm(total=total, desc="judges", unit="image", disable=None, leave=False) as bar,
+        tqdm(total=total, desc="judges", unit="image", disable=bar_is_hidden(), leave=False) as bar,
         ThreadPoolExecutor(workers) as pool,
     ):
 
