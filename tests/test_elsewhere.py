@@ -31,10 +31,10 @@ LOAD = """
 import sys, mlflow, study
 mlflow.set_tracking_uri("sqlite:///runs/mlflow.db")
 try:
-    study.load_generator("models:/my_study.least squares/1")
+    study.load_generator("models:/my_study.least-squares/1")
 except ValueError as error:
     print(error)
-print(tuple(study.load_generator("models:/my_study.least squares/1", code="lsgan.py")(n=3).shape))
+print(tuple(study.load_generator("models:/my_study.least-squares/1", code="lsgan.py")(n=3).shape))
 """
 
 
@@ -106,7 +106,7 @@ def test_notebook_does_not_run(installed: Path, tmp_path: Path) -> None:
     said = run(installed, tmp_path, *report, code=2).stderr
     assert "lsgan.py is no variant of this project: give code=" in said
     said = run(installed, tmp_path, *report, "--study", "my_study.py").stdout
-    assert "models:/my_study.least squares/1" in said
+    assert "models:/my_study.least-squares/1" in said
     said = run(installed, tmp_path, "-c", LOAD).stdout
     assert "lsgan.py is no variant of this project: give code=" in said
     assert "(3, 1, 16, 16)" in said

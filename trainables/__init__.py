@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 _added: dict[str, type[Gan]] = {}
 
 
+@functools.cache
 def names() -> list[str]:
     """Names of all variants, in the form that a study's `variant` takes."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg)

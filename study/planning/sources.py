@@ -264,7 +264,7 @@ def package(module: str) -> str:
     spec = importlib.util.find_spec(top) if top not in sys.builtin_module_names else None
     if spec is None or source_files.is_collected(top):
         raise BadInputError(f"{module}: no package {top!r} is installed")
-    names = metadata.packages_distributions().get(top, [])
+    names = _distributions(tuple(sys.path)).get(top, [])
     versions = " ".join(f"{name} {metadata.version(name)}" for name in sorted({*names}))
     paths = [
         (path, path.relative_to(folder).as_posix())
@@ -278,6 +278,16 @@ def package(module: str) -> str:
     except OSError as error:
         raise BadInputError(f"{module}: {error}") from None
     return f"{versions or top} {_digest(files)}"
+
+
+@functools.cache
+def _distributions(path: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Names of the distributions that each installed package belongs to. Takes about a second.
+
+    Args:
+        path: where Python looks for packages.
+    """
+    return metadata.packages_distributions()
 
 
 def _digest(files: Iterable[File]) -> str:

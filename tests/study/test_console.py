@@ -88,6 +88,7 @@ def test_crash_that_is_retried_goes_unsaid(
     assert said == "classes=2 reference, seed 0: ValueError: no; it goes on from 1 kimg"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("reader", ["head -1", "true"])
 def test_study_ends_with_its_reader(tmp_path: Path, reader: str) -> None:

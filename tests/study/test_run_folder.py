@@ -6,6 +6,7 @@ or two commands write over each other.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from study.errors import BadInputError
 from study.planning import prepare
+from study.planning.plan import Plan
 from study.planning.study_json import looks
 from study.records.files import write_json
 from study.records.lock import take
@@ -22,8 +24,9 @@ from study.run import main
 from tests.study.refusals import NAME, refused
 
 
-def begun(storage: Path) -> Records:
-    """Make the folder of a smoke study on kana that has begun but has no cells yet."""
+@functools.cache
+def planned() -> Plan:
+    """The plan of a smoke study on kana."""
     plan: Any = None
 
     def keep(asked: object, *_: object) -> int:
@@ -34,6 +37,13 @@ def begun(storage: Path) -> Records:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("study.dry_run.dry_run", keep)
         main([NAME, "--data", "kana", "--scale", "smoke", "--dry-run"])
+    assert isinstance(plan, Plan)
+    return plan
+
+
+def begun(storage: Path) -> Records:
+    """Make the folder of a smoke study on kana that has begun but has no cells yet."""
+    plan = planned()
     records = Records(storage / NAME)
     more = {"data_source": "data: kana, rendered", "digest": "0" * 16, "scale": "smoke"}
     definition = plan.definition() | more

@@ -8,6 +8,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 TRAIN = """
 import sys, torch
 from trainables.core.optimizers import Adam
@@ -22,6 +24,7 @@ sys.exit("the compiler was imported" if "torch._dynamo" in sys.modules else 0)
 """
 
 
+@pytest.mark.slow
 def test_optimizer_imports_torchs_compiler() -> None:
     done = subprocess.run(
         [sys.executable, "-c", TRAIN], capture_output=True, text=True, check=False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 import pkgutil
@@ -58,6 +59,7 @@ def add(name: str, metric: Metric) -> None:
     _added[name] = metric
 
 
+@functools.cache  # a cell asks at each tick
 def names() -> list[str]:
     """Names of all metric files. The files are not imported."""
     return [module.name for module in pkgutil.iter_modules([str(METRICS)]) if not module.ispkg]
