@@ -11,6 +11,9 @@ COMMANDS = ("run", "report", "ui", "check")
 
 
 def main() -> None:
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        print(f"gan-study {' | '.join(COMMANDS)}: each has a --help of its own")
+        return
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         print(f"gan-study: give one of {', '.join(COMMANDS)}, and its options", file=sys.stderr)
         raise SystemExit(2)

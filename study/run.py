@@ -83,7 +83,7 @@ def perform(args: argparse.Namespace, command: str, declared: Declared | None = 
     from study.records.records import Records
 
     address = args.address or os.environ.get("RAY_ADDRESS")  # a submitted job has RAY_ADDRESS
-    machine.prepare(own_ray=not address)
+    machine.prepare(own_ray=not (address or args.dry_run or args.verify))
     declared = declared or sources.declared(args.name)
     study, name = declared.study, declared.name
     prepare.check_study(study)

@@ -40,7 +40,8 @@ def prepare(own_ray: bool) -> None:
 def _home_and_user() -> None:
     """Libraries look for the home and the name of the user when they are imported."""
     try:
-        there = Path.home().is_dir()
+        home = Path.home()
+        there = home.is_dir() and (str(home) != "/" or os.access(home, os.W_OK))
     except RuntimeError:  # neither $HOME nor an entry of the user
         there = False
     if not there:
@@ -59,7 +60,8 @@ def _short_folder() -> None:
         return
     folder = os.environ[variable]
     most = LONGEST_SOCKET - len(OWN_OF_RAY)
-    if len(os.fsencode(folder)) <= most:
+    usable = os.access(folder, os.W_OK | os.X_OK)
+    if usable and len(os.fsencode(folder)) <= most:
         return
     if variable == "TMPDIR":
         for short in SHORT:
@@ -67,8 +69,8 @@ def _short_folder() -> None:
                 os.environ["RAY_TMPDIR"] = short
                 return
     raise BadInputError(
-        f"{variable}={folder}: sockets of Ray need a folder whose path has at most {most} "
-        "characters: set RAY_TMPDIR to one"
+        f"{variable}={folder}: Ray needs a folder that can be written and whose path has at most "
+        f"{most} characters, for its sockets: set RAY_TMPDIR to one"
     )
 
 

@@ -11,7 +11,8 @@ from study.records import store
 
 TRACKING = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")  # schemes of MLflow's URIs
 # Keys of an address's query that hold no secret.
-HARMLESS = frozenset({"charset", "connect_timeout", "driver", "mode", "sslmode", "timeout", "uri"})
+HARMLESS = {*("application_name", "charset", "connect_timeout", "driver", "encrypt", "mode")}
+HARMLESS |= {*("ssl_ca", "sslmode", "sslrootcert", "timeout", "trustservercertificate", "uri")}
 
 
 def check_uri(uri: str) -> None:
@@ -55,7 +56,9 @@ def _may_hold_secret(uri: str) -> bool:
         user = "@" in parts.netloc if parts.scheme.startswith("http") else parts.password
     except ValueError:  # it is no address
         known, user = "@" not in uri and "?" not in uri, None
-    return bool(user) or not known or bool(re.search(r":[^/]*@|;\w*(pass|pwd)", uri, re.IGNORECASE))
+    # A database's driver takes a password with a slash, which `urlsplit` does not.
+    odd = re.search(r"://[^@/?#]*:[^@]*@|;\w*(pass|pwd)", uri, re.IGNORECASE)
+    return not known or (not uri.startswith("sqlite") and bool(user or odd))
 
 
 def default_uri(storage: Path) -> str:

@@ -168,8 +168,12 @@ def choose_data(
     from trainables import data
     from trainables.data import files, held
 
-    if request.startswith("hf:") and Path(request.removeprefix("hf:")).exists():
-        request = request.removeprefix("hf:")  # tables by their path
+    if request.startswith(("hf:/", "hf:./", "hf:../")):  # tables by their path
+        request = request.removeprefix("hf:")
+    folder = data_dir or data.default_dir()
+    for one in (study.data, study.stand_in):
+        if data.is_held(one):
+            data.add_held(one, folder)
     begun = known["definition"] if known and request == "auto" else None
     name, place, path, own = request, request, None, None
     if known and begun:
@@ -182,7 +186,6 @@ def choose_data(
         if not declared and (own := _own_data(place, begun and name)):
             name, path = own.name, own.path
         elif data.is_held(name):
-            folder = data_dir or data.default_dir()
             data.add(name, functools.partial(held.read, name, folder, image_size))
         elif not declared and name not in data.names() and data.is_path(place):
             path = Path(place).absolute()
@@ -250,7 +253,11 @@ def lock(folder: Path) -> Lock:
         BadInputError: another process has locked it, or a link in it leads elsewhere, where files
             would be written or deleted.
     """
-    if link := store.first_link(folder):
+    try:
+        link = store.first_link(folder)
+    except OSError as error:
+        raise BadInputError(f"{error.filename}: {error.strerror}") from None
+    if link:
         raise BadInputError(f"{link} is a link: put what it leads to in its place")
     try:
         return take(folder)

@@ -168,6 +168,8 @@ def read_data(name: str, cache: Path) -> Dataset:
         BadInputError: the data are unknown or cannot be used.
     """
     find_and_load("data", name)
+    if data.is_held(name):
+        data.add_held(name, data.default_dir())
     try:
         return data.load(name, cache=cache.expanduser())
     except data.DataError as error:
@@ -264,7 +266,7 @@ def package(module: str) -> str:
     spec = importlib.util.find_spec(top) if top not in sys.builtin_module_names else None
     if spec is None or source_files.is_collected(top):
         raise BadInputError(f"{module}: no package {top!r} is installed")
-    names = _distributions(tuple(sys.path)).get(top, [])
+    names = _distributions(top)
     versions = " ".join(f"{name} {metadata.version(name)}" for name in sorted({*names}))
     paths = [
         (path, path.relative_to(folder).as_posix())
@@ -281,13 +283,9 @@ def package(module: str) -> str:
 
 
 @functools.cache
-def _distributions(path: tuple[str, ...]) -> Mapping[str, list[str]]:
-    """Names of the distributions that each installed package belongs to. Takes about a second.
-
-    Args:
-        path: where Python looks for packages.
-    """
-    return metadata.packages_distributions()
+def _distributions(top: str) -> list[str]:
+    """Names of the distributions that a package belongs to. Takes about a second."""
+    return list(metadata.packages_distributions().get(top, []))
 
 
 def _digest(files: Iterable[File]) -> str:

@@ -93,10 +93,12 @@ def refuse_changes(known: Mapping[str, Any], definition: Mapping[str, Any], fold
     if lines := difference(old, definition):
         more = [f"{len(lines) - MAX_CHANGES_NAMED} more"] if len(lines) > MAX_CHANGES_NAMED else []
         scale = known["definition"].get("scale")
+        advice = f"give --scale {scale} and the other options that it was begun with"
+        if all(line.startswith("sources.") for line in lines):
+            advice = f"a file was edited since: restore it, as {folder / 'sources'} has it"
         raise BadInputError(
             f"{folder}, begun at scale {scale}, holds another definition "
-            f"({'; '.join(lines[:MAX_CHANGES_NAMED] + more)}): give --scale {scale} and the other "
-            "options that it was begun with, or begin anew with --fresh"
+            f"({'; '.join(lines[:MAX_CHANGES_NAMED] + more)}): {advice}, or begin anew with --fresh"
         )
 
 

@@ -48,7 +48,8 @@ def export(records: Records, url: str) -> list[str]:
 
 def _discreet(line: str) -> str:
     """A line without the passwords of the addresses in it."""
-    return re.sub(r"(://[^\s/@:]*):[^\s/]*@", r"\1:***@", line)
+    line = re.sub(r"(://[^\s/@:]*):[^\s@]*@", r"\1:***@", line)
+    return re.sub(r"(pass\w*|pwd|token)=[^&\s]*", r"\1=***", line, flags=re.IGNORECASE)
 
 
 def study_of(records: Records, condition: str, search: int = 0) -> optuna.Study:

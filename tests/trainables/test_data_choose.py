@@ -21,7 +21,10 @@ def test_names_list_every_set_and_its_test_split() -> None:
 
 def test_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     for ask in (load, describe, lambda name: choose(name, "kmnist", "kana", tmp_path)):
-        with pytest.raises(DataError, match=r"^unknown data 'kmnits': choose from .*kmnist.*$"):
+        with pytest.raises(
+            DataError,
+            match=r"^unknown data 'kmnits': there is no such file.* choose from .*kmnist.*$",
+        ):
             ask("kmnits")
 
 

@@ -100,6 +100,16 @@ def test_labels_are_not_found_without_a_card(tmp_path: Path) -> None:
     assert ((data.train.x.mean((1, 2, 3)) // 10 % 2 == 0) == (data.train.y == 1)).all()
 
 
+def test_name_of_a_set_is_taken_for_its_split(tmp_path: Path) -> None:
+    """What killed commands left, and pictures beside other pictures, are no tables of the set."""
+    write(tmp_path / "train-signs-train.arrow", table(10))
+    write(tmp_path / "train-signs-test.arrow", table(3))
+    write(tmp_path / "103b2c.incomplete" / "train-signs-train.arrow", table(20))
+    data = load(str(tmp_path))
+    is_right(data)
+    assert (len(data.train.y), len(data.test.y)) == (30, 9)
+
+
 def test_images_of_several_sizes(tmp_path: Path) -> None:
     images = [file_of(10 * i, side=12 + i % 2) for i in range(20)]
     pq.write_table(pa.table({"image": images}), tmp_path / "own.parquet")
@@ -116,6 +126,7 @@ BROKEN = {
         {"t.parquet": table(9).append_column("b", [[b""] * 27]).rename_columns(list("abcd"))},
         "name one of these 'image': a, d",
     ),
+    "a shard is lost": ({"data/train-00000-of-00002.parquet": table(9)}, "1 of 2 tables of train"),
     "no rows": ({"t.parquet": table(0)}, "it has no rows"),
     "unlabelled": ({"t.parquet": UNLABELLED}, "label -1: the classes are 0 to 2"),
     "odd card": (
@@ -157,7 +168,8 @@ def test_cache_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(DataError, match="hf:some/own: neither"):
         load("hf:some/own")
     write(tmp_path / "datasets" / "some___own" / PREPARED[0], table(10))
-    assert load("hf:some/own").source == "read from Hugging Face's cache of some/own"
+    source = "read from Hugging Face's cache of some/own (left out: column caption)"
+    assert load("hf:some/own").source == source
     hub = tmp_path / "hub" / "datasets--some--other"
     for commit, n in (("01ab", 10), ("02ab", 20)):
         write(hub / "snapshots" / commit / HUB[0], table(n))
@@ -235,4 +247,4 @@ def test_declared_data_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     write(tmp_path / "datasets" / "some___own" / PREPARED[0], table(10))
     name, line = choose("auto", "hf:some/own", "kana_digits")
     assert name == "hf:some/own"
-    assert line.endswith("read from Hugging Face's cache of some/own")
+    assert "read from Hugging Face's cache of some/own" in line

@@ -34,6 +34,7 @@ __all__ = [
     "Dataset",
     "Split",
     "add",
+    "add_held",
     "choose",
     "default_dir",
     "describe",
@@ -85,6 +86,13 @@ def is_held(name: str) -> bool:
     return name.startswith(("torchvision:", "hf:"))
 
 
+def add_held(name: str, data_dir: Path) -> None:
+    """Make data that another library keeps known, read anew from `data_dir` or a cache."""
+    from trainables.data.held import Held
+
+    _added[name] = Held(name, data_dir)
+
+
 def maker(name: str) -> Callable[[], Dataset] | None:
     """The function that makes data that were added; None for other data."""
     family = _added.get(name)
@@ -114,9 +122,7 @@ def _family(name: str) -> Family | None:
         DataError: `name` is neither a known name nor looks like a path.
     """
     if is_held(name) and name not in _added:
-        from trainables.data.held import Held
-
-        _added[name] = Held(name, default_dir())
+        add_held(name, default_dir())
     if name in _added:
         return _added[name]
     for family in _families():
@@ -125,7 +131,8 @@ def _family(name: str) -> Family | None:
     if is_path(name):
         return None
     raise DataError(
-        f"unknown data {name!r}: choose from {', '.join(names())}, or give the path of an .npz "
+        f"unknown data {name!r}: there is no such file or folder in {Path.cwd()}; choose from "
+        f"{', '.join(names())}, or give the path of an .npz "
         "file, a folder or a zip file of images, or a .py file, or torchvision:NAME or hf:NAME"
     )
 

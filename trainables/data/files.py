@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from trainables.data import arrays, folders, tables
 from trainables.data.arrays import as_images, as_labels
 from trainables.data.base import DataError, Dataset, Split, divide, one_line
+from trainables.data.pictures import SUFFIXES
 
 LEAST_SIDE = 8  # pixels
 LEAST_TEST_IMAGES = 2  # per class
@@ -45,7 +46,7 @@ def read(path: Path, image_size: int | None = None) -> Dataset:
             raise DataError(f"{path}: name one of {', '.join(file.name for file in idx)}")
         if idx:
             return _of_arrays(path, idx[0], image_size)
-        if tables.find(path):
+        if tables.find(path) and not any(p.suffix.lower() in SUFFIXES for p in path.rglob("*")):
             return _of_tables(path, image_size)
         return _of_folder(path, path, image_size)
     if not path.exists():

@@ -144,7 +144,11 @@ def _part(root: Path) -> tuple[Part, list[str]]:
         for path in _children(root)
         if path.is_dir() and (kind := split_of(path.name))
     }
-    if {*named} - {TRAIN[0]}:  # a class may be called "bullet train"
+    # A class may be called "bullet train" or "test tube".
+    plain = {
+        kind for kind, name in named.items() if re.search("set|images|data|imgs", name.lower())
+    }
+    if len(named) > 1 or plain - {TRAIN[0]}:
         seem = f"its folders, such as {named.popitem()[1]}, seem to be splits"
         raise DataError(f"{root}: {seem}: call them train and test")
     images, labels = list[Path](), list[Any]()
@@ -168,7 +172,8 @@ def _part(root: Path) -> tuple[Part, list[str]]:
             way = "write a Python file that makes the data, or an .npz file"
             raise DataError(f"{root}: no images ({', '.join(SUFFIXES)}): {there}: {way}")
         return Part(loose, None), left_out
-    if len({*labels}) == 1 and not loose and any(p.is_dir() for p in _children(root / labels[0])):
+    deep = all(path.parent.parent != root for path in images)
+    if len({*labels}) == 1 and not loose and deep:
         inner, left_out_below = _part(root / labels[0])  # it holds the classes, beside other things
         return inner, left_out + left_out_below
     if _counts(images):

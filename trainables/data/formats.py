@@ -82,10 +82,11 @@ def _unpickle(content: bytes) -> Any:
 
     Other instructions could take any amount of memory before they fail.
     """
+    known = {*INSTRUCTIONS.split()}
     for code, argument, _ in pickletools.genops(content):
         far = code.name == "LONG_BINPUT" and int(argument or 0) > len(content)
-        if far or code.name not in INSTRUCTIONS.split():
-            raise pickle.UnpicklingError(f"{code.name} is not admitted")
+        if far or code.name not in known:
+            raise pickle.UnpicklingError(f"{code.name} is not admitted, only protocols 2 and 3")
     return _Unpickler(io.BytesIO(content), encoding="latin1").load()
 
 

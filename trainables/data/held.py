@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from trainables.data.arrays import check_memory
 from trainables.data.base import DataError, Dataset
 from trainables.data.folders import stacked
 from trainables.data.own import Own
-from trainables.data.pictures import as_pixels
+from trainables.data.pictures import FORMATS, as_pixels
 
 
 class Held(Own):
@@ -33,7 +34,7 @@ class Held(Own):
 
     def where(self, name: str, data_dir: Path) -> str | None:
         self.make = functools.partial(read, name, data_dir)
-        self.__dict__.pop("dataset", None)  # a study of this process may have read them long ago
+        self.__dict__.pop("dataset", None)  # a study of this process may have read others
         return None if self.fetchable(name, data_dir) else self.dataset.source
 
     def fetchable(self, name: str, data_dir: Path) -> str | None:
@@ -60,24 +61,33 @@ def read(name: str, data_dir: Path, square: int | None = None) -> Dataset:
     library, _, own = name.partition(":")
     if library == "torchvision":
         return _of_torchvision(own, data_dir, square)
-    found = files.read(_of_hugging_face(own), square)
-    return dataclasses.replace(found, source=f"read from Hugging Face's cache of {own}")
+    if not own:
+        raise DataError(f"{name}: name a data set, such as hf:ylecun/mnist")
+    folder = _of_hugging_face(own)
+    found = files.read(folder, square)
+    where = f"read from Hugging Face's cache of {own}"
+    return dataclasses.replace(
+        found, source=found.source.replace(f"read from {folder.name}", where)
+    )
 
 
 def _of_hugging_face(name: str) -> Path:
     """The folder in which the cache of Hugging Face's hub, or of its `datasets`, has a data set."""
-    cache = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
+    everything = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    cache = Path(os.environ.get("HF_HOME") or everything).expanduser()
     hub = Path(os.environ.get("HF_HUB_CACHE") or cache / "hub").expanduser()
     prepared = Path(os.environ.get("HF_DATASETS_CACHE") or cache / "datasets").expanduser()
     downloaded = hub / f"datasets--{name.replace('/', '--')}"
     current = downloaded / "refs" / "main"
-    places = [prepared / name.replace("/", "___")]
+    owner, slash, own = name.rpartition("/")
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", own).lower()
+    places = [prepared / f"{owner}{slash}{own}".replace("/", "___") for own in (own, plain)]
     if current.is_file():
-        places.insert(0, downloaded / "snapshots" / current.read_text().strip())
+        places.append(downloaded / "snapshots" / current.read_text().strip())
     for place in places:
         if tables.find(place):
             return place
-    raise DataError(f"hf:{name}: neither {downloaded} nor {places[-1]} has its tables")
+    raise DataError(f"hf:{name}: neither {downloaded} nor {places[0]} has its tables")
 
 
 def _of_torchvision(name: str, data_dir: Path, square: int | None) -> Dataset:
@@ -92,9 +102,12 @@ def _of_torchvision(name: str, data_dir: Path, square: int | None) -> Dataset:
         for key, parameter in parameters.items()
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     ]
-    if needed != ["root"]:
-        line = f"torchvision:{name} needs {', '.join(key for key in needed if key != 'root')}"
+    split = parameters["split"].default if "split" in parameters else "train"
+    if needed != ["root"] or not str(split).startswith("train"):
+        lacks = [key for key in needed if key != "root"] or ["a choice of images"]
+        line = f"torchvision:{name} needs {', '.join(lacks)}"
         raise DataError(f"{line}: write a Python file that makes the data")
+    loader = {"loader": _open} if "loader" in parameters else {}
     choices: tuple[dict[str, Any], ...] = ({},)
     tests: tuple[dict[str, Any], ...] = ()
     if "train" in parameters:
@@ -106,7 +119,7 @@ def _of_torchvision(name: str, data_dir: Path, square: int | None) -> Dataset:
         why = ""
         for choice in choices:
             try:
-                return kind(root=data_dir, **choice)
+                return kind(root=data_dir, **choice, **loader)
             except Exception as error:  # each of them raises what it likes
                 why = why or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise DataError(f"torchvision:{name} cannot be read from {data_dir} ({why})")
@@ -122,6 +135,15 @@ def _of_torchvision(name: str, data_dir: Path, square: int | None) -> Dataset:
     names = tuple(map(str, classes)) if isinstance(classes, list) else ()
     found = files.dataset(data_dir / name, stacked(x), y, [], names)
     return dataclasses.replace(found, source=f"read by torchvision from {data_dir}")
+
+
+def _open(path: str | Path) -> Any:
+    """An image of Pillow as `read_image` opens it, where torchvision would admit any format."""
+    from PIL import Image
+
+    image = Image.open(path, formats=FORMATS)
+    image.load()
+    return image
 
 
 def _read(

@@ -66,7 +66,8 @@ def as_pixels(
     mode = image.mode  # before the pixels are read
     if mode.startswith(("I", "F")):  # Pillow would clip such pixels to white
         raise DataError(f"{where}: {mode} pixels: 8 bits per channel are needed")
-    if (count := getattr(image, "n_frames", 1)) > 1:
+    # A camera's JPEG may have a preview behind the picture, which Pillow calls MPO.
+    if (count := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
         raise DataError(f"{where}: {count} pictures in one file: one is needed")
     plain = _opaque(ImageOps.exif_transpose(image), grey=mode in ("1", "L", "LA"))
     if square is not None:

@@ -8,6 +8,8 @@ the schema's metadata, under the key "huggingface".
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +43,13 @@ class Found:
 
 def find(root: Path) -> list[Path]:
     """The tables in a folder and below. What `datasets` cached of computations is left out."""
-    found = [path for suffix in SUFFIXES for path in root.rglob(f"*{suffix}")]
-    within = ((path, path.relative_to(root)) for path in sorted(found) if path.is_file())
-    return [
-        path
-        for path, below in within
-        if not below.name.startswith("cache-") and not any(p.startswith(".") for p in below.parts)
-    ]
+    found = []
+    for at, folders, names in os.walk(root):
+        folders[:] = [
+            name for name in folders if name[0] != "." and not name.endswith(".incomplete")
+        ]
+        found += [Path(at, name) for name in names if name.endswith(SUFFIXES) and name[0] != "."]
+    return sorted(path for path in found if not path.name.startswith("cache-") and path.is_file())
 
 
 def read(path: Path, square: int | None) -> Found:
@@ -65,12 +67,12 @@ def read(path: Path, square: int | None) -> Found:
     try:
         columns = _columns(files[0][0])
         images, labels = [], []
+        _check_memory([path for split in files for path in split], columns.image, square)
         for split in files:
-            _check_memory(split, columns.image, square)
             images.append(_images(split, columns.image, square))
-            labels.append(_labels(split, columns.label))
+            labels.append(_labels(split, columns))
         x = stacked(images)
-    except (pa.ArrowException, KeyError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, KeyError, TypeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable ({' '.join(str(error).split())[:200]})") from None
     return Found(x, labels, columns.names, left_out + columns.left_out)
 
@@ -80,7 +82,7 @@ def _splits(root: Path) -> tuple[list[list[Path]], list[str]]:
     splits: dict[str, list[Path]] = {}
     sets = set()
     for path in find(root):
-        folder, kind = path.parent, split_of(path.stem)
+        folder, kind = path.parent, _split(path.stem)
         if not kind and folder != root and (kind := split_of(folder.name)):
             folder = folder.parent
         sets.add(folder)
@@ -88,13 +90,24 @@ def _splits(root: Path) -> tuple[list[list[Path]], list[str]]:
     if len(sets) > 1:
         names = ", ".join(sorted(str(folder.relative_to(root)) for folder in sets))
         raise DataError(f"{root}: it holds several sets, name one of its folders: {names}")
+    for kind, files in splits.items():
+        if (of := re.search(r"-of-(\d+)$", files[0].stem)) and len(files) != int(of[1]):
+            raise DataError(
+                f"{root}: {len(files)} of {int(of[1])} tables of {kind or 'it'} are there"
+            )
+    chosen = [kind for kind in ("train", "test", "val") if kind in splits][:2]
     if "train" not in splits:
         if kinds := ", ".join(filter(None, splits)):
             raise DataError(f"{root}: {kinds} and no train")
         return [splits[""]], []
-    chosen = [kind for kind in ("train", "test", "val") if kind in splits][:2]
     others = [file for kind in splits if kind not in chosen for file in splits[kind]]
     return [splits[kind] for kind in chosen], [f"table {file.relative_to(root)}" for file in others]
+
+
+def _split(stem: str) -> str | None:
+    """The kind of split that a file's name ends in, as in "train-signs-test"."""
+    words = re.split(r"[^A-Za-z]+", stem)
+    return next((kind for word in reversed(words) if (kind := split_of(word))), None)
 
 
 @dataclass
@@ -137,7 +150,10 @@ def _columns(path: Path) -> Columns:
         for name, feature in kinds.items()
         if feature.get("_type") == "ClassLabel" and name in schema.names
     }
-    among = [name for name in LABELS if name in (classes or schema.names)] or [*classes]
+    among = [name for name in LABELS if name in schema.names][:1] or [*classes]
+    if len(among) > 1:
+        several = f"several columns of labels ({', '.join(among)})"
+        raise DataError(f"{path}: {several}: write a Python file that makes the data")
     label = among[0] if among else None
     left_out = [f"column {name}" for name in schema.names if name not in (pictures[0], label)]
     return Columns(pictures[0], label, classes.get(label or "", ()), left_out)
@@ -173,18 +189,30 @@ def _rows(path: Path, column: str) -> Iterator[pa.Array]:
                 yield batch.column(column)
         return
     with _arrow(path) as reader:
-        indexed = hasattr(reader, "num_record_batches")
-        whole = map(reader.get_batch, range(reader.num_record_batches)) if indexed else reader
-        for batch in whole:
+        for batch in _batches(reader):
             for start in range(0, batch.num_rows, ROWS):
                 yield batch.column(column).slice(start, ROWS)
+
+
+def _count(path: Path) -> int:
+    """The number of rows of a table, from its metadata."""
+    import pyarrow.parquet as pq
+
+    if path.suffix == ".parquet":
+        return int(pq.read_metadata(path).num_rows)
+    with _arrow(path) as reader:  # mapped into memory, so that no image is read
+        return sum(batch.num_rows for batch in _batches(reader))
+
+
+def _batches(reader: Any) -> Iterator[pa.RecordBatch]:
+    indexed = hasattr(reader, "num_record_batches")
+    return map(reader.get_batch, range(reader.num_record_batches)) if indexed else iter(reader)
 
 
 def _check_memory(files: list[Path], column: str, square: int | None) -> None:
     """Refuse images that do not fit into memory, by the size of the first one."""
     for _, image in _images(files[:1], column, square):
-        count = sum(len(rows) for path in files for rows in _rows(path, column))
-        check_memory(files[0].parent, count * image.size)
+        check_memory(files[0].parent, 3 * image[0].size * sum(map(_count, files)))
         return
     raise DataError(f"{files[0]}: it has no rows")
 
@@ -205,24 +233,25 @@ def _images(
                 name = (value.get("path") if isinstance(value, dict) else None) or ""
                 if content is None and not name:
                     raise DataError(f"{path}: row {at} has no image")
-                place = path / f"row {at}" if content is not None else Path(name)
+                place = path / f"row {at}" if content is not None else path.parent / name
                 yield f"{path}: row {at}", read_image(place, square=square, content=content)
                 at += 1
 
 
-def _labels(files: list[Path], column: str | None) -> NDArray[Any] | None:
-    """The labels of all rows: whole numbers or texts.
+def _labels(files: list[Path], columns: Columns) -> NDArray[Any] | None:
+    """The labels of all rows: whole numbers or texts, or places among the classes' names.
 
     Raises:
         DataError: a label is missing, or is neither.
     """
-    if column is None:
+    if columns.label is None:
         return None
     found: list[Any] = []
     for path in files:
-        for rows in _rows(path, column):
-            found += rows.to_pylist()
-    for at, label in enumerate(found):
-        if type(label) is not type(found[0]) or not isinstance(label, int | str):
-            raise DataError(f"{files[0].parent}: {column} of row {at} is {label!r}")
+        own = [label for rows in _rows(path, columns.label) for label in rows.to_pylist()]
+        for at, label in enumerate(own):
+            fits = isinstance(label, int) or (isinstance(label, str) and not columns.names)
+            if not fits or type(label) is not type((found or own)[0]):
+                raise DataError(f"{path}: {columns.label} of row {at} is {label!r}")
+        found += own
     return np.array(found)

@@ -29,6 +29,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_long_temporary_folder_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     most = machine.LONGEST_SOCKET - len(machine.OWN_OF_RAY)
+    monkeypatch.setattr(os, "access", lambda path, _: path != "/nowhere")
     monkeypatch.setenv("TMPDIR", "/t" + "x" * (most - 2))
     machine.prepare(own_ray=True)
     assert "RAY_TMPDIR" not in os.environ, "it is short enough"
@@ -46,7 +47,9 @@ def test_long_temporary_folder_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_refusal_does_not_name_the_variable(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "/t" + "é" * 40)
     monkeypatch.setattr(machine, "SHORT", ("/nowhere",))
-    with pytest.raises(BadInputError, match=f"{variable}=/té+: sockets of Ray .* set RAY_TMPDIR"):
+    with pytest.raises(
+        BadInputError, match=f"{variable}=/té+: Ray needs a folder .* set RAY_TMPDIR"
+    ):
         machine.prepare(own_ray=True)
 
 
