@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from study.notebook import in_notebook
 from study.planning.cells import Cell
 from study.planning.plan import Plan
-from study.records.environment import in_notebook
 from study.records.records import Records, Row
 
 # Columns that are shown beside the objective.

@@ -80,6 +80,7 @@ def make_shared(
             it; or the fakes per evaluation are too few for the objective.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    share = SMOKE_SHARE if smoke else 1.0
     own = records.folder / "judges.pt"
     # Judges trained on another machine would differ. So a study keeps its judges for life.
     kept = load_tensors(own) if own.exists() else None
@@ -87,11 +88,9 @@ def make_shared(
         judges = [Judge.from_state(state, device) for state in kept["judges"]]
     else:
         report(f"judges: networks that know all {len(dataset.classes)} classes of {plan.data}")
-        share = SMOKE_SHARE if smoke else 1.0
-        if smoke and dataset.spec.labels > 1:
-            # A fifth of this recipe takes minutes and teaches a judge too little to read labels.
-            share /= 10
-        judges = train_judges(dataset, cache, device, share=share, report=report)
+        # A fifth of this recipe takes minutes and teaches a judge too little to read labels.
+        less = share / 10 if smoke and dataset.spec.labels > 1 else share
+        judges = train_judges(dataset, cache, device, share=less, report=report)
     what = "labels" if judges[0].labels == 1 else "top-k labels"
     what = "turns" if judges[0].classes == 1 else what
     reads = ", ".join(f"{judge.accuracy['label']:.3f}" for judge in judges)
@@ -103,14 +102,8 @@ def make_shared(
             part = dataset.keep(n)
             report(f"real images of {n} classes: measured as fakes will be")
             try:
-                built = build_references(
-                    judges,
-                    part,
-                    plan.budget.samples,
-                    0,
-                    plan.study.metrics,
-                    SMOKE_SHARE if smoke else 1.0,
-                )
+                metrics, samples = plan.study.metrics, plan.budget.samples
+                built = build_references(judges, part, samples, 0, metrics, share)
             except Exception as error:
                 if not any(source.kind == "metric" for source in plan.sources):
                     raise

@@ -11,8 +11,20 @@ from study.records import store
 
 TRACKING = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")  # schemes of MLflow's URIs
 # Keys of an address's query that hold no secret.
-HARMLESS = {*("application_name", "charset", "connect_timeout", "driver", "encrypt", "mode")}
-HARMLESS |= {*("ssl_ca", "sslmode", "sslrootcert", "timeout", "trustservercertificate", "uri")}
+HARMLESS = {
+    "application_name",
+    "charset",
+    "connect_timeout",
+    "driver",
+    "encrypt",
+    "mode",
+    "ssl_ca",
+    "sslmode",
+    "sslrootcert",
+    "timeout",
+    "trustservercertificate",
+    "uri",
+}
 
 
 def check_uri(uri: str) -> None:

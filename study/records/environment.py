@@ -7,9 +7,7 @@ import hashlib
 import os
 import platform
 import subprocess
-import sys
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +43,6 @@ def describe() -> dict[str, Any]:
         "hardware": {"cpu": cpu, "cpus": cpus(), "gpus": _gpus(), "host": platform.node()},
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-
-
-def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook, which shows widgets."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return shell is not None and "IPKernelApp" in shell.config and bool(find_spec("ipywidgets"))
-
-
-def bar_is_hidden() -> bool | None:
-    """The argument `disable` of tqdm with which bars are shown on terminals and in notebooks."""
-    return False if in_notebook() else None
 
 
 def versions() -> dict[str, str]:

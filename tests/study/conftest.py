@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import trainables
 from study.engine.shared_state import Shared
 from study.metrics import cas
+from study.metrics.core import catalog
 from study.metrics.core.classifier import Recipe
 from study.metrics.core.judge import Judge
 from study.metrics.core.measure_real import build_references
 from study.metrics.core.reference import Reference
 from study.metrics.core.train_judges import train_judges
+from study.planning import source_files, sources
 from study.planning.plan import Plan
 from study.records.records import Records
 from tests.study import synthetic, tiny
+from trainables import data
 
 
 @pytest.fixture(scope="session")
@@ -103,3 +109,14 @@ def slow(shared: Shared, judges: list[Judge], monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture(scope="session")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> Records:
     return synthetic.write_study(tmp_path_factory.mktemp("runs") / "made_up", seeds=4)
+
+
+@pytest.fixture
+def forget() -> Iterator[None]:
+    """Each test begins and ends without foreign files."""
+    yield
+    for module in list(source_files._memory.files):
+        sys.modules.pop(module, None)
+    source_files._memory.files.clear()
+    for added in (trainables._added, catalog._added, data._added, sources._loaded):
+        added.clear()

@@ -17,7 +17,7 @@ import pytest
 import torchvision.datasets  # noqa: F401  a slow import that would time out the first test
 from PIL import Image
 
-from trainables.data import DataError, Dataset, choose, load
+from trainables.data import DataError, Dataset, add_held, choose, load
 from trainables.data.held import read
 
 CLASSES = ["zebra", "ant", "cow"]  # not in alphabetical order, and each brighter than the last
@@ -241,6 +241,7 @@ def test_torchvision_refuses(tmp_path: Path, name: str, line: str) -> None:
 def test_declared_data_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study's own data are read if they are there; else its stand-in is."""
     monkeypatch.setenv("HF_HOME", str(tmp_path))
+    add_held("hf:some/own", tmp_path)
     name, line = choose("auto", "hf:some/own", "kana_digits")
     assert name == "kana_digits"
     assert "as a stand-in: hf:some/own is not in" in line

@@ -100,12 +100,10 @@ def _unpacked(root: Path) -> Path:
 
 
 def split_of(name: str) -> str | None:
-    """The kind of split that a name speaks of, also in "training_set" and "testA"."""
+    """The split that a name speaks of last, as "training_set", "testA" and "signs-test" do."""
     words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])[AB]$", "", name).lower())
-    for kind in (TRAIN, TEST, VALIDATION):
-        if {*words} & {*kind}:
-            return kind[0]
-    return None
+    kinds = {word: kind[0] for kind in (TRAIN, TEST, VALIDATION) for word in kind}
+    return next((kinds[word] for word in reversed(words) if word in kinds), None)
 
 
 def _children(folder: Path) -> list[Path]:

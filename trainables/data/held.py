@@ -33,8 +33,6 @@ class Held(Own):
         super().__init__(name, functools.partial(read, name, data_dir))
 
     def where(self, name: str, data_dir: Path) -> str | None:
-        self.make = functools.partial(read, name, data_dir)
-        self.__dict__.pop("dataset", None)  # a study of this process may have read others
         return None if self.fetchable(name, data_dir) else self.dataset.source
 
     def fetchable(self, name: str, data_dir: Path) -> str | None:

@@ -82,7 +82,7 @@ def _splits(root: Path) -> tuple[list[list[Path]], list[str]]:
     splits: dict[str, list[Path]] = {}
     sets = set()
     for path in find(root):
-        folder, kind = path.parent, _split(path.stem)
+        folder, kind = path.parent, split_of(path.stem)
         if not kind and folder != root and (kind := split_of(folder.name)):
             folder = folder.parent
         sets.add(folder)
@@ -102,12 +102,6 @@ def _splits(root: Path) -> tuple[list[list[Path]], list[str]]:
         return [splits[""]], []
     others = [file for kind in splits if kind not in chosen for file in splits[kind]]
     return [splits[kind] for kind in chosen], [f"table {file.relative_to(root)}" for file in others]
-
-
-def _split(stem: str) -> str | None:
-    """The kind of split that a file's name ends in, as in "train-signs-test"."""
-    words = re.split(r"[^A-Za-z]+", stem)
-    return next((kind for word in reversed(words) if (kind := split_of(word))), None)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from study.metrics.core.frechet import Moments, frechet_distance
 from study.metrics.core.judge import Images
-from study.records.environment import bar_is_hidden
+from study.notebook import bar_is_hidden
 from study.records.tensors import load_tensors, save_tensors
 from trainables.data import Dataset
 

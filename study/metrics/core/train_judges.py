@@ -19,7 +19,7 @@ from study.metrics.core.augment import turned, warped
 from study.metrics.core.classifier import Recipe, batched, repeatable, train
 from study.metrics.core.judge import Judge, accuracy, bf16_pays, read_judge, write_judge
 from study.metrics.core.networks import feature_network, in_colour, label_network
-from study.records.environment import bar_is_hidden
+from study.notebook import bar_is_hidden
 from trainables.data import Dataset
 
 VERSION = 4  # raise this number when an architecture, the training or the file changes

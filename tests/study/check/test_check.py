@@ -12,9 +12,13 @@ import pytest
 
 from study.check.__main__ import main
 from tests import elsewhere
-from tests.study.foreign import forget, write  # noqa: F401  forget: a fixture
+from tests.study.foreign import write
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("forget"),
+]
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from study.records.files import write_json
 from study.records.records import Records
 from tests import elsewhere
 from tests.study import tiny
-from tests.study.foreign import forget  # noqa: F401  forget: a fixture
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 ROOT = Path(__file__).parents[3]
 

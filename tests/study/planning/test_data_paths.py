@@ -15,7 +15,8 @@ from study.errors import BadInputError
 from study.planning.prepare import Chosen, choose_data
 from tests import elsewhere
 from tests.study import tiny
-from tests.study.foreign import forget  # noqa: F401  a fixture
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ import pytest
 
 from study.errors import BadInputError
 from study.planning import source_files
-from tests.study.foreign import forget, write  # noqa: F401  forget: a fixture
+from tests.study.foreign import write
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 ROOT = Path(__file__).parents[3]
 

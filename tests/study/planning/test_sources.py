@@ -20,10 +20,11 @@ from study.metrics.core import catalog
 from study.planning import sources, validation
 from study.run import main
 from tests import elsewhere
-from tests.study.foreign import forget, write  # noqa: F401  forget: a fixture
+from tests.study.foreign import write
 from tests.study.refusals import refused
 from trainables import data
 
+pytestmark = pytest.mark.usefixtures("forget")
 ROOT = Path(__file__).parents[3]
 
 
