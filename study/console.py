@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from study.notebook import in_notebook
 from study.planning.cells import Cell
@@ -19,6 +19,7 @@ from study.records.records import Records, Row
 
 # Columns that are shown beside the objective.
 SHOWN = ("label_accuracy", "topk_accuracy", "variance_ratio", "class_loss_ratio")
+LEAST_WIDTH = 80  # columns of a table; narrower terminals wrap its lines, so that nothing is cut
 COLOURS = {"supported": "green", "not supported": "red", "undecided": "yellow"}
 
 
@@ -31,6 +32,7 @@ class Display:
         self.plan, self.records = plan, records
         plain = None if sys.stdout.isatty() else 120  # columns; a terminal tells its own width
         self.console = Console(highlight=False, soft_wrap=True, width=plain)
+        self.tables = Console(highlight=False, width=max(self.console.width, LEAST_WIDTH))
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -53,9 +55,9 @@ class Display:
         pipe. A terminal that is gone and a full disk raise OSError.
         """
         try:
-            self.console.print(what, **how)
+            (self.tables if isinstance(what, Table) else self.console).print(what, **how)
         except (OSError, SystemExit):
-            self.console.quiet = True
+            self.console.quiet = self.tables.quiet = True
             # Python flushes its own output at the end of the process, too.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -100,14 +102,17 @@ class Display:
     def summary(self, cells: pd.DataFrame, claims: pd.DataFrame, finished: bool) -> None:
         """Print a table of confirm cells by condition and configuration, and one of the verdicts.
 
+        The first has the objective and the columns on which primary claims are judged.
         Below them is a line that counts the cells by outcome.
         """
-        names = [n for n in (self.plan.study.objective, *SHOWN) if f"last/{n}" in cells]
-        table = Table(
-            "condition", "configuration", "cells", *names, title="complete confirm cells, last tick"
-        )
+        study = self.plan.study
+        judged = [column for claim in study.claims if claim.primary for column in claim.columns]
+        shown = dict.fromkeys([study.objective, *SHOWN, *judged])
+        names = [name for name in shown if f"last/{name}" in cells]
+        told = [Column(name, overflow="fold") for name in ("condition", "configuration")]
+        table = Table(*told, "cells", *names, title="complete confirm cells, last tick")
         confirm = cells[(cells["phase"] == "confirm") & (cells["outcome"] == "complete")]
-        for condition in self.plan.study.conditions:
+        for condition in study.conditions:
             part = confirm[confirm["condition"] == condition]
             reference, best = (part[flag].astype(bool) for flag in ("is_reference", "is_best"))
             rows = {
@@ -123,7 +128,8 @@ class Display:
         if table.row_count:
             self._print(table)
         if len(claims):
-            table = Table("claim", "verdict", "effect [interval]", "n", "text", title="claims")
+            told = [Column(name, overflow="fold") for name in ("claim", "verdict")]
+            table = Table(*told, "effect [interval]", "n", "text", title="claims")
             for claim in claims.to_dict("records"):
                 verdict = str(claim["verdict"])
                 colour = COLOURS.get(verdict, "default")

@@ -10,14 +10,14 @@ from search_spaces.core import Claim
 from study.errors import BadInputError
 from study.planning.estimate import estimate
 from study.planning.plan import Plan
-from study.planning.progress import Progress, Work, planned
+from study.planning.remaining import Remaining, Work, planned
 from study.planning.resources import Resources
 from study.planning.study_json import looks
 from study.records.frames import Frames
 from study.records.records import Records
+from study.report.evidence import ask
 from study.report.next_look import more_seeds, next_look
-from study.report.rules import judge, undecided
-from study.report.verdicts import ask
+from study.report.verdicts import judge, undecided
 
 
 def dry_run(
@@ -84,7 +84,7 @@ def _of_records(
     plan: Plan, records: Records, planned_looks: Sequence[int]
 ) -> list[tuple[str, Work | None]]:
     """The same in a folder that has records: what is missing, and what may be added to it."""
-    now = Progress(plan, records).missing()
+    now = Remaining(plan, records).missing()
     questions = ask(Frames.read(records))
     open_ = undecided(questions)
     if now.total():  # claims whose cells have not run yet may turn out undecided
@@ -102,13 +102,13 @@ def _of_records(
         end = "" if now.total() else ", so it adds nothing"
         return [*lines, (f"no primary claim is undecided that could be decided{end}", None)]
     grown = next_look(plan, records)
-    if grown and (added := Progress(grown, records).missing() - now).total():
+    if grown and (added := Remaining(grown, records).missing() - now).total():
         new = sorted(grown.more_seeds.items())
         groups = ", ".join(f"{name} ({config}) {n} seeds" for (name, config), n in new)
         lines.append((f"the next look, {groups}", added))
     last = _with_seeds(plan, [q.claim for q in open_], planned_looks[-1])
     text = f"at most, if all these claims need {planned_looks[-1]} seeds"
-    return [*lines, (text, Progress(last, records).missing())]
+    return [*lines, (text, Remaining(last, records).missing())]
 
 
 def _with_seeds(plan: Plan, claims: Sequence[Claim], n: int) -> Plan:

@@ -148,7 +148,8 @@ def about(name: str) -> Iterator[str]:
     for claim in study.claims:
         low, high = claim.region
         yield f"    {claim.id}{'*' if claim.primary else ''}: {claim.text}"
-        yield f"        {claim.quantity} in [{low:g}, {high:g}]; {claim.source}"
+        source = f"; {claim.source}" if claim.source else ""
+        yield f"        {claim.quantity} in [{low:g}, {high:g}]{source}"
     yield "variants and their hyperparameters:"
     for variant in study.variants:
         yield from (f"    {line}" for line in _variant(variant))

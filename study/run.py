@@ -178,7 +178,7 @@ def execute(
     """Run the cells that are missing, then write the report and print the summary."""
     from study.planning import fid_weights, places, prepare, study_json
     from study.planning.mlflow_store import default_uri
-    from study.planning.progress import Progress
+    from study.planning.remaining import Remaining
     from study.planning.resources import device_of
     from study.records.records import FAILED
     from study.report.write import write_report
@@ -192,16 +192,16 @@ def execute(
             for damage in records.quarantine_damaged():
                 display.say(damage)
         mirror = None
-        failed = Progress(plan, records).failed() if began else []
+        failed = Remaining(plan, records).failed() if began else []
         if failed:
             does = "runs them" if args.retry_failed else "would run them"
             display.say(f"cells that failed: {len(failed)}; --retry-failed {does} again")
         retried = failed if args.retry_failed else []
         grow = functools.partial(look_again, records, display) if args.decide else None
-        finished = began and not retried and Progress(plan, records).is_finished
+        finished = began and not retried and Remaining(plan, records).is_finished
         while finished and grow and (grown := grow(plan)):
             plan = grown
-            finished = Progress(plan, records).is_finished
+            finished = Remaining(plan, records).is_finished
         if finished:
             display.say(f"{records.folder}: every cell has ended, nothing to run")
         else:

@@ -52,7 +52,7 @@ def run_in_turn(
         run.close()
         searcher.on_trial_complete("trial", {"outcome": "complete"})
     assert searcher.problem is None
-    return searcher.progress.is_finished
+    return searcher.remaining.is_finished
 
 
 def check_study(

@@ -19,6 +19,9 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # `RunSupervisor` handles SIGINT
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # the study prints a line of its own
+# Nothing is restored from Tune's own state. Saving it takes the longer the more trials there are,
+# and a copy that runs while the next is written fails with a traceback.
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")
 # A cell that diverges or fails reports no objective. Without this, Tune would end the whole study.
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 
@@ -55,8 +58,8 @@ def run_cells(
     a row without a new tick.
 
     Args:
-        report: called with one line when Ray dies, and when a problem ends the run early. The same
-            command can then continue the study.
+        report: called with one line when Ray dies, when a cell may hang, and when a problem ends
+            the run early. The same command can then continue the study.
         grow: called when every cell has ended; gives the plan more cells. None: there are no more.
 
     Returns: whether every cell is accepted. False where the run ended early: by a signal, a full
@@ -65,7 +68,7 @@ def run_cells(
     ticks, deaths, own = -1, 0, not ray.is_initialized()
     while True:
         searcher = StudySearcher(plan, records, observer, grow, resources.concurrent)
-        with RunSupervisor(searcher) as watch:
+        with RunSupervisor(searcher, report) as watch:
             watch.start_ray(resources.cpus * resources.concurrent)
             _tune(searcher, shared, resources)
         if watch.asked or not watch.ray_died:
@@ -82,7 +85,7 @@ def run_cells(
         report("Ray died: it is started again, and the cells go on")
     if searcher.problem:
         report(f"stopped: {searcher.problem}; give the same command again to go on")
-    return searcher.progress.is_finished
+    return searcher.remaining.is_finished
 
 
 def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None:
@@ -115,6 +118,8 @@ def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None
 class RunSupervisor:
     """Supervises the running cells: stops them when a signal arrives or when Ray dies.
 
+    It also reports cells that may hang.
+
     After a first SIGINT or SIGTERM the cells checkpoint and stop. After a second one all processes
     end at once. A local Ray that lost its raylet still runs its trials for some seconds, and would
     then end the driver, so the cells are stopped before that.
@@ -125,8 +130,8 @@ class RunSupervisor:
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, searcher: StudySearcher) -> None:
-        self.searcher = searcher
+    def __init__(self, searcher: StudySearcher, report: Callable[[str], None]) -> None:
+        self.searcher, self.report = searcher, report
         self.asked = False  # whether a signal asked for a stop
         self.ray_died, self.why = False, ""
         self._ray: list[psutil.Process] | None = None  # its processes, once started
@@ -186,6 +191,8 @@ class RunSupervisor:
                 if self._ray is not None and not self.ray_died and not self._ray_lives():
                     self.ray_died = True
                     self._stop()
+                for line in self.searcher.silence.lines():
+                    self.report(line)
                 continue
             if not heard:
                 return

@@ -16,10 +16,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from study.engine.search import ConditionSearch
+from study.engine.silence import Silence
 from study.engine.trial import StopFile
 from study.planning.cells import Cell
 from study.planning.plan import Plan
-from study.planning.progress import Progress
+from study.planning.remaining import Remaining
 from study.records import store
 from study.records.files import write_json
 from study.records.records import Records
@@ -43,7 +44,7 @@ class StudySearcher(Searcher):
     Within a search, cells that an earlier command left unfinished come before new ones. Confirm
     cells of the reference recipe keep the machine busy while a search waits for its last cells.
     Confirm cells of the best configuration come when the search that found it is over. Confirm
-    cells of the conditions alternate, see `Progress`.
+    cells of the conditions alternate, see `Remaining`.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class StudySearcher(Searcher):
         }
         self.queue: list[Cell] = []  # cells that crashed and will be tried again
         self.running: dict[str, Cell] = {}  # by Ray's trial id
-        self.progress = Progress(plan, records)
+        self.remaining, self.silence = Remaining(plan, records), Silence()
         self._run = len(records.study()["runs"]) - 1
         self.stopped: set[str] = set()  # ids of cells that were stopped early
         # Cell id -> rows at the last death of its worker, deaths in a row at that number of rows.
@@ -112,6 +113,7 @@ class StudySearcher(Searcher):
             self.stop(str(error))
             return None if self.running else Searcher.FINISHED
         self.running[trial_id] = cell
+        self.silence.hear(cell)
         self.observer(cell, None)
         return {"cell": cell.as_json()}
 
@@ -121,15 +123,16 @@ class StudySearcher(Searcher):
         for search in sorted(self.searches.values(), key=lambda s: s.started):
             if (cell := search.ask()) is not None:
                 return cell
-        cell = self.progress.next()
+        cell = self.remaining.next()
         if cell is None and not self.running and self.grow and (plan := self.grow(self.plan)):
-            self.plan, self.progress = plan, Progress(plan, self.records)
+            self.plan, self.remaining = plan, Remaining(plan, self.records)
             return self._next()
         return cell
 
     def observe(self, cell_id: str, kimg: int) -> bool:
         """Take note of a running cell's new tick. Returns whether the cell should stop early."""
         cell = next(cell for cell in self.running.values() if cell.id == cell_id)
+        self.silence.hear(cell)
         self.observer(cell, None)
         if cell.phase == "confirm":
             return False
@@ -156,6 +159,7 @@ class StudySearcher(Searcher):
         cell = self.running.pop(trial_id, None)
         if cell is None:  # Ray calls twice where it failed during the first call
             return
+        self.silence.forget(cell)
         try:
             self._end(cell, {"outcome": "died"} if error else result or {})
         except OSError as problem:
@@ -217,7 +221,7 @@ class StudySearcher(Searcher):
             (folder / "checkpoints" / name).unlink()
         if cell.phase == "search":
             self.searches[cell.condition_name, cell.search].tell(cell, outcome, rows)
-        self.progress.accept(cell, outcome, rows)
+        self.remaining.accept(cell, outcome, rows)
         self.observer(cell, accepted)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

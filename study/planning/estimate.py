@@ -9,7 +9,7 @@ import torch
 
 from study.planning.plan import Plan
 from study.planning.probe import probe
-from study.planning.progress import Work
+from study.planning.remaining import Work
 from study.planning.resources import Resources, device_of
 
 MOMENTS = 4  # points of training at which a step is timed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -10,6 +12,15 @@ from study.errors import BadInputError
 from study.records import store
 
 TRACKING = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")  # schemes of MLflow's URIs
+# Tables of MLflow's stores with columns that hold the addresses of artifacts.
+PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+MADE = "SELECT name FROM sqlite_master WHERE name = 'experiments'"
 # Keys of an address's query that hold no secret.
 HARMLESS = {
     "application_name",
@@ -78,12 +89,46 @@ def default_uri(storage: Path) -> str:
     return f"sqlite:///{storage.resolve()}/mlflow.db"
 
 
-def store_uri(storage: Path) -> str:
-    """The URI of the MLflow store in a storage folder.
+def follow(storage: Path) -> None:
+    """Let the MLflow store in a storage folder find its artifacts where the folder is now.
+
+    MLflow keeps the whole address of each artifact. Where the storage was moved it would list none,
+    and make the old folder again; a copy would write into the folder that it was copied from.
 
     Raises:
-        ValueError: there is no such store, or the storage is an object store.
+        OSError: the store cannot be read or written.
+    """
+    path, here = storage / "mlflow.db", (storage.resolve() / "mlartifacts").as_uri()
+    if not path.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=60)) as database, database:
+            if not database.execute(MADE).fetchone():
+                return  # MLflow has not made its tables yet
+            known = database.execute("SELECT artifact_location FROM experiments").fetchall()
+            for (old,) in set(known):
+                if not str(old).startswith("file:") or not str(old).endswith("/mlartifacts"):
+                    continue
+                for table, column in PLACES if old != here else ():
+                    database.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                        f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                        (here, len(old) + 1, old, len(old) + 1, f"{old}/"),
+                    )
+    except sqlite3.Error as error:
+        raise OSError(f"{path}: {error}") from None
+
+
+def store_uri(storage: Path) -> str:
+    """The URI of the MLflow store in a storage folder, after `follow`.
+
+    Raises:
+        ValueError: there is no such store, it cannot be read, or the storage is an object store.
     """
     if not (store.is_local(storage) and (storage / "mlflow.db").exists()):
         raise ValueError(f"no MLflow store {storage / 'mlflow.db'}: run a study, or give --storage")
+    try:
+        follow(storage)
+    except OSError as error:
+        raise ValueError(error) from None
     return default_uri(storage)

@@ -27,6 +27,11 @@ def check(storage: Path, tracking_uri: str | None, fid_weights: Path | None) -> 
         raise BadInputError(
             f"--storage {storage}: name a --tracking-uri, too: MLflow's own file cannot be there"
         )
+    if tracking_uri is None and (odd := sorted({*"?#%"} & {*str(storage.resolve())})):
+        raise BadInputError(
+            f"--storage {storage}: MLflow cannot keep its database there, as the path has "
+            f"{' and '.join(odd)}: name another folder, or a --tracking-uri"
+        )
     if tracking_uri is not None:
         check_uri(tracking_uri)
     try:

@@ -2,13 +2,15 @@
 
     python -m study.report NAME [--storage DIR] [--mirror] [--register [--study FILE]]
         [--tracking-uri URI] [--optuna URL]
+    python -m study.report [NAME ...] --table FILE [--storage DIR]
 
 The report works offline and at any time, also before or while cells run. Where something is
 missing, the page says so. `--mirror` also copies to MLflow whatever MLflow lacks of the records,
 and takes the time that it needs. `--register` publishes the best generator of each condition in
 MLflow's model registry; where a variant is not this project's, `--study` names the study's own
 file. Both use the store that `--tracking-uri` names. `--optuna` writes the
-searches as Optuna studies into a database, for optuna-dashboard.
+searches as Optuna studies into a database, for optuna-dashboard. `--table` writes one table of the
+claims of several studies, or of all that the storage holds, and no report.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pathlib import Path
 from study.arguments import storage_folder
 from study.errors import BadInputError
 from study.planning.mlflow_store import check_uri, store_uri
-from study.records.folders import find_study
+from study.records.folders import find_studies, find_study
 from study.records.records import Records
 from study.report.write import write_report
 
@@ -29,7 +31,8 @@ from study.report.write import write_report
 def main(arguments: Sequence[str] | None = None) -> int:
     about = "Write report.html, cells.csv, ticks.csv and claims.csv into the study's folder."
     parser = argparse.ArgumentParser(prog="python -m study.report", description=about)
-    parser.add_argument("name", metavar="NAME", help="the study: a folder of the storage")
+    about = "the study: a folder of the storage; with --table several, or none for all"
+    parser.add_argument("names", metavar="NAME", nargs="*", help=about)
     parser.add_argument("--storage", type=storage_folder, default="runs", help="default: runs")
     about = "copy to MLflow whatever it lacks, however long that takes"
     parser.add_argument("--mirror", action="store_true", help=about)
@@ -40,9 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tracking-uri", metavar="URI", help="default: sqlite in the storage")
     about = "write the searches as Optuna studies into this database: sqlite:///FILE"
     parser.add_argument("--optuna", metavar="URL", help=about)
+    about = "write the claims of the studies as one table: FILE.md, FILE.csv or FILE.tex"
+    parser.add_argument("--table", metavar="FILE", type=Path, help=about)
     asked = parser.parse_args(arguments)
     try:
-        records, lines = find_study(asked.storage, asked.name), []
+        if asked.table:
+            if asked.mirror or asked.register or asked.optuna:
+                raise ValueError("--table goes with no other option but --storage")
+            from study.report.results import write_results
+
+            write_results(asked.table, find_studies(asked.storage, asked.names))
+            print(asked.table)
+            return 0
+        if len(asked.names) != 1:
+            raise ValueError(f"NAME={' '.join(asked.names)!r}: one study is needed")
+        records, lines = find_study(asked.storage, asked.names[0]), []
         if asked.tracking_uri and not (asked.mirror or asked.register):
             line = "--tracking-uri is for --mirror and --register: the report needs records alone"
             raise ValueError(line)

@@ -30,7 +30,7 @@ LABELS = {  # column -> axis label: meaning and unit
     "variance_ratio": "variance within a class\nfake / real",
     "class_loss_ratio": "class loss ratio\nreal / fake",
 }
-FLOOR = "floor: real/real"
+REAL_IMAGES = "real images"
 SHARES = {
     "label_accuracy",
     "classes_working",
@@ -44,15 +44,17 @@ MAX_PANELS_ACROSS = 4
 
 
 def band(ticks: pd.DataFrame, column: str, log: bool) -> pd.DataFrame:
-    """The mean (with `log` the geometric mean), the lowest and the highest value at each kimg.
+    """The mean (with `log` the geometric mean) at each kimg, with its 95 % interval.
 
     They are taken over the cells in `ticks`. Values that are not finite are left out, and with
-    `log` those that are not positive.
+    `log` those that are not positive. The interval is Student's; a single cell has none.
 
-    Returns: columns mid, low, high, indexed by kimg. The frame is empty where nothing was measured.
+    Returns: columns mid, low, high, indexed by kimg; without an interval low and high are mid. The
+    frame is empty where nothing was measured.
     """
     import numpy as np
     import pandas as pd
+    from scipy.stats import t
 
     if column not in ticks.columns:
         return pd.DataFrame(columns=["mid", "low", "high"])
@@ -61,7 +63,10 @@ def band(ticks: pd.DataFrame, column: str, log: bool) -> pd.DataFrame:
     usable = np.isfinite(values) & ((values > 0) | (not log))
     kept = values[usable]
     groups = (np.log(kept) if log else kept).groupby(rows["kimg"][usable])
-    frame = pd.DataFrame({"mid": groups.mean(), "low": groups.min(), "high": groups.max()})
+    mid, n = groups.mean(), groups.count()
+    half = pd.Series(t.ppf(0.975, n - 1), n.index) * groups.std() / np.sqrt(n)
+    half = half.where(n > 1, 0.0)
+    frame = pd.DataFrame({"mid": mid, "low": mid - half, "high": mid + half})
     return frame.apply(np.exp) if log else frame
 
 
@@ -88,9 +93,11 @@ def class_losses(
         for column, colour in columns.items():
             dash, what = ("-", "real") if column == pair[0] else ("--", "fake")
             _curve(ax, mine, column, colour, dash, f"on {what} images", log=True)
-        _log_axis(ax)
         ax.set_title(condition, fontsize=10)
     _span(axes.flat[0], ticks)
+    _fit(axes.flat[0], ticks[ticks["condition"].isin(drawn)][list(columns)], log=True)
+    for ax in axes.flat:
+        _log_axis(ax)
     for ax in list(axes.flat)[len(drawn) :]:
         ax.set_visible(False)
     for ax in list(axes.flat)[len(drawn) - across : len(drawn)]:
@@ -113,8 +120,8 @@ def figure(
 ) -> Figure | None:
     """Draw metrics over training: a row of panels per metric, a column per configuration.
 
-    Each condition is a line in every panel. A column `<metric>_floor` of the ticks is drawn as a
-    dotted horizontal line in the condition's colour.
+    Each condition is a line in every panel. What real images score, a column `<metric>_floor` or
+    `<metric>_real` of the ticks, is a dotted horizontal line in the condition's colour.
 
     Args:
         by_config: the ticks of each configuration.
@@ -125,6 +132,8 @@ def figure(
 
     Returns: the figure, or None if nothing was measured.
     """
+    import pandas as pd
+
     shown = [m for m in metrics if any(_has(t, [m]) for t in by_config.values())]
     configs = [c for c, t in by_config.items() if _has(t, shown)]
     if not shown or not configs:
@@ -138,18 +147,23 @@ def figure(
                 colour, dash = style(i)
                 mine = by_config[config][by_config[config]["condition"].eq(condition)]
                 _curve(ax, mine, metric, colour, dash, condition, log)
-                floor = band(mine, f"{metric}_floor", log)["mid"]
-                if len(floor):
-                    ax.axhline(float(floor.iloc[-1]), color=colour, lw=1, ls=(0, (1, 2)))
-                    ax.plot([], [], color="#666666", lw=1, ls=(0, (1, 2)), label=FLOOR)
+                for column in (f"{metric}_floor", f"{metric}_real"):
+                    real = band(mine, column, log)["mid"]
+                    if len(real):
+                        ax.axhline(float(real.iloc[-1]), color=colour, lw=1, ls=(0, (1, 2)))
+                        ax.plot([], [], color="#666666", lw=1, ls=(0, (1, 2)), label=REAL_IMAGES)
+            if level is not None:
+                ax.axhline(level, color="#666666", lw=0.8)
+        beside = [metric, f"{metric}_floor", f"{metric}_real"]
+        every = [t[[c for c in beside if c in t]].assign(level=level) for t in by_config.values()]
+        _fit(row[0], pd.concat(every), log)
+        for ax in row:
             if log:
                 _log_axis(ax)
             elif metric in SHARES:
                 ax.set_ylim(-0.03, 1.03)
             elif metric in AMOUNTS:
                 ax.set_ylim(bottom=0)
-            if level is not None:
-                ax.axhline(level, color="#666666", lw=0.8)
         better = {"minimize": "\nlower is better", "maximize": "\nhigher is better"}
         end = better[directions[metric]] if metric in directions else ""
         row[0].set_ylabel(LABELS.get(metric, metric) + end)
@@ -190,6 +204,20 @@ def _log_axis(ax: Axes) -> None:
     ax.yaxis.set_minor_locator(NullLocator())
 
 
+def _fit(ax: Axes, values: pd.DataFrame, log: bool) -> None:
+    """Let the y axis span the values themselves: the interval of two seeds may reach far beyond."""
+    import numpy as np
+
+    shown = values.to_numpy(dtype=float)
+    shown = shown[np.isfinite(shown) & ((shown > 0) | (not log))]
+    if not len(shown):
+        return
+    low, high = (np.log(shown.min()), np.log(shown.max())) if log else (shown.min(), shown.max())
+    margin = 0.06 * (high - low) or 0.5
+    ends = np.array([low - margin, high + margin])
+    ax.set_ylim(*(np.exp(ends) if log else ends).tolist())
+
+
 def _span(ax: Axes, ticks: pd.DataFrame) -> None:
     """Let the x axis span all of training, also for a metric that is measured only at the end."""
     end = float(ticks["kimg"].max())
@@ -220,8 +248,8 @@ def _finish(figure: Figure) -> None:
         ax.yaxis.label.set_fontsize(9.5)
         handles, labels = ax.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
-    if FLOOR in entries:  # the legend lists the floor after the conditions
-        entries[FLOOR] = entries.pop(FLOOR)
+    if REAL_IMAGES in entries:  # the legend lists them after the conditions
+        entries[REAL_IMAGES] = entries.pop(REAL_IMAGES)
     figure.supxlabel("images seen (thousands)", fontsize=9.5)
     figure.legend(
         list(entries.values()), list(entries), loc="outside right upper", frameon=False, fontsize=9

@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from study.records.frames import Frames
-from study.report.rules import undecided
-from study.report.verdicts import ask
+from study.report.evidence import ask
+from study.report.verdicts import undecided
 
 if TYPE_CHECKING:
     from search_spaces.core import Claim

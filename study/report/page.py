@@ -15,7 +15,7 @@ from study.records.frames import Frames, natural
 from study.records.records import Records
 from study.report import curves, grid_panels, tables
 from study.report.configurations import configuration
-from study.report.rules import Finding
+from study.report.verdicts import Finding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,7 @@ SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?", "not run"
 WHEN = {"start": "before training", "early": "first tick", "best": "best tick", "last": "last tick"}
 WHEN |= {"largest_relapse": "largest relapse"}
 MAX_CONDITIONS = 50  # in figures, samples and configurations
+MAX_OTHERS = 8  # metrics with curves of their own, beside those of claims
 
 
 def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
@@ -43,7 +44,7 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
     )
     environment.filters["short"] = short
     study, definition = frames.study, frames.study["definition"]
-    conditions = _conditions(frames, findings)
+    conditions, failures = _conditions(frames, findings), tables.failed_seeds(frames)
     shown = _shown(frames, conditions)
     return environment.get_template("page.html").render(
         study=study,
@@ -67,11 +68,23 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         configurations=[configuration(frames, c) for c in conditions],
         outcomes=tables.outcomes(records, frames),
         seeds=tables.seeds(frames),
-        failures=tables.failed_seeds(frames),
+        runs=_runs(study),
+        failures=failures,
         rule=study.get("failure"),
         importances=any(one.claim.metric.startswith(IMPORTANCE) for one in findings),
         unreadable=study.get("unreadable", {}).get("conditions", {}),
     )
+
+
+def _runs(study: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The commands that ran in the folder, in their order, each once for each code that it ran."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for run in study.get("runs", []):
+        commit = run.get("git_commit") or ""
+        told = (run.get("command") or "", run.get("code") or "", commit)
+        one = found.setdefault(told, {"started": run.get("started") or "", "times": 0})
+        one |= {"command": told[0], "code": told[1], "commit": commit, "times": one["times"] + 1}
+    return list(found.values())
 
 
 def short(value: Any) -> str:
@@ -105,9 +118,16 @@ def _shown(frames: Frames, conditions: list[str]) -> dict[str, pd.DataFrame]:
     return {config: one[one["condition"].isin(conditions)] for config, one in shown.items()}
 
 
+def effect_text(finding: Finding) -> str | None:
+    """The effect for people, or None: "0.94", or "× 0.31" where it is a ratio of two groups."""
+    if finding.effect is None:
+        return None
+    ratio = "× " if finding.claim.log and finding.claim.against else ""
+    return ratio + short(finding.effect.value)
+
+
 def _claim(finding: Finding) -> dict[str, Any]:
     claim, measured = finding.claim, finding.effect
-    ratio = "× " if claim.log and claim.against else ""
     return {
         "id": claim.id,
         "primary": claim.primary,
@@ -117,9 +137,9 @@ def _claim(finding: Finding) -> dict[str, Any]:
         "scale": ("ratio" if claim.log else "difference") if claim.against else "",
         "of": _group(claim.of),
         "against": _group(claim.against) if claim.against else None,
-        "region": _region(claim),
+        "region": region_text(claim),
         "plot": _interval(finding),
-        "effect": ratio + short(measured.value) if measured else None,
+        "effect": effect_text(finding),
         "low": measured.low if measured else None,
         "high": measured.high if measured else None,
         "n": " / ".join(map(str, measured.n)) if measured else "–",
@@ -134,7 +154,8 @@ def _group(group: Group) -> str:
     return f"{group.condition}, {group.config}, {WHEN[group.at]}"
 
 
-def _region(claim: Claim) -> str:
+def region_text(claim: Claim) -> str:
+    """A claim's region for people."""
     low, high = claim.region
     if math.isinf(low) and math.isinf(high):
         return "anything"
@@ -175,14 +196,19 @@ def _interval(finding: Finding) -> Markup:
     ]
     left, right = bounds[0][0], bounds[1][0]
     null = Markup('<line class="null" x1="{0}" x2="{0}" y1="1" y2="23"/>').format(x(0.0))
+    told = f"effect {short(measured.value)}"
+    if measured.low is not None:
+        told += f", interval {short(measured.low)} to {short(measured.high)}"
     return Markup(
         '<svg class="interval" viewBox="0 0 {w} 36" width="{w}" height="36" role="img" '
-        'aria-label="effect and interval over the region of the claim">'
+        'aria-label="{told}; the claim holds if it is {region}">'
         '<rect class="region" x="{left}" width="{width}" y="2" height="20"/>{null}'
         '<line class="bar" x1="{a}" x2="{b}" y1="12" y2="12"/>'
         '<circle class="dot" cx="{at}" cy="12" r="4.5"/>{texts}</svg>'
     ).format(
         w=PLOT_WIDTH,
+        told=told,
+        region=region_text(claim),
         left=left,
         width=max(round(right - left, 1), 1),
         null=null if claim.against else "",
@@ -198,8 +224,8 @@ def _figures(
 ) -> dict[str, Any]:
     """Each figure as a data URI, or None where nothing of it was measured.
 
-    "losses" has one figure per configuration. "other_names" lists the metrics in "others": those
-    of the claims that no other figure shows.
+    "losses" has one figure per configuration. "other_names" lists the metrics in "others", which
+    no other figure shows: those of the claims, and then those that have a better end.
     """
     present = {name for ticks in shown.values() for name in ticks["condition"]}
     conditions = [c for c in frames.conditions if c in present]
@@ -213,6 +239,9 @@ def _figures(
     drawn = {*TRAINING, *HELD_OUT, "class_loss_ratio", "label_accuracy", "variance_ratio"}
     drawn.add(frames.objective)
     others = sorted({column for one in findings for column in one.claim.columns} - drawn)
+    told = drawn | {*others}
+    rest = [c for c in frames.directions if c in frames.ticks and c not in told]
+    others += rest[: max(MAX_OTHERS - len(others), 0)]
     training, held_out = (
         {config: curves.class_losses(ticks, conditions, columns) for config, ticks in shown.items()}
         for columns in (TRAINING, HELD_OUT)

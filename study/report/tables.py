@@ -6,8 +6,8 @@ from typing import Any
 
 from study.records.frames import FLAGS, Frames, natural
 from study.records.records import Records
+from study.report.evidence import collapse_kimg, failure_known, failures
 from study.report.stats import rate
-from study.report.verdicts import collapse_kimg, failure_known, failures
 
 MAX_CELLS = 500  # in the table of cells
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from search_spaces.core import Group
-    from study.report.rules import Finding
+    from study.report.verdicts import Finding
 
 
 def claims_frame(records: Records) -> pd.DataFrame:
@@ -30,9 +30,9 @@ def claims_frame(records: Records) -> pd.DataFrame:
     verdict, which cells are missing).
     """
     from study.records.frames import Frames
-    from study.report.verdicts import assess
+    from study.report.evidence import assess
 
-    return _frame(assess(Frames.read(records)))
+    return frame_of(assess(Frames.read(records)))
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Report:
 def write_report(records: Records) -> Report:
     """Write report.html, cells.csv, ticks.csv and claims.csv into the study's folder."""
     from study.records.frames import Frames
+    from study.report.evidence import assess
     from study.report.page import render
-    from study.report.verdicts import assess
 
     frames = Frames.read(records)
     findings = assess(frames)
-    tables = {"cells": frames.cells, "ticks": frames.ticks, "claims": _frame(findings)}
+    tables = {"cells": frames.cells, "ticks": frames.ticks, "claims": frame_of(findings)}
     for name, frame in tables.items():
         content: str = frame.to_csv(index=False)
         write_atomically(records.folder / f"{name}.csv", content.encode())
@@ -59,7 +59,8 @@ def write_report(records: Records) -> Report:
     return Report(path, frames.cells, tables["claims"])
 
 
-def _frame(findings: Sequence[Finding]) -> pd.DataFrame:
+def frame_of(findings: Sequence[Finding]) -> pd.DataFrame:
+    """Findings as the rows of `claims_frame`."""
     import pandas as pd
 
     columns = ["id", "primary", "text", "source", "metric", "of", "against", "effect", "low"]

@@ -26,6 +26,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag
 
 from study.planning.cells import Cell
+from study.planning.mlflow_store import default_uri, follow
 from study.records import store
 from study.records.records import Records, Row
 from study.tracking.cell_runs import RunProgress, all_runs, progress_of, sample_grid
@@ -55,9 +56,8 @@ class Mirror:
         self.uri, self.storage, self.records = uri, storage, records
         self.problem: str | None = None  # why the last copying failed; None: it did not
         self._behind: set[str] = set()  # ids of cells of which MLflow may lack something
-        self._progress: dict[str, RunProgress] | None = (
-            None  # by cell id; None: must be read from MLflow first
-        )
+        # By cell id; None: must be read from MLflow first.
+        self._progress: dict[str, RunProgress] | None = None
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._closing, self._abandoned = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow mirror", daemon=True)
@@ -173,10 +173,11 @@ class Mirror:
 
     def _connect(self) -> dict[str, RunProgress]:
         """Find or make the experiment and the parent run. Returns every run's progress by cell."""
+        if self.uri == default_uri(self.storage):
+            follow(self.storage)
         client = self._client = MlflowClient(self.uri)
         name, study = self.records.folder.name, self.records.study()
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
+        if (experiment := client.get_experiment_by_name(name)) is None:
             local = self.uri.startswith("sqlite:")
             artifacts = (self.storage.resolve() / "mlartifacts").as_uri() if local else None
             self._experiment = client.create_experiment(name, artifact_location=artifacts)
@@ -205,8 +206,7 @@ class Mirror:
         return {cell_id: progress_of(run) for cell_id, run in runs.items()}
 
     def _create(self, name: str, tags: dict[str, str]) -> str:
-        run = self._client.create_run(self._experiment, tags=tags, run_name=name)
-        return str(run.info.run_id)
+        return str(self._client.create_run(self._experiment, tags=tags, run_name=name).info.run_id)
 
     def _read(self, cell_id: str) -> tuple[Cell, list[Row], dict[str, Any] | None, int]:
         """A cell, its rows, its result, and the time of its first start in milliseconds."""
@@ -293,7 +293,7 @@ class Mirror:
             link = f"[the best cells compared]({compare_page(runs, self._experiment)})"
             title, noted = self.records.study()["title"], "mlflow.note.content"
             there = self._client.get_run(self._parent).data.tags.get(noted, title)
-            # Any other note was written by a user and stays.
+            # Any other note is a user's and stays.
             if there == title or there.startswith(f"{title}: [the best"):
                 tags.append(RunTag(noted, f"{title}: {link}"))
         self._client.log_batch(self._parent, tags=tags)

@@ -34,7 +34,7 @@ from study.engine.schedule import StudySearcher
 from study.planning import prepare
 from study.planning.cells import Cell
 from study.planning.plan import Plan
-from study.planning.progress import Progress
+from study.planning.remaining import Remaining
 from study.records.records import Records
 from tests.study import tiny
 
@@ -103,7 +103,7 @@ def start(folder: Path, cells: int, searched: bool) -> None:
     before, plan, records = time.perf_counter(), plan_of(cells, searched), Records(folder)
     with prepare.lock(folder) as records.lock:
         assert records.quarantine_damaged() == []
-        assert Progress(plan, records).is_finished
+        assert Remaining(plan, records).is_finished
         StudySearcher(plan, records, lambda *_: None)
     seconds = time.perf_counter() - before
     print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -1,4 +1,4 @@
-"""How often the rules of `study/report/rules.py` are wrong, on simulated seeds of known effects.
+"""How often the rules of `study/report/verdicts.py` are wrong, on simulated seeds of known effects.
 
     python -m tests.benchmarks.bench_verdicts [--repetitions 1000]
 
@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.core import Claim, Group
-from study.report.rules import Question, Seeds, judge
 from study.report.stats import ALPHA, estimate
+from study.report.verdicts import Question, Seeds, judge
 
 LOOKS = (3, 5, 8, 12)
 PRIMARY = 10  # claims of a family

@@ -15,7 +15,7 @@ from search_spaces.core import Budget, crossed
 from study.check import studies
 from study.check.studies import SCALES, plan
 from study.planning.estimate import estimate
-from study.planning.progress import planned
+from study.planning.remaining import planned
 from study.planning.resources import Resources
 from trainables import data
 

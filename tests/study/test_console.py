@@ -46,6 +46,28 @@ def test_claim_without_interval_ends_in_a_traceback(
     assert f"{sum(plan.count) - 2} fewer than the most" in out  # the counter's total
 
 
+@pytest.mark.parametrize("columns", [20, 60])
+def test_small_terminal_cuts_what_tells_rows_apart(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    plan = tiny.plan()
+    records = tiny.begin(Records(tmp_path / "tiny"), plan)
+    for name in ("classes=2", "classes=3"):
+        for cell in plan.confirm_cells(name, plan.hyperparameters(name)):
+            tiny.write_cell(records, cell, tiny.rows(3.0, label_accuracy=0.123))
+    claims = pd.DataFrame([CLAIM | {"effect": 0.512, "low": 0.412, "high": 0.612}])
+    Display(plan, records).summary(records.cells(), claims, finished=True)
+    out = capsys.readouterr().out
+    assert "…" not in out
+    for text in ("classes=2", "classes=3", "0.123", "T1", "undecided", "0.512 [0.412, 0.612]"):
+        assert text in out
+
+
 def test_cells_that_diverged_are_in_the_means(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

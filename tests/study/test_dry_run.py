@@ -13,7 +13,7 @@ from search_spaces.core import Group
 from study.dry_run import dry_run
 from study.errors import BadInputError
 from study.planning.plan import Plan
-from study.planning.progress import Progress, planned
+from study.planning.remaining import Remaining, planned
 from study.planning.resources import Resources
 from study.records.files import write_json
 from study.records.records import Records
@@ -106,17 +106,17 @@ def test_damaged_record_ends_in_a_traceback(tmp_path: Path) -> None:
 def test_cells_on_record_are_missing(tmp_path: Path, plan: Plan) -> None:
     """Of a search that is not over, the confirm cells of its best are missing, too."""
     records = tiny.begin(Records(tmp_path / "tiny"), plan)
-    assert Progress(plan, records).missing() == planned(plan)
+    assert Remaining(plan, records).missing() == planned(plan)
     for n in range(plan.budget.trials):
         values = {**tiny.REFERENCE, "lr": 1e-4 * (n + 1)}
         tiny.write_cell(records, plan.search_cell("classes=2", n, {}, values), tiny.rows(9, 5 + n))
         expected = planned(plan)
         expected["classes=2", "search"] -= n + 1
-        assert Progress(plan, records).missing() == expected
+        assert Remaining(plan, records).missing() == expected
     best = plan.confirm_cells("classes=2", records.best()["classes=2", 0])
     tiny.write_cell(records, best[0], tiny.rows(9, 4))
     expected["classes=2", "confirm"] -= 1
-    assert Progress(plan, records).missing() == expected
+    assert Remaining(plan, records).missing() == expected
 
 
 def test_claims_on_the_best_are_costed_as_the_reference(tmp_path: Path) -> None:

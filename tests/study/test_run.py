@@ -14,6 +14,7 @@ import pytest
 import search_spaces
 from search_spaces import names
 from search_spaces.core import Study
+from study.errors import BadInputError
 from study.planning import places
 from study.run import main
 from tests.study.refusals import NAME, refused
@@ -276,3 +277,11 @@ def test_places_that_are_there_are_refused(storage: Path) -> None:
     for uri in (None, *uris):
         places.check(storage / "deep" / "er", uri, None)
     assert list(storage.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%41"])
+def test_database_lands_in_another_folder(storage: Path, name: str) -> None:
+    """MLflow and SQLAlchemy cut an address at these characters, or read them as others."""
+    with pytest.raises(BadInputError, match="MLflow cannot keep its database there"):
+        places.check(storage / name, None, None)
+    places.check(storage / name, "http://host:5000", None)

@@ -22,7 +22,7 @@ from study.planning.cells import Cell
 from study.planning.plan import Plan
 from study.planning.validation import check_study
 from study.records.records import Records, Row
-from study.report.verdicts import _at
+from study.report.evidence import _at
 from study.tracking.compare import best_cells
 from tests.study import tiny
 

@@ -52,7 +52,7 @@ def test_files_of_other_cells_are_read(
             ray.finish(cell, 4.0 - 0.1 * (cell.number or 0))
             assert {path.parent.name for path in read} <= {cell.id}
             read.clear()
-        assert ray.searcher.progress.is_finished
+        assert ray.searcher.remaining.is_finished
         assert len(records.ids()) == 6 + 2 * 6
     assert Records(records.folder).ids() == records.ids()
 

@@ -9,7 +9,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from study.planning.plan import Plan
-from study.planning.progress import Progress
+from study.planning.remaining import Remaining
 from study.records.records import Records
 from tests.study import tiny
 from tests.study.fake_ray import Ray, one
@@ -35,7 +35,7 @@ class TestOrder:
         searched = [(cell.condition_name, cell.number) for cell in cells[:8]]
         assert searched == [(name, n) for n in range(4) for name in ("classes=2", "classes=3")]
         assert len({cell.id for cell in cells}) == 16
-        assert Progress(ray.plan, ray.records).is_finished
+        assert Remaining(ray.plan, ray.records).is_finished
         again = Ray(ray.plan, ray.records)
         assert again.ask() is None
         assert again.searcher.suggest("end") == Searcher.FINISHED

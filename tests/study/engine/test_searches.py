@@ -14,7 +14,7 @@ from study.errors import BadInputError
 from study.planning import pilot
 from study.planning.plan import Plan
 from study.planning.prepare import resolve_budget
-from study.planning.progress import Progress, planned
+from study.planning.remaining import Remaining, planned
 from study.records.records import Records
 from tests.study import tiny
 from tests.study.fake_ray import Ray
@@ -32,7 +32,7 @@ def test_whole_study(plan: Plan, records: Records) -> None:
     """The second search is the better one. Its best is that of seeds 1 and 3."""
     tiny.begin(records, plan)
     ray, cells = Ray(plan, records), []
-    assert Progress(plan, records).missing() == planned(plan)
+    assert Remaining(plan, records).missing() == planned(plan)
     while (cell := ray.ask()) is not None:
         cells.append(cell)
         ray.finish(cell, 4.0 - 0.1 * (cell.number or 0) - cell.search)
@@ -49,8 +49,8 @@ def test_whole_study(plan: Plan, records: Records) -> None:
     for seed, cell in confirmed.items():
         best = searched[seed % SEARCHES, TRIALS - 1]
         assert cell.hyperparameters == best.hyperparameters
-    assert Progress(plan, records).is_finished
-    assert not Progress(plan, records).missing().total()
+    assert Remaining(plan, records).is_finished
+    assert not Remaining(plan, records).missing().total()
     frame = records.cells().set_index("id")
     flagged = frame.index[frame["is_best"]]
     bests = {searched[k, TRIALS - 1].id for k in range(SEARCHES)}
@@ -67,8 +67,8 @@ def test_first_of_two_equal_cells_depends_on_which_ended_first(
     cells = [ray.must() for _ in range(SEARCHES * TRIALS)]
     for cell in reversed(cells):
         ray.finish(cell, 5.0 if cell.number == 0 else 4.0)
-    for progress in (ray.searcher.progress, Progress(plan, records)):
-        found = [c for c in progress.confirmations() if c.configuration == "found"]
+    for remaining in (ray.searcher.remaining, Remaining(plan, records)):
+        found = [c for c in remaining.confirmations() if c.configuration == "found"]
         assert len(found) == SEEDS
         for cell in found:
             best = next(c for c in cells if (c.search, c.number) == (cell.seed % SEARCHES, 1))
@@ -92,7 +92,7 @@ def test_best_waits_for_a_search_that_did_not_find_it(plan: Plan, records: Recor
     found = [c for c in given if c.configuration == "found"]
     assert [c.seed for c in found] == [0, 2]
     assert all(c.hyperparameters == first[-1].hyperparameters for c in found)
-    left = Progress(plan, records).missing()
+    left = Remaining(plan, records).missing()
     assert left["classes=2", "search"] == TRIALS
     assert left["classes=2", "confirm"] == 2 * SEEDS
 

@@ -18,7 +18,7 @@ from study.errors import BadInputError
 from study.planning.prepare import check
 from study.planning.study_json import claim_json
 from study.planning.validation import check_study
-from study.report.verdicts import claim_from_json
+from study.report.evidence import claim_from_json
 from tests.study import tiny
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from study.planning.estimate import estimate
-from study.planning.progress import planned
+from study.planning.remaining import planned
 from study.planning.resources import Resources
 from tests.study import tiny
 from trainables.pggan import Pggan

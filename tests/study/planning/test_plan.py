@@ -16,7 +16,7 @@ from study.errors import BadInputError
 from study.planning.cells import Cell
 from study.planning.plan import Plan
 from study.planning.prepare import check
-from study.planning.progress import Progress
+from study.planning.remaining import Remaining
 from study.planning.study_json import difference
 from study.records.records import Records
 from tests.study import tiny
@@ -184,11 +184,11 @@ class TestConfirmations:
         """
         for n in range(3):
             tiny.write_cell(records, search(plan, "classes=2", n), tiny.rows(9, 5))
-        assert len(Progress(plan, records).confirmations()) == 4  # two seeds of two references
+        assert len(Remaining(plan, records).confirmations()) == 4  # two seeds of two references
 
     def test_best_is_not_confirmed(self, records: Records, plan: Plan) -> None:
         self.finish_search(records, plan, VALUES)
-        cells = Progress(plan, records).confirmations()
+        cells = Remaining(plan, records).confirmations()
         assert len(cells) == len({c.id for c in cells}) == 8
         best = [c for c in cells if c.hyperparameters["adversarial"] == "hinge"]
         assert [(c.condition_name, c.seed) for c in best] == [
@@ -200,38 +200,38 @@ class TestConfirmations:
         for n in range(4):
             cell = plan.search_cell("classes=3", n, SUGGESTED, {**VALUES, "lr": 1e-4 * (n + 1)})
             tiny.write_cell(records, cell, tiny.rows(9, 5 + n))
-        cells = Progress(plan, records).confirmations()
+        cells = Remaining(plan, records).confirmations()
         assert sorted(c.condition_name for c in cells) == ["classes=2"] * 2 + ["classes=3"] * 4
         for cell in cells:
-            assert not Progress(plan, records).is_finished
+            assert not Remaining(plan, records).is_finished
             tiny.write_cell(records, cell, tiny.rows(9, 4))
-        assert Progress(plan, records).is_finished
+        assert Remaining(plan, records).is_finished
 
     def test_reference_as_best_runs_twice(self, records: Records, plan: Plan) -> None:
         self.finish_search(records, plan, dict(tiny.REFERENCE))
-        assert len(Progress(plan, records).confirmations()) == 4
+        assert len(Remaining(plan, records).confirmations()) == 4
 
     def test_failed_search_blocks_the_end(self, records: Records, plan: Plan) -> None:
         """If every search cell failed there is no best cell, but the study must still end."""
         for name in plan.conditions:
             for n in range(4):
                 tiny.write_cell(records, search(plan, name, n), [], "failed")
-        cells = Progress(plan, records).confirmations()
+        cells = Remaining(plan, records).confirmations()
         assert len(cells) == 4
-        assert not Progress(plan, records).is_finished
+        assert not Remaining(plan, records).is_finished
         for cell in cells:
             tiny.write_cell(records, cell, tiny.rows(9, 4))
-        assert Progress(plan, records).is_finished
+        assert Remaining(plan, records).is_finished
 
     def test_growing_runs_known_cells_again(self, records: Records, plan: Plan) -> None:
         """--seeds and --trials extend a study, so the cells on record must keep their ids."""
         self.finish_search(records, plan, VALUES)
-        known = {cell.id for cell in Progress(plan, records).confirmations()}
+        known = {cell.id for cell in Remaining(plan, records).confirmations()}
         more = dataclasses.replace(plan, budget=tiny.budget(seeds=5))
-        assert known < {cell.id for cell in Progress(more, records).confirmations()}
+        assert known < {cell.id for cell in Remaining(more, records).confirmations()}
         more = dataclasses.replace(plan, budget=tiny.budget(trials=9))
         assert search(more, "classes=2", 1).id == search(plan, "classes=2", 1).id
-        assert not Progress(more, records).is_finished
+        assert not Remaining(more, records).is_finished
 
 
 class TestSearched:

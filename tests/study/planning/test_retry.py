@@ -6,7 +6,7 @@ If this test fails, a command takes back results of cells that it does not run.
 from __future__ import annotations
 
 from study.planning.plan import Plan
-from study.planning.progress import Progress
+from study.planning.remaining import Remaining
 from study.records.records import Records
 from tests.study import tiny
 
@@ -26,4 +26,4 @@ def test_cells_of_others_are_taken_back(records: Records, plan: Plan) -> None:
             tiny.write_cell(records, cell, tiny.rows(3.0), "failed")
     asked = tiny.plan(budget_=tiny.budget(trials=2, seeds=1), only="classes=2")
     assert len(others) > len(ours)
-    assert sorted(Progress(asked, records).failed()) == sorted(ours)
+    assert sorted(Remaining(asked, records).failed()) == sorted(ours)

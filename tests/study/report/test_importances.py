@@ -13,7 +13,7 @@ import pytest
 from study.records.files import read_json, write_json
 from study.records.frames import Frames
 from study.records.records import Records
-from study.report.verdicts import Finding, assess
+from study.report.evidence import Finding, assess
 from tests.study import synthetic
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from study.report.looks import nominal
-from study.report.rules import verdict
 from study.report.stats import Effect, estimate, rate
+from study.report.verdicts import verdict
 
 
 def effect(*groups: Any, **options: Any) -> Effect:

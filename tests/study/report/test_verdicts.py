@@ -19,10 +19,10 @@ import pytest
 from study.records.files import write_json
 from study.records.frames import Frames
 from study.records.records import Records
+from study.report.evidence import claim_from_json, collapse_kimg
 from study.report.importances import importances
-from study.report.rules import verdict
 from study.report.stats import Effect
-from study.report.verdicts import claim_from_json, collapse_kimg
+from study.report.verdicts import verdict
 from study.report.write import claims_frame
 from tests.study import synthetic
 

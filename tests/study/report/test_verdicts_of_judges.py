@@ -11,9 +11,9 @@ import pytest
 from study.records.files import write_json
 from study.records.frames import Frames
 from study.records.records import Records
+from study.report.evidence import assess, claim_from_json
 from study.report.page import render
-from study.report.rules import Question, Seeds, undecided
-from study.report.verdicts import assess, claim_from_json
+from study.report.verdicts import Question, Seeds, undecided
 from tests.study import synthetic
 from tests.study.report.test_verdicts import FCDS, OF, claims, study_of
 

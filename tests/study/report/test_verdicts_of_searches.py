@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from search_spaces.core import Claim, Group
-from study.report.rules import Question, Seeds, judge
 from study.report.stats import estimate
+from study.report.verdicts import Question, Seeds, judge
 
 SEARCHES, SEEDS = 3, 12
 

@@ -31,7 +31,7 @@ def planned(plan: Plan) -> Work:
     return work
 
 
-class Progress:
+class Remaining:
     """Which cells of a plan have ended, and which confirm cell comes next.
 
     It is read from the records once, and then told of each end. So no answer takes longer the more

@@ -1,0 +1,134 @@
+"""One table of the claims of many studies, from their records: for a README, a paper, or pandas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.records.files import write_atomically
+from study.records.records import Records
+from study.report.page import effect_text, region_text, short
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from study.report.verdicts import Finding
+
+KINDS = (".md", ".csv", ".tex")
+OF_STUDY = ["study", "title", "data", "scale", "cells", "cell_minutes", "machine", "commit"]
+OF_STUDY += ["started", "command"]
+HEAD = ("claim", "where it comes from", "measured", "holds if", "seeds", "verdict")
+
+
+def results(records: Records) -> pd.DataFrame:
+    """The claims of a study as `claims_frame` has them, with what the study cost.
+
+    Further columns: study, title, data, scale, cells (that were accepted), cell_minutes (the sum of
+    their minutes), machine, commit, started (the first run), command (of the last run), failed (how
+    many seeds of the claim's groups failed: "1 of 5 / 0 of 5"), and as texts measured (the effect
+    with its interval) and holds_if (the region).
+    """
+    from study.records.frames import Frames
+    from study.report.evidence import assess
+    from study.report.tables import failed_seeds
+    from study.report.write import frame_of
+
+    frames = Frames.read(records)
+    findings, study = assess(frames), frames.study
+    failures = {
+        (f["condition"], f["config"]): f"{f['failed']} of {f['n']}" if f["known"] else "not known"
+        for f in failed_seeds(frames)
+    }
+    frame, hardware = frame_of(findings), study["environment"]["hardware"]
+    frame["failed"] = [
+        " / ".join(
+            failures.get((group.condition, group.config), "none run")
+            for group in (one.claim.of, one.claim.against)
+            if group is not None
+        )
+        for one in findings
+    ]
+    frame["measured"] = [_measured(one) for one in findings]
+    frame["holds_if"] = [region_text(one.claim) for one in findings]
+    machine = [hardware["cpu"], f"{hardware['cpus']} processors", *map(str, hardware["gpus"])]
+    of_study: list[Any] = [study["study"], study["title"], study["definition"]["data"]]
+    of_study += [study["definition"]["scale"], len(frames.cells)]
+    of_study += [round(float(frames.cells["seconds"].sum()) / 60), ", ".join(machine)]
+    of_study += [study["environment"]["git_commit"][:12], study["environment"]["started"][:10]]
+    for name, value in zip(OF_STUDY, [*of_study, study["command"]], strict=True):
+        frame[name] = value
+    return frame[[*OF_STUDY, *(column for column in frame if column not in OF_STUDY)]]
+
+
+def write_results(path: Path, studies: Sequence[Records]) -> None:
+    """Write the table of some studies to a file, as its ending says: Markdown, CSV or LaTeX.
+
+    A Markdown file that is there keeps its sections on other studies, and what stands above them.
+
+    Raises:
+        ValueError: the file's name has another ending.
+    """
+    import pandas as pd
+
+    if path.suffix not in KINDS:
+        raise ValueError(f"--table {path}: the file's name must end in {', '.join(KINDS)}")
+    frames = [frame for records in studies if len(frame := results(records))]
+    if not frames:
+        raise ValueError("--table: no study with claims")
+    if path.suffix == ".csv":
+        content = pd.concat(frames).to_csv(index=False)
+    elif path.suffix == ".tex":
+        content = pd.DataFrame(
+            [[frame["study"].iloc[0], *row] for frame in frames for row in _rows(frame)],
+            columns=["study", *HEAD],
+        ).to_latex(index=False, longtable=True, escape=True)
+    else:
+        sections = _sections(path.read_text() if path.exists() else "")
+        for frame in frames:
+            sections[f"## `{frame['study'].iloc[0]}`"] = "\n".join(_section(frame))
+        above = sections.pop("")
+        content = above + "".join(f"{head}\n{text}" for head, text in sorted(sections.items()))
+    write_atomically(path, content.encode())
+
+
+def _measured(finding: Finding) -> str:
+    text, effect = effect_text(finding) or "–", finding.effect
+    if effect is None or effect.low is None:
+        return text
+    return f"{text} [{short(effect.low)}, {short(effect.high)}]"
+
+
+def _sections(text: str) -> dict[str, str]:
+    """A file's sections by their headings, each up to the next one; "": what stands above them."""
+    above, *parts = re.split(r"^(## `.*`)\n", text, flags=re.MULTILINE)
+    return {"": above, **dict(zip(parts[::2], parts[1::2], strict=True))}
+
+
+def _section(frame: pd.DataFrame) -> Iterator[str]:
+    """The Markdown of one study, without its heading."""
+    one = frame.iloc[0]
+    yield f"\n{one['title']}. On `{one['data']}` at scale {one['scale']}: {one['cells']} cells, "
+    yield f"{one['cell_minutes']} minutes of cells on {one['machine']}; {one['started']}, commit "
+    yield f"{one['commit']}.\n\n    {one['command']}\n"
+    yield f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}"
+    for row in _rows(frame):
+        cells = (cell.replace("|", "\\|") for cell in row)
+        text = f"| {' | '.join(cells)} |"
+        yield re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
+    yield "\n\\* primary: judged together, at most one wrong verdict in twenty studies.\n\n"
+
+
+def _rows(frame: pd.DataFrame) -> Iterator[list[str]]:
+    """The claims of a study as texts, under HEAD."""
+    for row in frame.astype(object).where(frame.notna(), None).to_dict("records"):
+        seeds = " / ".join(str(int(n)) for n in (row["n_of"], row["n_against"]) if n is not None)
+        yield [
+            f"{row['id']}{'*' if row['primary'] else ''}: {row['text']}",
+            str(row["source"]),
+            f"{row['measured']} ({row['metric']})",
+            row["holds_if"],
+            f"{seeds or '–'}; failed {row['failed']}",
+            row["verdict"] + (f": {row['reason']}" if row["reason"] else ""),
+        ]
