@@ -19,6 +19,7 @@ from study.records.records import Records, Row
 
 # Columns that are shown beside the objective.
 SHOWN = ("label_accuracy", "topk_accuracy", "variance_ratio", "class_loss_ratio")
+MOST_SHOWN = 5  # columns of metrics in the table of cells
 LEAST_WIDTH = 80  # columns of a table; narrower terminals wrap its lines, so that nothing is cut
 COLOURS = {"supported": "green", "not supported": "red", "undecided": "yellow"}
 
@@ -102,15 +103,16 @@ class Display:
     def summary(self, cells: pd.DataFrame, claims: pd.DataFrame, finished: bool) -> None:
         """Print a table of confirm cells by condition and configuration, and one of the verdicts.
 
-        The first has the objective and the columns on which primary claims are judged.
+        The first has the objective and some columns on which primary claims are judged.
         Below them is a line that counts the cells by outcome.
         """
         study = self.plan.study
-        judged = [column for claim in study.claims if claim.primary for column in claim.columns]
+        judged = [claim.metric for claim in study.claims if claim.primary and not claim.over]
         shown = dict.fromkeys([study.objective, *SHOWN, *judged])
-        names = [name for name in shown if f"last/{name}" in cells]
+        names = [name for name in shown if f"last/{name}" in cells][:MOST_SHOWN]
         told = [Column(name, overflow="fold") for name in ("condition", "configuration")]
-        table = Table(*told, "cells", *names, title="complete confirm cells, last tick")
+        heads = [Column(name.replace("_", " "), overflow="fold") for name in names]
+        table = Table(*told, "cells", *heads, title="complete confirm cells, last tick")
         confirm = cells[(cells["phase"] == "confirm") & (cells["outcome"] == "complete")]
         for condition in study.conditions:
             part = confirm[confirm["condition"] == condition]

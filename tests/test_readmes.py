@@ -6,6 +6,7 @@ Where these fail, a reader is told of a variant, metric, option or file that is 
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,27 @@ def test_option_is_missing() -> None:
 def test_study_is_missing() -> None:
     text = (ROOT / "search_spaces" / "README.md").read_text()
     assert {*re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)} == {*search_spaces.names()}
+
+
+def test_files_name_another_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    told = {
+        ".github/CITATION.cff": f"\nversion: {version}\n",
+        ".github/CHANGELOG.md": f"\n## {version} (",
+    }
+    assert [path for path, text in told.items() if text not in (ROOT / path).read_text()] == []
+
+
+def test_results_are_older_than_their_claims() -> None:
+    """The table of results lists each claim of its studies as it is declared now."""
+    sections = re.split(
+        r"^## `(\w+)`$", (ROOT / "search_spaces" / "results.md").read_text(), flags=re.MULTILINE
+    )
+    assert len(sections) > 1
+    for name, text in zip(sections[1::2], sections[2::2], strict=True):
+        listed = re.findall(r"^\| ([\w.-]+)(\*?): (.*?) \| (.*?) \|", text, re.MULTILINE)
+        told = [(i, p, t, re.sub(r"\[(.*?)\]\(.*?\)", r"\1", source)) for i, p, t, source in listed]
+        claims = search_spaces.load(name).claims
+        assert told == [(c.id, "*" * c.primary, c.text, c.source) for c in claims], (
+            f"run {name} anew, then python -m study.report {name} --table search_spaces/results.md"
+        )

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 TRAINING = ("loss/d/class_real", "loss/d/class_fake")
 HELD_OUT = ("class_loss/real", "class_loss/fake")
 PLOT_WIDTH, PLOT_MARGIN = 150, 12  # pixels; of the plot of a claim's interval
+CONFIGURATIONS = {"reference": "Reference recipe", "best": "Best found"}
 SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?", "not run": "–"}
-WHEN = {"start": "before training", "early": "first tick", "best": "best tick", "last": "last tick"}
+WHEN = {"start": "0 kimg", "early": "first tick", "best": "best tick", "last": "last tick"}
 WHEN |= {"largest_relapse": "largest relapse"}
 MAX_CONDITIONS = 50  # in figures, samples and configurations
 MAX_OTHERS = 8  # metrics with curves of their own, beside those of claims
@@ -51,9 +52,10 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         definition=definition,
         source=(definition.get("data_source") or "").removeprefix("data: ").rstrip("."),
         environment=study.get("environment", {}),
-        claims=[_claim(one) for one in findings],
+        claims=[_claim(one, failures) for one in findings],
         verdicts={v: sum(one.verdict == v for one in findings) for v in SIGNS},
         signs=SIGNS,
+        named=CONFIGURATIONS,
         objective=frames.objective,
         direction=frames.directions[frames.objective],
         conditions=(len(conditions), len(frames.conditions)),
@@ -119,21 +121,24 @@ def _shown(frames: Frames, conditions: list[str]) -> dict[str, pd.DataFrame]:
 
 
 def effect_text(finding: Finding) -> str | None:
-    """The effect for people, or None: "0.94", or "× 0.31" where it is a ratio of two groups."""
+    """The effect for people, or None: "0.94", or "0.31×" where it is a ratio of two groups."""
     if finding.effect is None:
         return None
-    ratio = "× " if finding.claim.log and finding.claim.against else ""
-    return ratio + short(finding.effect.value)
+    ratio = "×" if finding.claim.log and finding.claim.against else ""
+    return short(finding.effect.value) + ratio
 
 
-def _claim(finding: Finding) -> dict[str, Any]:
+def _claim(finding: Finding, failures: list[dict[str, Any]]) -> dict[str, Any]:
     claim, measured = finding.claim, finding.effect
+    groups = [claim.of] if claim.against is None else [claim.of, claim.against]
+    lost = {(f["condition"], f["config"]): f["failed"] for f in failures if f["known"]}
+    failed = [lost.get((group.condition, group.config), 0) for group in groups]
     return {
         "id": claim.id,
         "primary": claim.primary,
         "text": claim.text,
         "source": claim.source,
-        "metric": claim.quantity,
+        "metric": " ÷ ".join(claim.columns),
         "scale": ("ratio" if claim.log else "difference") if claim.against else "",
         "of": _group(claim.of),
         "against": _group(claim.against) if claim.against else None,
@@ -143,6 +148,7 @@ def _claim(finding: Finding) -> dict[str, Any]:
         "low": measured.low if measured else None,
         "high": measured.high if measured else None,
         "n": " / ".join(map(str, measured.n)) if measured else "–",
+        "failed": " / ".join(map(str, failed)) if any(failed) else None,
         "interquartile": finding.interquartile,
         "improvement": finding.improvement,
         "verdict": finding.verdict,

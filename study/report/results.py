@@ -109,15 +109,17 @@ def _sections(text: str) -> dict[str, str]:
 def _section(frame: pd.DataFrame) -> Iterator[str]:
     """The Markdown of one study, without its heading."""
     one = frame.iloc[0]
-    yield f"\n{one['title']}. On `{one['data']}` at scale {one['scale']}: {one['cells']} cells, "
-    yield f"{one['cell_minutes']} minutes of cells on {one['machine']}; {one['started']}, commit "
-    yield f"{one['commit']}.\n\n    {one['command']}\n"
+    yield f"\n{one['title']}.\n"
+    yield f"On `{one['data']}` at scale {one['scale']}: {one['cells']} cells,"
+    yield f"{one['cell_minutes']} minutes in all of them, on {one['machine']};"
+    yield f"begun {one['started']} at commit {one['commit']}."
+    yield f"\n    {one['command']}\n"
     yield f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}"
     for row in _rows(frame):
         cells = (cell.replace("|", "\\|") for cell in row)
         text = f"| {' | '.join(cells)} |"
         yield re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
-    yield "\n\\* primary: judged together, at most one wrong verdict in twenty studies.\n\n"
+    yield "\n\\* primary: about one study in twenty at most has a wrong verdict among these.\n\n"
 
 
 def _rows(frame: pd.DataFrame) -> Iterator[list[str]]:

@@ -234,7 +234,9 @@ class Question:
             said = f"at the spread seen, it takes at least {more} searches"
             return [said] if more > self.searches else []
         said = f"at the spread seen, it takes at least {more} seeds"
-        said += f", and the last look is after {self.looks[-1]}" if more > self.looks[-1] else ""
+        later = [n for n in self.looks if n >= more]
+        said += f" (the look after {later[0]})" if later and later[0] > more else ""
+        said += "" if later else f", and the last look is after {self.looks[-1]}"
         return [said] if more > max(each[0].n) else []
 
     def _of_judges(self, n: int) -> list[Estimate | str]:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from PIL import Image
-
-from study.records import store
-from study.records.records import Records
 
 
 @dataclass
@@ -47,16 +42,6 @@ def all_runs(client: MlflowClient, experiment: str, folder: str) -> list[Run]:
         runs += page
         token = page.token or ""
     return runs
-
-
-def sample_grid(records: Records, cell_id: str, kimg: int) -> Image.Image | None:
-    """The picture of a cell's samples at a tick; None where there is none."""
-    try:
-        content = store.read(records.cell_folder(cell_id) / "samples" / f"{kimg:06d}.png")
-    except FileNotFoundError:
-        return None
-    with Image.open(io.BytesIO(content)) as image:
-        return image.copy()
 
 
 def progress_of(run: Run) -> RunProgress:

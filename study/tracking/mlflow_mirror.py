@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import queue
-import re
 import threading
 import time
 from collections.abc import Iterable
@@ -29,13 +28,13 @@ from study.planning.cells import Cell
 from study.planning.mlflow_store import default_uri, follow
 from study.records import store
 from study.records.records import Records, Row
-from study.tracking.cell_runs import RunProgress, all_runs, progress_of, sample_grid
+from study.tracking import images
+from study.tracking.cell_runs import RunProgress, all_runs, progress_of
 from study.tracking.compare import best_cells, compare_page
 from study.tracking.rows import batches, first_start, measured, milliseconds, moment
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # hides what it logs of its migrations
 
-IMAGE = re.compile(r"samples\W+step\W+(\d+)\W")  # how log_image names its files
 # Seconds for which an MLflow that fails is tried again when the mirror closes, since it last took
 # something.
 PATIENCE = 10
@@ -241,6 +240,8 @@ class Mirror:
         new = [row for row in rows if row["kimg"] > mirrored.kimg]
         self._log_images(mirrored, cell, new, started)
         tags = [] if mirrored.outcome == outcome else [RunTag("outcome", outcome)]
+        if new and mirrored.images:
+            tags.append(images.LOGGED)
         for part in batches(new):
             metrics = [metric for row in part for metric in measured(row, started)]
             if metrics or params or tags:
@@ -271,20 +272,15 @@ class Mirror:
 
     def _log_images(self, mirrored: RunProgress, cell: Cell, rows: list[Row], started: int) -> None:
         """Log sample grids before their rows. So a row in MLflow means that both are there."""
-        if rows and mirrored.images is None:
-            files = self._client.list_artifacts(mirrored.run_id, "images")
-            found = [IMAGE.search(file.path) for file in files]
-            mirrored.images = {int(match[1]) for match in found if match}
-        for row in rows:
-            assert mirrored.images is not None
-            step, time = row["kimg"], moment(row, started)
-            if step in mirrored.images:
-                continue
-            if (grid := sample_grid(self.records, cell.id, step)) is not None:
-                self._client.log_image(
-                    mirrored.run_id, grid, key="samples", step=step, timestamp=time
-                )
-                mirrored.images.add(step)
+        if not rows:
+            return
+        if mirrored.images is None:
+            mirrored.images = images.logged(self._client, mirrored.run_id)
+        missing = [row for row in rows if row["kimg"] not in mirrored.images]
+        moments = {row["kimg"]: moment(row, started) for row in missing}
+        mirrored.images |= images.log_grids(
+            self._client, mirrored.run_id, self.records, cell.id, moments
+        )
 
     def _describe(self, runs: list[str], verdicts: dict[str, str]) -> None:
         """Tag the parent run with the verdicts, and link to the comparison of the best runs."""

@@ -22,7 +22,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
-CLAIM, RAYJOB = yaml.safe_load_all((DOCKER / "rayjob.yaml").read_text())
+CLAIM, POLICY, RAYJOB = yaml.safe_load_all((DOCKER / "rayjob.yaml").read_text())
 PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
 
 
@@ -150,6 +150,36 @@ def test_service_can_do_more_than_its_user() -> None:
     assert re.findall("^USER (.*)", dockerfile, re.M) == ["1000:1000"]
 
 
+def test_process_of_a_study_reaches_the_stores() -> None:
+    """A study's code may come from anyone. Only MLflow may talk to its database and its store."""
+    services, networks = COMPOSE["services"], COMPOSE["networks"]
+    reached = {name: set(service["networks"]) for name, service in services.items()}
+    assert reached.pop("mlflow") == {"ray", "stores"}
+    for name, joined in reached.items():
+        assert joined == ({"stores"} if name in ("postgres", "s3") else {"ray"}), name
+    assert networks["stores"] == {"internal": True}
+    assert all(service["pids_limit"] > 0 for service in services.values())
+
+
+def test_pod_breaks_the_restricted_standard() -> None:
+    """What Kubernetes' Pod Security Standard "restricted" asks of a pod."""
+    for pod in pods():
+        spec = pod["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        assert pod["metadata"]["labels"] == POLICY["spec"]["podSelector"]["matchLabels"]
+        for container in spec["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["capabilities"] == {"drop": ["ALL"]}
+    allowed = POLICY["spec"]["ingress"]
+    assert allowed == [
+        {"from": [{"podSelector": {}}]},
+        {"ports": [{"protocol": "TCP", "port": 8265}]},
+    ]
+
+
 def test_store_is_asked_where_it_does_not_listen() -> None:
     """BusyBox's wget tries only the first address of localhost: ::1, where nothing listens."""
     assert "http://127.0.0.1:8333/healthz" in COMPOSE["services"]["s3"]["healthcheck"]["test"]
@@ -231,7 +261,8 @@ def test_kuberay_refuses_the_job() -> None:
     for pod in pods():
         whole = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, **pod}
         kubernetes_validate.validate(whole, "1.31", strict=True)
-    kubernetes_validate.validate(CLAIM, "1.31", strict=True)
+    for other in (CLAIM, POLICY):
+        kubernetes_validate.validate(other, "1.31", strict=True)
 
 
 def test_job_does_not_share_its_gpus_or_its_storage() -> None:

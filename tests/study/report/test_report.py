@@ -182,7 +182,7 @@ class TestMissing:
             "not recorded",
         ):
             assert text in html
-        assert "best configuration" not in html
+        assert "<h3>Best found" not in html
         assert "class loss" not in html
 
     @pytest.mark.usefixtures("undrawn")

@@ -53,7 +53,7 @@ def test_markdown_loses_other_sections(studies: list[Records], tmp_path: Path) -
     whole = path.read_text()
     assert whole.startswith("# Results\n\nBy hand.\n\n## `made_up`\n")
     assert "[arXiv:1511.06434](https://arxiv.org/abs/1511.06434)" in whole
-    assert "A | B. On `kana` at scale quick: " in whole
+    assert "\nA | B.\n\nOn `kana` at scale quick: " in whole
     write_results(path, studies[1:])
     assert path.read_text() == whole
     line = next(line for line in whole.splitlines() if line.startswith("| A3"))

@@ -5,12 +5,14 @@ If these tests fail, charts and tables in MLflow show something else than what w
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 from study.planning.plan import Plan
 from study.records.files import write_json
@@ -87,6 +89,38 @@ def test_parent_run_does_not_lead_to_the_best_cells(records: Records, plan: Plan
     assert title == plan.study.title
     page = f'(#/compare-runs?runs=["{found[cells[0].id].info.run_id}"]&experiments=["1"])'
     assert unquote(link).endswith(page)
+
+
+def test_charts_do_not_find_the_sample_grids(records: Records, plan: Plan) -> None:
+    """MLflow's charts know images by the names and the tag that its own `log_image` makes."""
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete", ticks=1)
+    mirror(records)
+    run, mlflow = runs(records)[cell.id], client(records)
+    other = mlflow.create_run(run.info.experiment_id).info.run_id
+    with Image.open(records.cell_folder(cell.id) / "samples" / "000000.png") as image:
+        picture, step = image.copy(), {"step": 0, "timestamp": run.info.start_time}
+        mlflow.log_image(other, picture, key="samples", **step)
+    names = []
+    for run_id in (run.info.run_id, other):
+        files = mlflow.list_artifacts(run_id, "images")
+        shape = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|timestamp.\d+")
+        names.append(sorted(shape.sub("", file.path) for file in files))
+        assert mlflow.get_run(run_id).data.tags["mlflow.loggedImages"] == "True"
+    assert names[0] == names[1]
+    assert len(names[0]) == 2
+
+
+def test_torn_picture_keeps_its_cell_back(records: Records, plan: Plan) -> None:
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    path = records.cell_folder(cell.id) / "samples" / "000001.png"
+    path.write_bytes(path.read_bytes()[:40])
+    assert mirror(records).problem is None
+    run = runs(records)[cell.id]
+    assert points(records, run) == once(records, cell)
+    files = client(records).list_artifacts(run.info.run_id, "images")
+    assert len(files) == 4  # of two pictures
 
 
 def test_second_mirror_writes_rows_again(records: Records, plan: Plan) -> None:

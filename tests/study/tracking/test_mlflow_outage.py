@@ -105,7 +105,7 @@ def test_mirror_gives_up_after_a_short_outage(
 
 @pytest.mark.parametrize(
     ("call", "number"),
-    [("log_batch", 2), ("log_image", 2), ("create_run", 1), ("create_run", 2),
+    [("log_batch", 2), ("log_artifacts", 2), ("create_run", 1), ("create_run", 2),
      ("set_terminated", 1)],
 )  # fmt: skip
 @pytest.mark.parametrize("patience", [0, 10], ids=["next command", "tried again"])
