@@ -39,7 +39,10 @@ def test_folder_is_half_continued(
     shutil.copytree(kept, tmp_path / NAME)
     before = files(tmp_path / NAME)
     written = json.loads(before["study.json"]).get("format", 1)
-    code = main([*COMMAND, "--storage", str(tmp_path)])
+    try:
+        code: object = main([*COMMAND, "--storage", str(tmp_path)])
+    except SystemExit as refused:
+        code = refused.code
     after = files(tmp_path / NAME)
     if written != FORMAT:
         error = capsys.readouterr().err
