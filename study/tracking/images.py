@@ -45,7 +45,8 @@ def log_grids(
             found.add(kimg)
             name = f"samples+step+{kimg}+timestamp+{moment}+{uuid.uuid4()}"
             (Path(scratch) / f"{name}.png").write_bytes(content)
-            compress_image_size(image).save(Path(scratch) / f"{name}+compressed.webp")
+            small = Path(scratch) / f"{name}+compressed.webp"
+            compress_image_size(image).save(small, method=0)  # the fastest: it is a preview
         if found:
             client.log_artifacts(run_id, scratch, FOLDER)
     return found

@@ -181,7 +181,7 @@ def main() -> None:
             f"({worst / ideal:.2f}), {own:.0f} ms a cell beside it"
         )
     ratios = [mine / other for mine, other in zip(walls["ours"], walls["stock"], strict=True)]
-    print(f"ours / stock: {statistics.median(ratios):.2f} ({max(ratios):.2f})")
+    print(f"ratio, ours / stock: {statistics.median(ratios):.2f} ({max(ratios):.2f})")
 
 
 if __name__ == "__main__":
