@@ -103,12 +103,12 @@ class Display:
     def summary(self, cells: pd.DataFrame, claims: pd.DataFrame, finished: bool) -> None:
         """Print a table of confirm cells by condition and configuration, and one of the verdicts.
 
-        The first has the objective and some columns on which primary claims are judged.
+        The first has the objective, then columns on which primary claims are judged.
         Below them is a line that counts the cells by outcome.
         """
         study = self.plan.study
         judged = [claim.metric for claim in study.claims if claim.primary and not claim.over]
-        shown = dict.fromkeys([study.objective, *SHOWN, *judged])
+        shown = dict.fromkeys([study.objective, *judged, *SHOWN])
         names = [name for name in shown if f"last/{name}" in cells][:MOST_SHOWN]
         told = [Column(name, overflow="fold") for name in ("condition", "configuration")]
         heads = [Column(name.replace("_", " "), overflow="fold") for name in names]

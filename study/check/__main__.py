@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("refs", nargs="+", metavar="NAME|FILE|MODULE")
     parser.add_argument("--data", metavar="NAME|PATH", help="that variants and metrics are for")
     asked = parser.parse_args(arguments)
-    count, broken, told = 0, 0, set[str]()
+    count, broken, last = 0, 0, ""
     try:
         dataset = sources.read_data(asked.data, CACHE) if asked.data else None
         for check in [check for ref in asked.refs for check in _of(ref, dataset)]:
@@ -68,9 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 where = f" ({check.where})" if check.where else ""
                 known = isinstance(error, BrokenError)
                 why = str(error) if known else source_files.explain(error)
-                again = "for the same reason" if why in told else why
-                print(f"{check.what}: {check.says}{where}: NO, {again}")
-                told.add(why)
+                told, last = "for the same reason" if why == last else why, why
+                print(f"{check.what}: {check.says}{where}: NO, {told}")
     except (BadInputError, DataError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

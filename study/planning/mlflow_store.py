@@ -85,7 +85,16 @@ def _may_hold_secret(uri: str) -> bool:
 
 
 def default_uri(storage: Path) -> str:
-    """The URI of the store that is used if none is named: SQLite in the storage folder."""
+    """The URI of the store that is used if none is named: SQLite in the storage folder.
+
+    Raises:
+        ValueError: the folder's path has a character that MLflow or SQLAlchemy reads as another.
+    """
+    if odd := sorted({*"?#%"} & {*str(storage.resolve())}):
+        raise ValueError(
+            f"--storage {storage}: MLflow cannot keep its database there, as the path has "
+            f"{' and '.join(odd)}: name another folder, or a --tracking-uri"
+        )
     return f"sqlite:///{storage.resolve()}/mlflow.db"
 
 
@@ -98,18 +107,18 @@ def follow(storage: Path) -> None:
     Raises:
         OSError: the store cannot be read or written.
     """
-    path, here = storage / "mlflow.db", (storage.resolve() / "mlartifacts").as_uri()
-    if not path.exists():
+    path, artifacts = storage / "mlflow.db", storage.resolve() / "mlartifacts"
+    if not (path.exists() and artifacts.is_dir()):
         return
+    here = artifacts.as_uri()
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=60)) as database, database:
             if not database.execute(MADE).fetchone():
                 return  # MLflow has not made its tables yet
-            known = database.execute("SELECT artifact_location FROM experiments").fetchall()
-            for (old,) in set(known):
-                if not str(old).startswith("file:") or not str(old).endswith("/mlartifacts"):
-                    continue
-                for table, column in PLACES if old != here else ():
+            query = "SELECT name, artifact_location FROM experiments"
+            known = [(storage / str(name), str(old)) for name, old in database.execute(query)]
+            for old in {old for folder, old in known if (folder / "study.json").exists()} - {here}:
+                for table, column in PLACES if old.startswith("file:") else ():
                     database.execute(
                         f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
                         f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",

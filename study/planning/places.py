@@ -8,7 +8,7 @@ from pathlib import Path
 
 from study.errors import BadInputError
 from study.metrics.core import inception
-from study.planning.mlflow_store import check_uri
+from study.planning.mlflow_store import check_uri, default_uri
 from study.records import store
 
 # Where judges and rendered images are kept if the storage is an object store.
@@ -27,13 +27,13 @@ def check(storage: Path, tracking_uri: str | None, fid_weights: Path | None) -> 
         raise BadInputError(
             f"--storage {storage}: name a --tracking-uri, too: MLflow's own file cannot be there"
         )
-    if tracking_uri is None and (odd := sorted({*"?#%"} & {*str(storage.resolve())})):
-        raise BadInputError(
-            f"--storage {storage}: MLflow cannot keep its database there, as the path has "
-            f"{' and '.join(odd)}: name another folder, or a --tracking-uri"
-        )
     if tracking_uri is not None:
         check_uri(tracking_uri)
+    else:
+        try:
+            default_uri(storage)
+        except ValueError as error:
+            raise BadInputError(str(error)) from None
     try:
         if fid_weights is not None:
             inception.find_weights(fid_weights)

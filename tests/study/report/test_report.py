@@ -7,8 +7,6 @@ traceback.
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 import re
 import subprocess
@@ -17,17 +15,14 @@ import time
 from pathlib import Path
 
 import matplotlib.figure  # noqa: F401  a slow import that would time out the first test
-import numpy as np
 import optuna.importance  # noqa: F401
 import pandas as pd
 import pytest
-from PIL import Image
 
 from study.records.files import write_json
 from study.records.records import Records
-from study.report import curves, grid_panels
+from study.report import curves
 from study.report.__main__ import main
-from study.report.stats import estimate
 from study.report.write import claims_frame, write_report
 from tests.study import synthetic
 
@@ -196,44 +191,31 @@ class TestMissing:
         assert "out of memory" in html
         assert "1 of 3 cells of classes=5 (reference) out of memory" in html
 
+    @pytest.mark.usefixtures("undrawn")
+    def test_first_paragraph_counts_wrongly(self, tmp_path: Path) -> None:
+        """Cells that are both reference and best are single runs, and `--only` leaves some out."""
+        study = synthetic.study_json(failure={"metric": "fcd", "region": [1.0, None]})
+        records = synthetic.small(tmp_path, synthetic.rows(5, 0), seeds=2)
+        write_json(tmp_path / "study.json", study | {"runs": []})
+        html = page(records)
+        assert re.search(r"1\s+condition was\s+trained by the reference recipe", html)
+        assert ": 2 runs with seeds" in html
+        assert "2 of the runs failed" in html
+        assert html.count("failed: 2") >= 1
 
-class TestFigures:
-    def test_a_band_is_not_the_interval_of_the_mean(self) -> None:
-        ticks = pd.DataFrame({"kimg": [1, 1, 2, 2], "m": [1.0, 4.0, 2.0, None]})
-        for log in (False, True):
-            wanted = estimate([1.0, 4.0], log=log).effect()
-            found = curves.band(ticks, "m", log=log).loc[1].to_list()
-            assert found == pytest.approx([wanted.value, wanted.low, wanted.high])
-        assert curves.band(ticks, "m", log=False).loc[2].to_list() == [2, 2, 2]
-        assert curves.band(ticks, "absent", log=False).empty
-
-    def test_a_wide_grid_is_thinned_to_ten_whole_columns(self, made_up: Records) -> None:
-        path = made_up.cell_folder("r490") / "samples" / "000100.png"
-        found = grid_panels.small(path)
-        assert found is not None
-        uri, columns = found
-        assert len(columns) == 10
-        assert (columns[0], columns[-1]) == (0, 48)
-        width, height = np.frombuffer(
-            base64.b64decode(uri.partition(",")[2])[16:24], dtype=">u4"
-        )  # of the PNG's header
-        assert (width, height) == (10 * 29 + 1, 5 * 29 + 1)
-
-    def test_every_class_of_a_wide_grid_has_its_column(self, made_up: Records) -> None:
-        path = made_up.cell_folder("r490") / "samples" / "000100.png"
-        found = grid_panels.strips(path)
-        assert len(found) == 49
-        with Image.open(path) as image:
-            grid = image.convert("RGB")
-        for column in (0, 48):
-            with Image.open(io.BytesIO(base64.b64decode(found[column].partition(",")[2]))) as strip:
-                box = (column * 29, 0, column * 29 + 30, 5 * 29 + 1)
-                assert strip.convert("RGB").tobytes() == grid.crop(box).tobytes()
-        narrow = made_up.cell_folder("r50") / "samples" / "000100.png"
-        assert grid_panels.strips(narrow) == []
-
-    def test_conditions_are_told_apart(self) -> None:
-        assert len({curves.style(i) for i in range(28)}) == 28
+    @pytest.mark.usefixtures("undrawn")
+    def test_commands_of_a_folder_are_left_out(self, tmp_path: Path) -> None:
+        runs = [
+            {"command": "python -m study.run one", "code": "c1", "started": "2026-01-02T03:04:05"},
+            {"command": "python -m study.run one", "code": "c1", "started": "2026-01-03T03:04:05"},
+            {"command": "python -m study.run one --decide", "code": "c2", "git_commit": "abc"},
+        ]
+        write_json(tmp_path / "study.json", synthetic.study_json(runs=runs))
+        html = page(Records(tmp_path))
+        assert "<dt>Commands</dt>" in html
+        assert html.count("<code>python -m study.run one</code>") == 1
+        assert "2 times, first 2026-01-02 03:04, code c1" in html
+        assert "<code>python -m study.run one --decide</code>" in html
 
 
 class TestCommand:

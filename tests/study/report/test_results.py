@@ -6,6 +6,7 @@ sections on other studies when one is written anew.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -48,12 +49,16 @@ def test_table_differs_from_the_verdicts(studies: list[Records]) -> None:
 
 def test_markdown_loses_other_sections(studies: list[Records], tmp_path: Path) -> None:
     path = tmp_path / "results.md"
-    path.write_text("# Results\n\nBy hand.\n\n")
+    path.write_text("# Results\n\nBy hand.\n\n## `other`\n\nOld.\n\n## Notes\n\nBy hand, too.")
     write_results(path, studies)
     whole = path.read_text()
-    assert whole.startswith("# Results\n\nBy hand.\n\n## `made_up`\n")
+    heads = [line for line in whole.splitlines() if line.startswith("#")]
+    assert heads == ["# Results", "## `other`", "## Notes", "## `made_up`"]
+    assert "\n## Notes\n\nBy hand, too.\n" in whole
+    assert "Old." not in whole
+    assert whole.startswith("# Results\n\nBy hand.\n\n## `other`\n")
     assert "[arXiv:1511.06434](https://arxiv.org/abs/1511.06434)" in whole
-    assert "\nA | B.\n\nOn `kana` at scale quick: " in whole
+    assert "\n\nA | B.\n\nOn `kana` at scale quick: " in whole
     write_results(path, studies[1:])
     assert path.read_text() == whole
     line = next(line for line in whole.splitlines() if line.startswith("| A3"))
@@ -71,6 +76,25 @@ def test_other_kinds_hold_other_claims(studies: list[Records], tmp_path: Path) -
     latex = (tmp_path / "t.tex").read_text()
     assert latex.startswith("\\begin{longtable}")
     assert latex.count("other &") == 1
+    assert latex.isascii()
+
+
+def test_copy_is_taken_for_the_study(studies: list[Records], tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(studies[0].folder, tmp_path / "copied"))
+    assert set(results(Records(copy))["study"]) == {"copied"}
+    assert set(results(studies[1])["study"]) == {"other"}
+
+
+def test_old_folder_keeps_the_others_back(
+    studies: list[Records], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = Path(shutil.copytree(studies[0].folder.parent, tmp_path / "runs"))
+    (storage / "made_up" / "study.json").write_text("{")
+    table = tmp_path / "t.csv"
+    assert main(["--storage", str(storage), "--table", str(table)]) == 0
+    assert set(pd.read_csv(table)["study"]) == {"other"}
+    assert "left out: " in capsys.readouterr().err
+    assert main(["made_up", "--storage", str(storage), "--table", str(table)]) == 2
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,8 +16,10 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from study.planning.plan import Plan
+from study.records import store
 from study.records.files import write_json
 from study.records.records import Records
+from study.tracking import images
 from study.tracking.rows import milliseconds
 from tests.study.tracking.mirrored import (
     client,
@@ -121,6 +124,38 @@ def test_torn_picture_keeps_its_cell_back(records: Records, plan: Plan) -> None:
     assert points(records, run) == once(records, cell)
     files = client(records).list_artifacts(run.info.run_id, "images")
     assert len(files) == 4  # of two pictures
+
+
+def test_half_of_a_picture_is_taken_for_it(records: Records, plan: Plan) -> None:
+    """A kill between the picture and its preview, or a failure of the store that passes."""
+    cell = search_cell(plan, 0)
+    write(records, cell, None, ticks=1)
+    mirror(records)
+    run = runs(records)[cell.id]
+    (folder,) = (records.folder.parent / "mlartifacts").rglob("images")
+    assert images.logged(client(records), run.info.run_id) == {0}
+    (whole,) = folder.glob("*.png")
+    whole.unlink()
+    assert images.logged(client(records), run.info.run_id) == set()
+
+
+def test_picture_is_lost_where_the_store_failed(
+    records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    honest = store.read
+
+    def failing(path: Path) -> bytes:
+        if path.suffix == ".png":
+            raise OSError(5, "the store does not answer")
+        return honest(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "read", failing)
+        assert "does not answer" in (mirror(records).problem or "")
+    assert mirror(records).problem is None
+    assert images.logged(client(records), runs(records)[cell.id].info.run_id) == {0, 1, 2}
 
 
 def test_second_mirror_writes_rows_again(records: Records, plan: Plan) -> None:

@@ -83,7 +83,8 @@ def test_ui_of_a_moved_storage_lists_no_artifacts(records: Records, plan: Plan) 
 
 def test_other_experiments_are_changed(records: Records) -> None:
     """What a user keeps elsewhere stays there."""
-    first, places = records.folder.parent, ["file:///elsewhere", "s3://bucket/mlartifacts"]
+    places = ["file:///elsewhere", "s3://bucket/mlartifacts", "file:///own/mlartifacts"]
+    first = records.folder.parent
     for number, place in enumerate(places):
         client(records).create_experiment(f"own {number}", artifact_location=place)
     moved = first.rename(first.parent / "second")
@@ -97,6 +98,7 @@ def test_other_experiments_are_changed(records: Records) -> None:
 
 def test_damaged_store_is_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("no database")
+    (tmp_path / "mlartifacts").mkdir()
     with pytest.raises(OSError, match=r"mlflow\.db: file is not a database"):
         follow(tmp_path)
     with pytest.raises(ValueError, match=r"mlflow\.db: file is not a database"):
