@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from search_spaces.core import Claim
+from study.engine.shared_state import judges_share
 from study.errors import BadInputError
+from study.metrics.core.train_judges import training_seconds
 from study.planning.estimate import estimate
 from study.planning.plan import Plan
 from study.planning.remaining import Remaining, Work, planned
-from study.planning.resources import Resources
+from study.planning.resources import Resources, device_of
 from study.planning.study_json import looks
+from study.records import environment
 from study.records.frames import Frames
 from study.records.records import Records
 from study.report.evidence import ask
@@ -27,6 +30,7 @@ def dry_run(
     resources: Resources,
     say: Callable[[str], None],
     decide: bool,
+    smoke: bool,
 ) -> None:
     """Print the number of cells, the resources per trial and an estimate of the time.
 
@@ -36,6 +40,7 @@ def dry_run(
         known: the content of study.json, or None if the study's folder is new.
         decide: also print what --decide may add. In a new folder, that is all looks of all primary
             claims; in a known one, the looks of those that the records leave undecided.
+        smoke: whether the scale is smoke.
 
     Raises:
         BadInputError: a record is damaged.
@@ -53,8 +58,12 @@ def dry_run(
     except ValueError as error:
         raise BadInputError(str(error)) from None
     works = [planned(plan), *(work for _, work in lines if work is not None)]
+    if device_of(resources).type == "cpu" and not (records.folder / "judges.pt").exists():
+        share = judges_share(plan.data_spec, smoke)
+        judges = training_seconds(plan.data_spec, environment.cpus(), share)
+        say(f"judges, trained once for these data: {_length(judges)}")
     whole, *seconds = estimate(plan, resources, works)
-    say(f"estimated time: {_length(whole)} (judges and early stopping apart)")
+    say(f"estimated time of the cells: {_length(whole)} (early stopping apart)")
     for text, work in lines:
         cost = "" if work is None else f": {_cost(plan, work, seconds.pop(0))}"
         say(f"--decide: {text}{cost}")

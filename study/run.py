@@ -144,7 +144,7 @@ def perform(args: argparse.Namespace, command: str, declared: Declared | None = 
     if args.dry_run:
         from study.dry_run import dry_run
 
-        dry_run(plan, records, known, share, display.say, args.decide)
+        dry_run(plan, records, known, share, display.say, args.decide, scale == "smoke")
         return COMPLETE
     if args.verify is not None:
         from study.verify_cell import verify_cell

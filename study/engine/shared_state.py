@@ -26,6 +26,7 @@ from study.records.files import write_json
 from study.records.records import Records
 from study.records.tensors import load_tensors, save_tensors
 from trainables.data import Dataset
+from trainables.data.base import DataSpec
 
 # Share of the images that judges are trained on at scale smoke, whose verdicts say nothing. The
 # networks that read several labels are slow, so they get half of it.
@@ -54,6 +55,14 @@ class Shared:
         return reference_name(cell.condition.get("classes", self.judges[0]["classes"]))
 
 
+def judges_share(spec: DataSpec, smoke: bool) -> float:
+    """Share of their recipe's images that judges are trained on."""
+    if not smoke:
+        return 1.0
+    # A fifth of the recipe for several labels takes minutes and teaches too little to read them.
+    return SMOKE_SHARE / 10 if spec.labels > 1 else SMOKE_SHARE
+
+
 def make_shared(
     plan: Plan,
     records: Records,
@@ -80,7 +89,6 @@ def make_shared(
             it; or the fakes per evaluation are too few for the objective.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    share = SMOKE_SHARE if smoke else 1.0
     own = records.folder / "judges.pt"
     # Judges trained on another machine would differ. So a study keeps its judges for life.
     kept = load_tensors(own) if own.exists() else None
@@ -88,9 +96,8 @@ def make_shared(
         judges = [Judge.from_state(state, device) for state in kept["judges"]]
     else:
         report(f"judges: networks that know all {len(dataset.classes)} classes of {plan.data}")
-        # A fifth of this recipe takes minutes and teaches a judge too little to read labels.
-        less = share / 10 if smoke and dataset.spec.labels > 1 else share
-        judges = train_judges(dataset, cache, device, share=less, report=report)
+        share = judges_share(dataset.spec, smoke)
+        judges = train_judges(dataset, cache, device, share=share, report=report)
     what = "labels" if judges[0].labels == 1 else "top-k labels"
     what = "turns" if judges[0].classes == 1 else what
     reads = ", ".join(f"{judge.accuracy['label']:.3f}" for judge in judges)
@@ -103,7 +110,8 @@ def make_shared(
             report(f"real images of {n} classes: measured as fakes will be")
             try:
                 metrics, samples = plan.study.metrics, plan.budget.samples
-                built = build_references(judges, part, samples, 0, metrics, share)
+                measured = SMOKE_SHARE if smoke else 1.0
+                built = build_references(judges, part, samples, 0, metrics, measured)
             except Exception as error:
                 if not any(source.kind == "metric" for source in plan.sources):
                     raise

@@ -69,6 +69,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(kana, "read", lambda name, *_: rendered(name))
         patch.setattr("study.engine.shared_state.make_shared", start)
         patch.setattr("study.planning.estimate._speed", lambda *_: (0.0, 1e-4, 1e-4))
+        patch.setattr("study.dry_run.training_seconds", lambda *_: 60.0)
         patch.setenv("STUDY_DATA", str(folder / "none"))
         yield
 

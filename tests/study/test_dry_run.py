@@ -27,11 +27,12 @@ SPEED = (30.0, 0.1, 0.0)  # seconds: pretraining, an image, a fake. A cell of 3 
 @pytest.fixture(autouse=True)
 def known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("study.planning.estimate._speed", lambda *_: SPEED)
+    monkeypatch.setattr("study.dry_run.training_seconds", lambda *_: 180.0)
 
 
 def told(plan: Plan, records: Records, decide: bool = True, new: bool = False) -> list[str]:
     lines: list[str] = []
-    dry_run(plan, records, None if new else records.study(), ONE, lines.append, decide)
+    dry_run(plan, records, None if new else records.study(), ONE, lines.append, decide, False)
     return lines
 
 
@@ -40,7 +41,8 @@ def test_whole_study_is_costed_wrong(tmp_path: Path) -> None:
     assert told(plan, Records(tmp_path), decide=False, new=True) == [
         "cells: 8 search + at most 8 confirm over classes=2 | classes=3",
         "resources: 1 CPU and 0 GPU per trial, 2 at a time",
-        "estimated time: 44 minutes (judges and early stopping apart)",
+        "judges, trained once for these data: 3 minutes",
+        "estimated time of the cells: 44 minutes (early stopping apart)",
     ]
 
 
@@ -48,7 +50,7 @@ def test_looks_of_a_new_study_are_left_out(tmp_path: Path) -> None:
     """Two conditions of three seeds each; the claims may need up to twelve of each."""
     claims = (claim("classes=2"), claim("classes=3", primary=False))
     plan, records = begin(tmp_path / "tiny", *claims)
-    assert told(plan, records, new=True)[3:] == [
+    assert told(plan, records, new=True)[4:] == [
         "--decide: the first look, after 3 seeds: 6 cells, 18 thousand images, 16 minutes",
         "--decide: at most, if each primary claim needs 12 seeds: 15 cells, 45 thousand images, "
         "41 minutes",
@@ -58,14 +60,14 @@ def test_looks_of_a_new_study_are_left_out(tmp_path: Path) -> None:
 def test_study_without_primary_claims_is_decided(tmp_path: Path) -> None:
     plan, records = begin(tmp_path / "tiny", claim("classes=2", primary=False))
     nothing = "--decide: no primary claim is judged on confirm cells, so it adds nothing"
-    assert told(plan, records, new=True)[3:] == [nothing]
+    assert told(plan, records, new=True)[4:] == [nothing]
 
 
 def test_begun_study_is_costed_as_a_new_one(tmp_path: Path) -> None:
     """With 2 classes the claim is decided after three seeds; with 3 it stays undecided."""
     plan, records = begin(tmp_path / "tiny", claim("classes=2"), claim("classes=3"))
     run(plan, records, cells=2)
-    two, three, now, most = told(plan, records)[3:]
+    two, three, now, most = told(plan, records)[4:]
     end = "its next look is after 3 seeds"
     for name, line in (("classes-2", two), ("classes-3", three)):
         assert line.startswith(f"--decide: {name} is undecided (1 of 3 seeds have ended")
@@ -75,7 +77,7 @@ def test_begun_study_is_costed_as_a_new_one(tmp_path: Path) -> None:
     plan, records = begin(tmp_path / "whole", claim("classes=2"), claim("classes=3"))
     for _ in range(6):
         run(plan, records, cells=1)
-    undecided, look, most = told(plan, records)[3:]
+    undecided, look, most = told(plan, records)[4:]
     assert undecided.startswith("--decide: classes-3 is undecided (at the spread seen, it takes at")
     assert undecided.endswith("), its next look is after 5 seeds")
     assert look == (
@@ -92,7 +94,7 @@ def test_decided_study_seems_to_go_on(tmp_path: Path) -> None:
     plan, records = begin(tmp_path / "tiny", claim("classes=2"))
     run(plan, records)
     nothing = "--decide: no primary claim is undecided that could be decided, so it adds nothing"
-    assert told(plan, records)[3:] == [nothing]
+    assert told(plan, records)[4:] == [nothing]
 
 
 def test_damaged_record_ends_in_a_traceback(tmp_path: Path) -> None:
@@ -125,13 +127,13 @@ def test_claims_on_the_best_are_costed_as_the_reference(tmp_path: Path) -> None:
     plan = tiny.plan(tiny.study(claims=(best,)), tiny.budget(trials=4, seeds=3))
     records = tiny.begin(Records(tmp_path / "tiny"), plan)
     write_json(records.folder / "study.json", records.study())
-    first, most = told(plan, records, new=True)[3:]
+    first, most = told(plan, records, new=True)[4:]
     assert ": 20 cells, 60 thousand images" in first
     assert ": 29 cells, 87 thousand images" in most, "nine more seeds of the best of classes=2"
 
 
 def test_folder_without_cells_ends_in_a_traceback(tmp_path: Path) -> None:
     plan, records = begin(tmp_path / "tiny", claim("classes=2"))
-    _, now, most = told(plan, records)[3:]
+    _, now, most = told(plan, records)[4:]
     assert now.endswith("unfinished, before the next look: 6 cells, 18 thousand images, 16 minutes")
     assert ": 15 cells, " in most

@@ -267,7 +267,8 @@ def test_dry_run_writes_something(storage: Path, capsys: pytest.CaptureFixture[s
     assert "left out: classes=49, for" in out
     assert "cells: 4 search + at most 8 confirm over classes=5 | classes=10" in out
     assert "1 CPU and 0 GPU per trial" in out
-    assert "estimated time:" in out
+    assert "judges, trained once for these data: " in out
+    assert "estimated time of the cells:" in out
     assert not storage.exists()
 
 

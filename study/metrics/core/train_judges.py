@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -21,6 +24,7 @@ from study.metrics.core.judge import Judge, accuracy, bf16_pays, read_judge, wri
 from study.metrics.core.networks import feature_network, in_colour, label_network
 from study.notebook import bar_is_hidden
 from trainables.data import Dataset
+from trainables.data.base import DataSpec
 
 VERSION = 4  # raise this number when an architecture, the training or the file changes
 # A judge is one draw of its weights: a distance may double with the judge's seed. So a study has
@@ -28,6 +32,7 @@ VERSION = 4  # raise this number when an architecture, the training or the file 
 JUDGES = 3
 HELD_OUT = 10_000  # test images on which the judges' own accuracies are measured, at most
 LEAST_HELD_OUT = 1_000  # of these, where a share of the images is measured
+TIMED_STEPS = 3
 MIN_TO_WARP = 8  # pixels a side; points in the plane are images of one row
 
 # The recipe for images of several labels, and the one for natural images in colour.
@@ -67,7 +72,7 @@ def train_judges(
         count: number of judges. Judge n has seed n, whatever the number.
         report: called with a line when a judge has been trained.
     """
-    recipe = recipe or _recipe(dataset)
+    recipe = recipe or _recipe(dataset.spec)
     recipe = replace(
         recipe,
         label_images=round(share * recipe.label_images),
@@ -83,7 +88,7 @@ def train_judges(
     stop, threads = threading.Event(), torch.get_num_threads()
     # The networks are built here, because their first weights are drawn from torch's global random
     # state, which threads share.
-    networks = {seed: _networks(dataset, seed, device) for seed in missing}
+    networks = {seed: _networks(dataset.spec, seed, device) for seed in missing}
     total = len(missing) * (recipe.label_images + recipe.feature_images)
     workers = 1 if torch.device(device).type == "cuda" else min(threads, 2 * len(missing))
     with (
@@ -119,11 +124,37 @@ def train_judges(
     return [judge for judge in judges if judge is not None]
 
 
-def _recipe(dataset: Dataset) -> Recipe:
-    if dataset.spec.labels > 1:
+def training_seconds(spec: DataSpec, threads: int, share: float = 1.0) -> float:
+    """Seconds that a CPU will take to train all judges of such data, from a few timed steps.
+
+    Args:
+        threads: of `train_judges`.
+        share: as there.
+    """
+    recipe, before = _recipe(spec), torch.get_num_threads()
+    x = np.zeros((recipe.batch, spec.channels, *spec.size), np.uint8)
+    y: NDArray[Any] = np.arange(recipe.batch) % spec.classes
+    if spec.labels > 1:
+        y = np.eye(spec.classes, dtype=np.uint8)[y]
+    images, total = (recipe.label_images, recipe.feature_images), 0.0
+    torch.set_num_threads(1)
+    try:
+        with repeatable("cpu", 0):
+            for network, n in zip(_networks(spec, 0, "cpu"), images, strict=True):
+                for steps in (1, TIMED_STEPS):  # the first one is a warm-up
+                    start = time.monotonic()
+                    train(network, x, y, recipe, steps * recipe.batch, recipe.label_lr, 0)
+                    seconds = time.monotonic() - start
+                total += share * n / (TIMED_STEPS * recipe.batch) * seconds
+    finally:
+        torch.set_num_threads(before)
+    return JUDGES * total / min(threads, 2 * JUDGES)
+
+
+def _recipe(spec: DataSpec) -> Recipe:
+    if spec.labels > 1:
         return SCENES
-    shape = (dataset.channels, *dataset.size)
-    return COLOUR if in_colour(shape, dataset.spec.labels) else Recipe()
+    return COLOUR if in_colour((spec.channels, *spec.size), spec.labels) else Recipe()
 
 
 def _key(dataset: Dataset, recipe: Recipe, seed: int) -> str:
@@ -131,16 +162,13 @@ def _key(dataset: Dataset, recipe: Recipe, seed: int) -> str:
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
 
 
-def _networks(
-    dataset: Dataset, seed: int, device: torch.device | str
-) -> tuple[nn.Module, nn.Module]:
+def _networks(spec: DataSpec, seed: int, device: torch.device | str) -> tuple[nn.Module, nn.Module]:
     """A judge's label network and its feature network, untrained."""
-    labels, classes = dataset.spec.labels, len(dataset.classes)
-    shape = (dataset.channels, *dataset.size)
+    shape = (spec.channels, *spec.size)
     with repeatable(device, 2 * seed):
-        label = label_network(shape, classes, labels).to(device)
+        label = label_network(shape, spec.classes, spec.labels).to(device)
     with repeatable(device, 2 * seed + 1):
-        feature = feature_network(shape, classes, labels).to(device)
+        feature = feature_network(shape, spec.classes, spec.labels).to(device)
     return label, feature
 
 

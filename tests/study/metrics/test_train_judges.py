@@ -18,6 +18,7 @@ from study.metrics.core.judge import Judge
 from study.metrics.core.train_judges import train_judges
 from tests.study.metrics.test_judge import RECIPE, bars, dataset
 from trainables.data import Dataset, Split, load
+from trainables.data.base import DataSpec
 
 TINY = Recipe(label_images=100, feature_images=100, batch=50)
 
@@ -198,3 +199,16 @@ def test_few_images_of_a_class_are_learnt_by_heart(tmp_path: Path) -> None:
     few = Dataset("few", data.train.of(rows), data.test, data.classes, "rendered")
     (one,) = train_judges(few, tmp_path, count=1)
     assert one.accuracy["label"] >= 0.6
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+def test_estimate_disturbs_what_follows(labels: int) -> None:
+    """The number of threads is torch's own state, and so are its random numbers."""
+    spec = DataSpec(4, 3, (16, 16), labels)
+    torch.manual_seed(7)
+    threads, expected = torch.get_num_threads(), torch.rand(3)
+    torch.manual_seed(7)
+    few, many = (module.training_seconds(spec, threads=2, share=share) for share in (0.01, 1.0))
+    assert 0 < few < many
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.rand(3), expected)
