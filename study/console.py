@@ -146,6 +146,12 @@ class Display:
                 row = [str(claim["id"]), f"[{colour}]{verdict}[/]", effect, n, text]
                 table.add_row(*row)
             self._print(table)
+            reasons: dict[str, list[str]] = {}
+            for claim in claims.to_dict("records"):
+                if claim["verdict"] != "not run" and (reason := claim.get("reason")):
+                    reasons.setdefault(reason, []).append(str(claim["id"]))
+            for reason, ids in reasons.items():
+                self.say(f"{' | '.join(ids)}: {reason}")
         counts = cells["outcome"].value_counts()
         ends = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
         self.say(f"cells: {ends or 'none yet'}")

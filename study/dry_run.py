@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from search_spaces.core import Claim
 from study.engine.shared_state import judges_share
 from study.errors import BadInputError
@@ -13,9 +15,8 @@ from study.metrics.core.train_judges import training_seconds
 from study.planning.estimate import estimate
 from study.planning.plan import Plan
 from study.planning.remaining import Remaining, Work, planned
-from study.planning.resources import Resources, device_of
+from study.planning.resources import Resources
 from study.planning.study_json import looks
-from study.records import environment
 from study.records.frames import Frames
 from study.records.records import Records
 from study.report.evidence import ask
@@ -47,6 +48,12 @@ def dry_run(
     """
     search, confirm = plan.count
     say(f"cells: {search} search + at most {confirm} confirm over {' | '.join(plan.conditions)}")
+    budget = plan.budget
+    search_of = f" ({budget.searched_kimg} in a search)" if search else ""
+    say(
+        f"a cell: {budget.kimg} kimg{search_of}, measured every {budget.tick_kimg} kimg with "
+        f"{budget.samples} fakes"
+    )
     say(
         f"resources: {resources.cpus} CPU and {resources.gpus:g} GPU per trial, "
         f"{resources.concurrent} at a time"
@@ -58,9 +65,8 @@ def dry_run(
     except ValueError as error:
         raise BadInputError(str(error)) from None
     works = [planned(plan), *(work for _, work in lines if work is not None)]
-    if device_of(resources).type == "cpu" and not (records.folder / "judges.pt").exists():
-        share = judges_share(plan.data_spec, smoke)
-        judges = training_seconds(plan.data_spec, environment.cpus(), share)
+    if not torch.cuda.is_available() and not (records.folder / "judges.pt").exists():
+        judges = training_seconds(plan.data_spec, judges_share(plan.data_spec, smoke))
         say(f"judges, trained once for these data: {_length(judges)}")
     whole, *seconds = estimate(plan, resources, works)
     say(f"estimated time of the cells: {_length(whole)} (early stopping apart)")
@@ -135,4 +141,5 @@ def _cost(plan: Plan, work: Work, seconds: float) -> str:
 
 
 def _length(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds >= 60 else "under a minute"
+    minutes = round(seconds / 60)
+    return f"{minutes} minute{'' if minutes == 1 else 's'}" if seconds >= 60 else "under a minute"

@@ -13,10 +13,12 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, get_args
 
 import search_spaces
+from search_spaces.core import IMPORTANCE
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from search_spaces.core import Group
     from trainables.core.config import Config
 
 KINDS = ("studies", "variants", "metrics", "data")
@@ -148,14 +150,22 @@ def about(name: str) -> Iterator[str]:
     for claim in study.claims:
         low, high = claim.region
         yield f"    {claim.id}{'*' if claim.primary else ''}: {claim.text}"
-        source = f"; {claim.source}" if claim.source else ""
-        yield f"        {claim.quantity} in [{low:g}, {high:g}]{source}"
+        source, groups = f"; {claim.source}" if claim.source else "", _group(claim.of)
+        if claim.metric.startswith(IMPORTANCE):  # it is about search cells
+            groups = f"search of {claim.of.condition}"
+        if claim.against is not None:
+            groups += f" {'/' if claim.log else '-'} {_group(claim.against)}"
+        yield f"        {claim.quantity}, {groups}, in [{low:g}, {high:g}]{source}"
     yield "variants and their hyperparameters:"
     for variant in study.variants:
         yield from (f"    {line}" for line in _variant(variant))
     yield "metrics and their columns:"
     for metric in (*study.metrics, *(["fid"] if study.fid else [])):
         yield from (f"    {line}" for line in _metric(metric))
+
+
+def _group(group: Group) -> str:
+    return f"{group.condition} ({group.config}, {group.at})"
 
 
 def _assigned(values: Mapping[str, Any]) -> str:

@@ -210,6 +210,9 @@ def execute(
             cache = places.cache(args.storage)
             dataset = prepare.load_data(plan.data, args.data_dir, cache)
             prepare.check_images(plan, dataset)
+            images = f"{len(dataset.train.y)} images to train on, {len(dataset.test.y)} held out"
+            shape = "x".join(map(str, (dataset.channels, *dataset.size)))
+            display.say(f"{images}, {shape}, of {len(dataset.classes)} classes")
             if began and (line := study_json.other_code(records, plan.sources)):
                 display.say(line)
             if not began:

@@ -13,6 +13,7 @@ import argparse
 import functools
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("refs", nargs="+", metavar="NAME|FILE|MODULE")
     parser.add_argument("--data", metavar="NAME|PATH", help="that variants and metrics are for")
     asked = parser.parse_args(arguments)
-    count, broken, last = 0, 0, ""
+    count, broken, told = 0, 0, Counter[tuple[str, str]]()
     try:
         dataset = sources.read_data(asked.data, CACHE) if asked.data else None
         for check in [check for ref in asked.refs for check in _of(ref, dataset)]:
@@ -68,11 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 where = f" ({check.where})" if check.where else ""
                 known = isinstance(error, BrokenError)
                 why = str(error) if known else source_files.explain(error)
-                told, last = "for the same reason" if why == last else why, why
-                print(f"{check.what}: {check.says}{where}: NO, {told}")
+                told[check.what, why] += 1
+                if told[check.what, why] == 1:
+                    print(f"{check.what}: {check.says}{where}: NO, {why}")
     except (BadInputError, DataError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
+    for (what, why), times in told.items():
+        if times > 1:
+            print(f"{what}: {times - 1} more for the same reason: {why}")
     print(f"{count} checks, {broken or 'none'} broken")
     return BROKEN if broken else 0
 

@@ -187,6 +187,18 @@ def unknown_hyperparameters_are_refused(name: str, images: DataSpec, bf16: bool)
         need(False, f"{values} is accepted")
 
 
+def no_name_is_a_slip_for_one_that_is_called(name: str, images: DataSpec, bf16: bool) -> None:
+    """`losses_G` overrides nothing, and G would be trained on the parent's losses."""
+    variant = trainables.load(name)
+    known = {own for base in variant.__mro__[1:] for own in vars(base)}
+    public = {own for own in known | {*vars(variant)} if not own.startswith("_")}
+    for own in sorted(public & vars(variant).keys() - known):
+        letters = own.lower().replace("_", "")
+        alike = {name for name in public if name.lower().replace("_", "") == letters}
+        near = ", ".join(sorted(alike - {own}))
+        need(not near, f"{own} overrides nothing: is {near} meant?")
+
+
 # Each is tried on all kinds of images.
 ON_ALL_IMAGES = (
     losses_are_finite_and_repeat_with_the_seed,
@@ -199,6 +211,7 @@ ONCE = (
     a_restored_checkpoint_takes_the_same_next_steps,
     evaluation_leaves_training_as_it_was,
     unknown_hyperparameters_are_refused,
+    no_name_is_a_slip_for_one_that_is_called,
 )
 SLOW = (averaged_g_gets_statistics_of_its_own,)  # takes seconds; on the first kind, too
 

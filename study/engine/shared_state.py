@@ -28,8 +28,7 @@ from study.records.tensors import load_tensors, save_tensors
 from trainables.data import Dataset
 from trainables.data.base import DataSpec
 
-# Share of the images that judges are trained on at scale smoke, whose verdicts say nothing. The
-# networks that read several labels are slow, so they get half of it.
+# Share of the images that judges are trained on at scale smoke, whose verdicts say nothing.
 SMOKE_SHARE = 0.2
 
 

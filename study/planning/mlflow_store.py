@@ -95,20 +95,25 @@ def default_uri(storage: Path) -> str:
             f"--storage {storage}: MLflow cannot keep its database there, as the path has "
             f"{' and '.join(odd)}: name another folder, or a --tracking-uri"
         )
+    return _address(storage)
+
+
+def _address(storage: Path) -> str:
     return f"sqlite:///{storage.resolve()}/mlflow.db"
 
 
-def follow(storage: Path) -> None:
+def follow(uri: str, storage: Path) -> None:
     """Let the MLflow store in a storage folder find its artifacts where the folder is now.
 
     MLflow keeps the whole address of each artifact. Where the storage was moved it would list none,
-    and make the old folder again; a copy would write into the folder that it was copied from.
+    and make the old folder again; a copy would write into the folder that it was copied from. A
+    store that is elsewhere is left as it is.
 
     Raises:
         OSError: the store cannot be read or written.
     """
     path, artifacts = storage / "mlflow.db", storage.resolve() / "mlartifacts"
-    if not (path.exists() and artifacts.is_dir()):
+    if uri != _address(storage) or not (path.exists() and artifacts.is_dir()):
         return
     here = artifacts.as_uri()
     try:
@@ -132,12 +137,14 @@ def store_uri(storage: Path) -> str:
     """The URI of the MLflow store in a storage folder, after `follow`.
 
     Raises:
-        ValueError: there is no such store, it cannot be read, or the storage is an object store.
+        ValueError: there is no such store, it cannot be read, the storage is an object store, or
+            its path is refused by `default_uri`.
     """
     if not (store.is_local(storage) and (storage / "mlflow.db").exists()):
         raise ValueError(f"no MLflow store {storage / 'mlflow.db'}: run a study, or give --storage")
+    uri = default_uri(storage)
     try:
-        follow(storage)
+        follow(uri, storage)
     except OSError as error:
         raise ValueError(error) from None
-    return default_uri(storage)
+    return uri

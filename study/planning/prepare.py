@@ -192,7 +192,9 @@ def choose_data(
             name = name if begun else _name_of(path, study, known)
             data.add(name, functools.partial(files.read, path, image_size))
         if image_size is not None and (own or not path) and not data.is_held(name):
-            raise BadInputError(f"--image-size {image_size}: only for data that are given by path")
+            raise BadInputError(
+                f"--image-size {image_size}: only for data that --data gives by path"
+            )
         if begun:
             line = f"{begun['data_source']} (with which this folder was begun)"
         else:

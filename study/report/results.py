@@ -79,7 +79,8 @@ def write_results(path: Path, studies: Sequence[Records]) -> None:
         raise ValueError(f"--table {path}: the file's name must end in {', '.join(KINDS)}")
     frames = [frame for records in studies if len(frame := results(records))]
     if not frames:
-        raise ValueError("--table: no study with claims")
+        there = ", ".join(str(one.folder) for one in studies) or "no study is there"
+        raise ValueError(f"--table {path}: no claims to list ({there}); --storage names the folder")
     if path.suffix == ".csv":
         content = pd.concat(frames).to_csv(index=False)
     elif path.suffix == ".tex":
@@ -121,7 +122,7 @@ def _sections(text: str) -> dict[str, str]:
 def _section(frame: pd.DataFrame) -> Iterator[str]:
     """The Markdown of one study, without its heading."""
     one = frame.iloc[0]
-    yield f"{one['title']}.\n"
+    yield f"{one['title']}\n"
     yield f"On `{one['data']}` at scale {one['scale']}: {one['cells']} cells,"
     yield f"{one['cell_minutes']} minutes in all of them, on {one['machine']};"
     yield f"begun {one['started']} at commit {one['commit']}."

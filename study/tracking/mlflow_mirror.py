@@ -25,7 +25,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag
 
 from study.planning.cells import Cell
-from study.planning.mlflow_store import default_uri, follow
+from study.planning.mlflow_store import follow
 from study.records import store
 from study.records.records import Records, Row
 from study.tracking import images
@@ -172,8 +172,8 @@ class Mirror:
 
     def _connect(self) -> dict[str, RunProgress]:
         """Find or make the experiment and the parent run. Returns every run's progress by cell."""
-        if self.uri == default_uri(self.storage):
-            follow(self.storage)
+        if store.is_local(self.storage):
+            follow(self.uri, self.storage)
         client = self._client = MlflowClient(self.uri)
         name, study = self.records.folder.name, self.records.study()
         if (experiment := client.get_experiment_by_name(name)) is None:

@@ -18,6 +18,7 @@ from study.records.records import Records
 from tests.study import tiny
 
 CLAIM = {"id": "T1", "text": "it works", "verdict": "undecided", "n_of": 1, "n_against": None}
+CLAIM |= {"reason": "one seed"}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ def test_claim_without_interval_ends_in_a_traceback(
     out = capsys.readouterr().out
     assert shown in out
     assert "classes=2" in out
+    assert "T1: one seed\n" in out
     assert "cells: 2 complete" in out
     assert f"{sum(plan.count) - 2} fewer than the most" in out  # the counter's total
 

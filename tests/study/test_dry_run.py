@@ -40,17 +40,24 @@ def test_whole_study_is_costed_wrong(tmp_path: Path) -> None:
     plan = tiny.plan()
     assert told(plan, Records(tmp_path), decide=False, new=True) == [
         "cells: 8 search + at most 8 confirm over classes=2 | classes=3",
+        "a cell: 3 kimg (3 in a search), measured every 1 kimg with 30 fakes",
         "resources: 1 CPU and 0 GPU per trial, 2 at a time",
         "judges, trained once for these data: 3 minutes",
         "estimated time of the cells: 44 minutes (early stopping apart)",
     ]
 
 
+def test_judges_that_are_kept_are_trained_again(tmp_path: Path) -> None:
+    (tmp_path / "judges.pt").touch()
+    said = told(tiny.plan(), Records(tmp_path), decide=False, new=True)
+    assert not any(line.startswith("judges") for line in said)
+
+
 def test_looks_of_a_new_study_are_left_out(tmp_path: Path) -> None:
     """Two conditions of three seeds each; the claims may need up to twelve of each."""
     claims = (claim("classes=2"), claim("classes=3", primary=False))
     plan, records = begin(tmp_path / "tiny", *claims)
-    assert told(plan, records, new=True)[4:] == [
+    assert told(plan, records, new=True)[5:] == [
         "--decide: the first look, after 3 seeds: 6 cells, 18 thousand images, 16 minutes",
         "--decide: at most, if each primary claim needs 12 seeds: 15 cells, 45 thousand images, "
         "41 minutes",
@@ -60,14 +67,14 @@ def test_looks_of_a_new_study_are_left_out(tmp_path: Path) -> None:
 def test_study_without_primary_claims_is_decided(tmp_path: Path) -> None:
     plan, records = begin(tmp_path / "tiny", claim("classes=2", primary=False))
     nothing = "--decide: no primary claim is judged on confirm cells, so it adds nothing"
-    assert told(plan, records, new=True)[4:] == [nothing]
+    assert told(plan, records, new=True)[5:] == [nothing]
 
 
 def test_begun_study_is_costed_as_a_new_one(tmp_path: Path) -> None:
     """With 2 classes the claim is decided after three seeds; with 3 it stays undecided."""
     plan, records = begin(tmp_path / "tiny", claim("classes=2"), claim("classes=3"))
     run(plan, records, cells=2)
-    two, three, now, most = told(plan, records)[4:]
+    two, three, now, most = told(plan, records)[5:]
     end = "its next look is after 3 seeds"
     for name, line in (("classes-2", two), ("classes-3", three)):
         assert line.startswith(f"--decide: {name} is undecided (1 of 3 seeds have ended")
@@ -77,7 +84,7 @@ def test_begun_study_is_costed_as_a_new_one(tmp_path: Path) -> None:
     plan, records = begin(tmp_path / "whole", claim("classes=2"), claim("classes=3"))
     for _ in range(6):
         run(plan, records, cells=1)
-    undecided, look, most = told(plan, records)[4:]
+    undecided, look, most = told(plan, records)[5:]
     assert undecided.startswith("--decide: classes-3 is undecided (at the spread seen, it takes at")
     assert undecided.endswith("), its next look is after 5 seeds")
     assert look == (
@@ -94,7 +101,7 @@ def test_decided_study_seems_to_go_on(tmp_path: Path) -> None:
     plan, records = begin(tmp_path / "tiny", claim("classes=2"))
     run(plan, records)
     nothing = "--decide: no primary claim is undecided that could be decided, so it adds nothing"
-    assert told(plan, records)[4:] == [nothing]
+    assert told(plan, records)[5:] == [nothing]
 
 
 def test_damaged_record_ends_in_a_traceback(tmp_path: Path) -> None:
@@ -127,13 +134,13 @@ def test_claims_on_the_best_are_costed_as_the_reference(tmp_path: Path) -> None:
     plan = tiny.plan(tiny.study(claims=(best,)), tiny.budget(trials=4, seeds=3))
     records = tiny.begin(Records(tmp_path / "tiny"), plan)
     write_json(records.folder / "study.json", records.study())
-    first, most = told(plan, records, new=True)[4:]
+    first, most = told(plan, records, new=True)[5:]
     assert ": 20 cells, 60 thousand images" in first
     assert ": 29 cells, 87 thousand images" in most, "nine more seeds of the best of classes=2"
 
 
 def test_folder_without_cells_ends_in_a_traceback(tmp_path: Path) -> None:
     plan, records = begin(tmp_path / "tiny", claim("classes=2"))
-    _, now, most = told(plan, records)[4:]
+    _, now, most = told(plan, records)[5:]
     assert now.endswith("unfinished, before the next look: 6 cells, 18 thousand images, 16 minutes")
     assert ": 15 cells, " in most

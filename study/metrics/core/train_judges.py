@@ -124,14 +124,16 @@ def train_judges(
     return [judge for judge in judges if judge is not None]
 
 
-def training_seconds(spec: DataSpec, threads: int, share: float = 1.0) -> float:
+def training_seconds(spec: DataSpec, share: float = 1.0) -> float:
     """Seconds that a CPU will take to train all judges of such data, from a few timed steps.
 
+    Turns and warps of images are left out.
+
     Args:
-        threads: of `train_judges`.
-        share: as there.
+        share: as for `train_judges`.
     """
     recipe, before = _recipe(spec), torch.get_num_threads()
+    bf16 = spec.labels > 1 and bf16_pays(torch.device("cpu"))  # of the label network
     x = np.zeros((recipe.batch, spec.channels, *spec.size), np.uint8)
     y: NDArray[Any] = np.arange(recipe.batch) % spec.classes
     if spec.labels > 1:
@@ -140,15 +142,16 @@ def training_seconds(spec: DataSpec, threads: int, share: float = 1.0) -> float:
     torch.set_num_threads(1)
     try:
         with repeatable("cpu", 0):
-            for network, n in zip(_networks(spec, 0, "cpu"), images, strict=True):
+            for place, network in enumerate(_networks(spec, 0, "cpu")):
+                low = bf16 and place == 0
                 for steps in (1, TIMED_STEPS):  # the first one is a warm-up
-                    start = time.monotonic()
-                    train(network, x, y, recipe, steps * recipe.batch, recipe.label_lr, 0)
+                    start, drawn = time.monotonic(), steps * recipe.batch
+                    train(network, x, y, recipe, drawn, recipe.label_lr, 0, bf16=low)
                     seconds = time.monotonic() - start
-                total += share * n / (TIMED_STEPS * recipe.batch) * seconds
+                total += share * images[place] / (TIMED_STEPS * recipe.batch) * seconds
     finally:
         torch.set_num_threads(before)
-    return JUDGES * total / min(threads, 2 * JUDGES)
+    return JUDGES * total / min(before, 2 * JUDGES)
 
 
 def _recipe(spec: DataSpec) -> Recipe:

@@ -72,6 +72,12 @@ BROKEN_VARIANTS = {
         "images: Tensor = G(z)[:, :, :-1]",
         r"RuntimeError: mat1 and mat2 .* \(lsgan\.py, line \d+\)",
     ),
+    "name": (
+        "def losses_g(self, b: Batch) -> Terms:",
+        "def losses_G(self, b: Batch) -> Terms:\n        return {}\n\n"
+        "    def losses_g(self, b: Batch) -> Terms:",
+        "losses_G overrides nothing: is losses_g meant",
+    ),
     "lr": (
         "c.lr * c.lr_ratio)",
         "c.lr * c.lr_ratio / c.lr_scale)",
@@ -110,7 +116,8 @@ BROKEN_FILES = [
     ("dots.py", "split(2000), split(600)", "*[split(2000)] * 2", "are among the training images"),
     ("my_study.py", "(-5, 5)", "(-1, 1)", "claim bright: a share ends at -1 or 1"),
     ("my_study.py", "kimg=2, tick", "kimg=40, tick", "scale smoke takes 80 kimg: at most 60"),
-    ("my_study.py", "1e-4", "-1e-4", "the reference can run (scale quick): NO"),
+    ("my_study.py", "1e-4", "-1e-4", "the reference can run (scale smoke): NO"),
+    ("my_study.py", "1e-4", "-1e-4", " more for the same reason: "),
 ]
 
 

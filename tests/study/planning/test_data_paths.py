@@ -73,7 +73,7 @@ def test_folder_passes_for_a_set_of_ours(pets: Path) -> None:
 
 
 def test_size_of_images_that_are_not_resized(pets: Path) -> None:
-    with pytest.raises(BadInputError, match="--image-size 16: only for data that are given by"):
+    with pytest.raises(BadInputError, match="--image-size 16: only for data that --data gives"):
         choose("kana", image_size=16)
     assert choose("pets", image_size=16).spec.size == (16, 16)
 

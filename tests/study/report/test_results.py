@@ -58,7 +58,7 @@ def test_markdown_loses_other_sections(studies: list[Records], tmp_path: Path) -
     assert "Old." not in whole
     assert whole.startswith("# Results\n\nBy hand.\n\n## `other`\n")
     assert "[arXiv:1511.06434](https://arxiv.org/abs/1511.06434)" in whole
-    assert "\n\nA | B.\n\nOn `kana` at scale quick: " in whole
+    assert "\n\nA | B\n\nOn `kana` at scale quick: " in whole
     write_results(path, studies[1:])
     assert path.read_text() == whole
     line = next(line for line in whole.splitlines() if line.startswith("| A3"))
@@ -105,6 +105,10 @@ def test_old_folder_keeps_the_others_back(
         (["--table", "t.md", "--mirror"], "--table goes with no other option"),
         (["made_up", "other"], "NAME='made_up other': one study is needed"),
         ([], "NAME='': one study is needed"),
+        (
+            ["--table", "t.md", "--storage", "empty"],
+            "(no study is there)",
+        ),
     ],
 )
 def test_bad_input_is_taken(
@@ -116,7 +120,7 @@ def test_bad_input_is_taken(
     why: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main([*arguments, "--storage", str(studies[0].folder.parent)]) == 2
+    assert main(["--storage", str(studies[0].folder.parent), *arguments]) == 2
     error = capsys.readouterr().err
     assert why in error
     assert error.count("\n") == 1

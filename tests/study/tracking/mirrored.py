@@ -61,7 +61,7 @@ def mirror(records: Records, finished: bool = True, **changes: Any) -> Mirror:
     `changes` may hold the `uri` of the store and the `report`. The rest are verdicts by claim id.
     """
     storage = records.folder.parent
-    made = Mirror(changes.pop("uri", default_uri(storage)), storage, records)
+    made = Mirror(changes.pop("uri", None) or default_uri(storage), storage, records)
     made.close(changes.pop("report", None), changes, finished)
     return made
 

@@ -88,7 +88,7 @@ def test_other_experiments_are_changed(records: Records) -> None:
     for number, place in enumerate(places):
         client(records).create_experiment(f"own {number}", artifact_location=place)
     moved = first.rename(first.parent / "second")
-    follow(moved)
+    follow(default_uri(moved), moved)
     kept = client(Records(moved / "tiny"))
     for number, place in enumerate(places):
         found = kept.get_experiment_by_name(f"own {number}")
@@ -100,7 +100,7 @@ def test_damaged_store_is_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("no database")
     (tmp_path / "mlartifacts").mkdir()
     with pytest.raises(OSError, match=r"mlflow\.db: file is not a database"):
-        follow(tmp_path)
+        follow(default_uri(tmp_path), tmp_path)
     with pytest.raises(ValueError, match=r"mlflow\.db: file is not a database"):
         store_uri(tmp_path)
 
@@ -113,7 +113,16 @@ def test_registered_models_stay_behind(records: Records) -> None:
     source = f"{run.info.artifact_uri}/model"
     mlflow.create_model_version("best", source, run.info.run_id)
     moved = first.rename(first.parent / "second")
-    follow(moved)
+    follow(default_uri(moved), moved)
     with sqlite3.connect(moved / "mlflow.db") as database:
         dump = "\n".join(database.iterdump())
     assert default_uri(first).removeprefix("sqlite://").removesuffix("mlflow.db") not in dump
+
+
+def test_odd_path_keeps_another_store_back(
+    tmp_path: Path, store: Path, plan: Plan, records: Records
+) -> None:
+    """With a --tracking-uri the storage's path may have any characters."""
+    odd = Records(records.folder.parent.rename(tmp_path / "a#b") / "tiny")
+    shutil.copy(store, tmp_path / "other.db")
+    assert mirror(odd, uri=f"sqlite:///{tmp_path}/other.db").problem is None
