@@ -28,8 +28,7 @@ Moment = Literal["start", "early", "best", "last", "largest_relapse"]
 
 def crossed(**factors: tuple[Any, ...]) -> dict[str, Condition]:
     """Conditions from crossed factors. classes=(5, 10) gives "classes=5" and "classes=10"."""
-    products = itertools.product(*factors.values())
-    rows = [dict(zip(factors, values, strict=True)) for values in products]
+    rows = [dict(zip(factors, v, strict=True)) for v in itertools.product(*factors.values())]
     return {",".join(f"{k}={v}" for k, v in row.items()): row for row in rows}
 
 
@@ -194,6 +193,8 @@ class Claim:
         if not isinstance(self.of, Group) or not isinstance(self.against, Group | None):
             raise ValueError(f"{where}: of and against: a Group is needed")
         check_region(where, self.region)
+        for flag in ("log", "primary"):
+            check_choice(f"{where}: {flag}", getattr(self, flag), (False, True))
         if self.log and self.region[0] < 0:
             raise ValueError(f"{where}: region={self.region!r}: a ratio is never negative")
 
@@ -240,7 +241,7 @@ class Study:
     @property
     def variants(self) -> tuple[str, ...]:
         """The variants of the conditions, each once."""
-        names = (condition.get("variant", self.variant) for condition in self.conditions.values())
+        names = (c.get("variant", self.variant) for c in self.conditions.values())
         return tuple(dict.fromkeys(names))
 
     def __post_init__(self) -> None:
@@ -258,6 +259,8 @@ class Study:
             raise ValueError(f"space={self.space!r}: a function of a trial, or None, is needed")
         check_sampler(self.sampler, get_args(Sampler))
         check_choice("pruner", self.pruner, get_args(Pruner))
+        for name, flag in (("paired", self.paired), ("fid", self.fid)):
+            check_choice(name, flag, (False, True))
         for name in ("conditions", "reference", "reference_params"):
             check_plain(name, getattr(self, name))
         self._check_conditions()
@@ -267,8 +270,7 @@ class Study:
         for name in self.searched or ():
             check_choice("searched", name, tuple(self.conditions))
         if not isinstance(self.scales, Mapping) or {*self.scales} - {*SCALES}:
-            known = ", ".join(SCALES)
-            raise ValueError(f"scales={self.scales!r}: a Budget for some of {known} is needed")
+            raise ValueError(f"scales={self.scales!r}: a Budget for some of {[*SCALES]} is needed")
         object.__setattr__(self, "scales", {**SCALES, **self.scales})
         for scale, budget in self.scales.items():
             if not isinstance(budget, Budget):
@@ -292,7 +294,6 @@ class Study:
             if claim.id in known:
                 raise ValueError(f"claim {claim.id}: there are two of that id")
             known.add(claim.id)
-            for group in (claim.of, claim.against):
-                if group is not None:
-                    what = f"claim {claim.id}: condition"
-                    check_choice(what, group.condition, tuple(self.conditions))
+            for group in filter(None, (claim.of, claim.against)):
+                where = f"claim {claim.id}: condition"
+                check_choice(where, group.condition, tuple(self.conditions))

@@ -88,3 +88,12 @@ def test_loss_of_training_is_refused() -> None:
     check_study(asked)
     check(tiny.plan(asked))
     assert asked.claims[0].quantity == "loss/d/class_real / loss/d/class_fake"
+
+
+@pytest.mark.parametrize("flag", ["log", "primary", "paired", "fid"])
+def test_flag_that_no_record_can_hold_is_taken(flag: str) -> None:
+    """Empty bytes are false, and JSON cannot hold them: the study ended in a traceback."""
+    given = dataclasses.replace(tiny.study(), claims=study(metric="label_accuracy").claims)
+    broken = given.claims[0] if flag in ("log", "primary") else given
+    with pytest.raises(ValueError, match=f"{flag}=b'': choose one of False, True"):
+        dataclasses.replace(broken, **{flag: b""})
