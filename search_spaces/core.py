@@ -270,7 +270,7 @@ class Study:
         for name in self.searched or ():
             check_choice("searched", name, tuple(self.conditions))
         if not isinstance(self.scales, Mapping) or {*self.scales} - {*SCALES}:
-            raise ValueError(f"scales={self.scales!r}: a Budget for some of {[*SCALES]} is needed")
+            raise ValueError(f"scales={self.scales!r}: Budgets of {', '.join(SCALES)} are needed")
         object.__setattr__(self, "scales", {**SCALES, **self.scales})
         for scale, budget in self.scales.items():
             if not isinstance(budget, Budget):

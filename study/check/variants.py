@@ -194,7 +194,7 @@ def no_name_is_a_slip_for_one_that_is_called(name: str, images: DataSpec, bf16: 
     public = {own for own in known | {*vars(variant)} if not own.startswith("_")}
     for own in sorted(public & vars(variant).keys() - known):
         letters = own.lower().replace("_", "")
-        alike = {name for name in public if name.lower().replace("_", "") == letters}
+        alike = {other for other in public if other.lower().replace("_", "") == letters}
         near = ", ".join(sorted(alike - {own}))
         need(not near, f"{own} overrides nothing: is {near} meant?")
 

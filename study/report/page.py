@@ -31,7 +31,7 @@ SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?", "not run"
 WHEN = {"start": "0 kimg", "early": "first tick", "best": "best tick", "last": "last tick"}
 WHEN |= {"largest_relapse": "largest relapse"}
 MAX_CONDITIONS = 50  # in figures, samples and configurations
-MAX_OTHERS = 8  # metrics with curves of their own, beside those of claims
+MAX_OTHERS = 8  # metrics in the last figure, unless claims are on more
 
 
 def render(records: Records, frames: Frames, findings: list[Finding]) -> str:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from study.report.verdicts import Finding
 
 KINDS = (".md", ".csv", ".tex")
-OF_STUDY = ["study", "title", "data", "scale", "cells", "cell_minutes", "machine", "commit"]
-OF_STUDY += ["started", "command"]
 # Signs that LaTeX knows by commands only.
 LATEX = {"≥": r"$\ge$", "≤": r"$\le$", "×": r"$\times$", "÷": r"$\div$", "–": "--"}
 LATEX_COLUMNS = "lp{3cm}p{3cm}p{2.5cm}lp{2cm}p{2.5cm}"
@@ -56,13 +54,19 @@ def results(records: Records) -> pd.DataFrame:
     frame["measured"] = [_measured(one) for one in findings]
     frame["holds_if"] = [region_text(one.claim) for one in findings]
     machine = [hardware["cpu"], f"{hardware['cpus']} processors", *map(str, hardware["gpus"])]
-    of_study: list[Any] = [_name(records), study["title"], study["definition"]["data"]]
-    of_study += [study["definition"]["scale"], len(frames.cells)]
-    of_study += [round(float(frames.cells["seconds"].sum()) / 60), ", ".join(machine)]
-    of_study += [study["environment"]["git_commit"][:12], study["environment"]["started"][:10]]
-    for name, value in zip(OF_STUDY, [*of_study, study["command"]], strict=True):
-        frame[name] = value
-    return frame[[*OF_STUDY, *(column for column in frame if column not in OF_STUDY)]]
+    of_study: dict[str, Any] = {
+        "study": _name(records),
+        "title": study["title"],
+        "data": study["definition"]["data"],
+        "scale": study["definition"]["scale"],
+        "cells": len(frames.cells),
+        "cell_minutes": round(float(frames.cells["seconds"].sum()) / 60),
+        "machine": ", ".join(machine),
+        "commit": study["environment"]["git_commit"][:12],
+        "started": study["environment"]["started"][:10],
+        "command": study["command"],
+    }
+    return frame.assign(**of_study)[[*of_study, *frame]]
 
 
 def write_results(path: Path, studies: Sequence[Records]) -> None:

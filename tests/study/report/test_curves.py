@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 
-import matplotlib.figure  # noqa: F401  a slow import that would time out the first test
 import numpy as np
 import pandas as pd
 import pytest

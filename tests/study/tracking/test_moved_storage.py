@@ -18,7 +18,6 @@ from study.records.records import Records
 from tests.study import tiny
 from tests.study.tracking.mirrored import (
     client,
-    impatient,  # noqa: F401  a fixture, active in each test here
     mirror,
     runs,
     search_cell,
