@@ -46,10 +46,12 @@ def space(trial: Any) -> dict[str, Any]:
 
 
 def plan_of(cells: int) -> Plan:
-    # All cells are equally good, so the reference is the best, and one confirm cell follows.
+    # All cells are equally good, so the reference is the best. Its confirm cells wait for the search,
+    # so there are as many as run at a time: with one, a worker would have nothing to do meanwhile.
     budget = Budget(
-        kimg=TICKS, search_kimg=TICKS, tick_kimg=1, trials=cells - 1, seeds=1, samples=2
-    )
+        kimg=TICKS, search_kimg=TICKS, tick_kimg=1, trials=cells - CONCURRENT, seeds=CONCURRENT,
+        samples=2,
+    )  # fmt: skip
     study = Study(
         title="one-second cells", variant="dcgan", data="none", stand_in="none",
         conditions={"all": {}}, reference={}, space=space, metrics=("fcd",), claims=(),
