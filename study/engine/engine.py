@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import os
 import signal
@@ -10,7 +11,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # These must be set before Ray Tune is imported. The trials write their own records, to absolute
 # paths. Tune's own result files would cost most of its throughput.
@@ -68,7 +69,7 @@ def run_cells(
     ticks, deaths, own = -1, 0, not ray.is_initialized()
     while True:
         searcher = StudySearcher(plan, records, observer, grow, resources.concurrent)
-        with RunSupervisor(searcher, report) as watch:
+        with RunSupervisor(searcher, report) as watch, _short_collections():
             watch.start_ray(resources.cpus * resources.concurrent)
             _tune(searcher, shared, resources)
         if watch.asked or not watch.ray_died:
@@ -86,6 +87,20 @@ def run_cells(
     if searcher.problem:
         report(f"stopped: {searcher.problem}; give the same command again to go on")
     return searcher.remaining.is_finished
+
+
+@contextlib.contextmanager
+def _short_collections() -> Iterator[None]:
+    """Keep Python's garbage collector from looking at all that was imported again and again.
+
+    There are more than half a million objects, and workers would wait for a quarter of a second.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _tune(searcher: StudySearcher, shared: Shared, resources: Resources) -> None:
