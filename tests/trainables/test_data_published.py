@@ -76,6 +76,7 @@ def test_test_split_alone_needs_only_the_test_files(tmp_path: Path) -> None:
 
 DAMAGED = {  # file, contents, what the message says
     "cut gzip": (TRAIN_X, gzip.compress(idx(images(3)[0]))[:-999], "damaged"),
+    "overflow": (TRAIN_X, gzip.compress(b"\0\0\x08\x03" + b"\x7f\xff\xff\xff" * 3), "GiB"),
     "no gzip": (TRAIN_X, idx(images(3)[0]), "damaged"),
     "empty": (TRAIN_X, b"", "idx file"),
     "labels as images": (TRAIN_X, gzip.compress(idx(images(3)[1])), "idx file"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -107,7 +108,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             shape = tuple(int(n) for n in np.frombuffer(lengths, ">i4"))
             if min(shape) < 1:
                 raise DataError(f"{path}: shape {shape}")
-            size = int(np.prod(shape, dtype=np.int64))
+            size = math.prod(shape)  # of Python's numbers, which do not overflow
             check_memory(path, size)
             values = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:

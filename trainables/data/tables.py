@@ -184,8 +184,11 @@ def _rows(path: Path, column: str) -> Iterator[pa.Array]:
         return
     with _arrow(path) as reader:
         for batch in _batches(reader):
+            rows = batch.column(column)
+            # A damaged file's lengths and offsets may point anywhere, and pyarrow reads there.
+            rows.validate(full=True)
             for start in range(0, batch.num_rows, ROWS):
-                yield batch.column(column).slice(start, ROWS)
+                yield rows.slice(start, ROWS)
 
 
 def _count(path: Path) -> int:
