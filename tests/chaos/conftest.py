@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import kills
-from tests.chaos.kills import KIMG, Interrupted
+from tests.chaos.kills import KIMG, NAME, Interrupted
 
 KILLS = 3
 
@@ -50,4 +50,4 @@ class Killed:
 def killed(tmp_path_factory: pytest.TempPathFactory, warm: Callable[[Path], Path]) -> Killed:
     storage = warm(tmp_path_factory.mktemp("killed"))
     interrupted = {how: kills.interrupt(storage, KIMG, how) for how in kills.INTERRUPTIONS}
-    return Killed(storage, interrupted, kills.run_with_kills(storage, KIMG, KILLS, seed=1))
+    return Killed(storage, interrupted, kills.run_with_kills(storage, KIMG, KILLS, 1, NAME))

@@ -1,9 +1,9 @@
 """Kill a study at random until it ends, then compare it with one that ran through.
 
-    python -m tests.chaos.kills [--kills 50] [--seed 0] [--kimg 100] [--storage DIR]
+    python -m tests.chaos.kills [--study NAME] [--kills 50] [--seed 0] [--kimg 100] [--storage DIR]
 
 Workers, the driver and the raylet are killed by SIGKILL at random moments, also during start-up.
-Whenever the driver has ended, the same command is started again.
+Whenever the driver has ended, the same command is started again. See `STUDIES` for the studies.
 """
 
 from __future__ import annotations
@@ -30,6 +30,15 @@ from study.records.columns import TIMING_COLUMNS, is_of_one_judge
 from study.records.records import Records
 
 NAME = "acgan_kmnist_classes"
+# Beside scale, lengths and storage. The first has enough search cells for TPE to model what ended,
+# and for early stopping; the others a population, a pool of fakes, growing networks, and looks.
+STUDIES = {
+    NAME: f"{NAME} --data kana --only classes=5 --trials 12",
+    "egan": "egan_ring --seeds 8",
+    "cyclegan": "cyclegan_kana --seeds 5",
+    "pggan": "pggan_growth --seeds 5",
+    "decide": "egan_ring --decide",
+}
 # Runs study.run under a clock that is a year behind.
 CLOCK_A_YEAR_BEHIND = """
 import datetime, runpy, time
@@ -58,21 +67,20 @@ CLOCKED = {
 }
 
 
-def command(storage: Path, kimg: int, *arguments: str) -> list[str]:
-    tick = max(1, kimg // 10)
-    lengths = [f"kimg={kimg}", f"search_kimg={kimg}", f"tick_kimg={tick}"]
-    settings = [word for length in lengths for word in ("--set", length)]
-    head = [sys.executable, "-m", "study.run", NAME, "--scale", "smoke", "--data", "kana"]
-    # Enough search cells for TPE to model what ended, and for early stopping to begin.
-    searched = ["--only", "classes=5", "--trials", "12"]
-    return [*head, *searched, *settings, "--storage", str(storage), *arguments]
+def command(storage: Path, kimg: int, *arguments: str, study: str = NAME) -> list[str]:
+    """The command line of one of `STUDIES`, whose cells train for so many kimg."""
+    lengths = f"--set kimg={kimg} --set tick_kimg={max(1, kimg // 10)}"
+    if study == NAME:
+        lengths += f" --set search_kimg={kimg}"
+    words = f"{STUDIES[study]} --scale smoke {lengths}".split()
+    return [sys.executable, "-m", "study.run", *words, "--storage", str(storage), *arguments]
 
 
 def start(
-    storage: Path, kimg: int, *arguments: str, year_behind: bool = False
+    storage: Path, kimg: int, *arguments: str, year_behind: bool = False, study: str = NAME
 ) -> subprocess.Popen[str]:
     log = (storage / "chaos.log").open("a")
-    line = command(storage, kimg, *arguments)
+    line = command(storage, kimg, *arguments, study=study)
     if year_behind:
         line = [sys.executable, "-c", CLOCK_A_YEAR_BEHIND, *line[3:]]  # what follows "-m study.run"
     return subprocess.Popen(line, stdout=log, stderr=log, text=True, start_new_session=True)
@@ -99,12 +107,12 @@ def victims(kind: str, driver: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def results(storage: Path) -> dict[str, bytes]:
-    found = storage.glob(f"{NAME}/cells/*/result.json")
+    found = storage.glob("*/cells/*/result.json")
     return {path.parent.name: path.read_bytes() for path in found}
 
 
-def run_through(storage: Path, kimg: int) -> None:
-    process = start(storage, kimg)
+def run_through(storage: Path, kimg: int, study: str) -> None:
+    process = start(storage, kimg, study=study)
     assert process.wait() == 0, (storage / "chaos.log").read_text()[-3000:]
 
 
@@ -152,7 +160,7 @@ def interrupt(storage: Path, kimg: int, how: str) -> Interrupted:
     return Interrupted(code, said, seconds, alive, before, results(storage))
 
 
-def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[str]:
+def run_with_kills(storage: Path, kimg: int, kills: int, seed: int, study: str) -> Counter[str]:
     """Run and kill a study until it ends by itself.
 
     The first kill hits a raylet while cells are running. The command must survive this by itself
@@ -162,7 +170,8 @@ def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[s
     Returns how many processes of each kind were killed, and how many commands were started.
     """
     rng, done, seen = random.Random(seed), Counter[str](), dict[str, bytes]()
-    log, process, due = storage / "chaos.log", start(storage, kimg), time.monotonic()
+    log, process = storage / "chaos.log", start(storage, kimg, study=study)
+    due = time.monotonic()
     done["starts"], killed, next_kind, then = 1, set[str](), "raylet", 0
     while True:
         time.sleep(0.05)
@@ -178,7 +187,7 @@ def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[s
                 ends |= {1}
             tail = log.read_text()[-3000:]
             assert process.returncode in ends, f"exit {process.returncode}: {tail}"
-            process, killed = start(storage, kimg, year_behind=True), set()
+            process, killed = start(storage, kimg, year_behind=True, study=study), set()
             done["starts"] += 1
         total = sum(done[kind] for kind in KINDS)
         ready = total > 1 or len(seen) >= 2
@@ -197,7 +206,7 @@ def run_with_kills(storage: Path, kimg: int, kills: int, seed: int) -> Counter[s
 
 def table(records: Records) -> bytes:
     """The accepted records as CSV, without the columns that depend on the clock."""
-    cells, ticks = records.cells(), records.ticks()
+    cells, ticks = records.tables()
     frames = (
         cells.drop(columns=[c for c in cells if c in CLOCKED]),
         ticks.drop(columns=[c for c in TIMING_COLUMNS if c in ticks]),
@@ -241,45 +250,45 @@ def recorded_rows(records: Records) -> Counter[tuple[str, str, int]]:
     )
 
 
-def compare(through: Path, killed: Path) -> int:
+def compare(through: Path, killed: Path, study: str = NAME) -> int:
     """Refuse any difference between the two studies. Returns the number of accepted cells."""
-    cells = Records(killed / NAME).cells()
+    name = STUDIES[study].split()[0]
+    cells, ticks = Records(killed / name).tables()
     assert not cells["id"].duplicated().any()
-    assert set(cells["id"]) == set(Records(through / NAME).cells()["id"]), "cells lost or others"
-    assert (cells["outcome"] == "pruned").any(), "nothing was stopped early: make it longer"
-    ticks = Records(killed / NAME).ticks()
+    assert set(cells["id"]) == set(Records(through / name).cells()["id"]), "cells lost or others"
+    if study == NAME:
+        assert (cells["outcome"] == "pruned").any(), "nothing was stopped early: make it longer"
     assert not ticks.duplicated(["id", "kimg"]).any(), "duplicate ticks"
-    assert table(Records(killed / NAME)) == table(Records(through / NAME)), "the tables differ"
+    assert table(Records(killed / name)) == table(Records(through / name)), "the tables differ"
     for storage in (through, killed):
-        rows = mlflow_rows(default_uri(storage))
-        assert rows == recorded_rows(Records(storage / NAME)), f"MLflow differs in {storage}"
+        rows = mlflow_rows(default_uri(storage), name)
+        assert rows == recorded_rows(Records(storage / name)), f"MLflow differs in {storage}"
     return len(cells)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", choices=STUDIES, default=NAME)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kimg", type=int, default=100)
-    parser.add_argument("--storage", type=Path, help="kept; default: a temporary folder")
+    parser.add_argument("--storage", type=Path, help="kept; default: a temporary one")
     asked = parser.parse_args()
     root = asked.storage or Path(tempfile.mkdtemp())
     through, killed = root / "through", root / "killed"
     through.mkdir(parents=True)
     began = time.monotonic()
-    run_through(through, asked.kimg)
+    run_through(through, asked.kimg, asked.study)
     alone = time.monotonic() - began
-    killed.mkdir()
     shutil.copytree(through / "cache", killed / "cache")
     began = time.monotonic()
-    done = run_with_kills(killed, asked.kimg, asked.kills, asked.seed)
+    done = run_with_kills(killed, asked.kimg, asked.kills, asked.seed, asked.study)
     seconds = time.monotonic() - began
-    cells = compare(through, killed)
+    cells = compare(through, killed, asked.study)
     kinds = ", ".join(f"{done[kind]} {kind}" for kind in KINDS)
-    rows = recorded_rows(Records(killed / NAME)).total()
     print(
-        f"{sum(done[kind] for kind in KINDS)} kills ({kinds}), {done['starts']} starts: {cells} "
-        f"cells equal byte for byte, {rows} MLflow rows once each; "
+        f"{asked.study}: {sum(done[kind] for kind in KINDS)} kills ({kinds}), {done['starts']} "
+        f"starts: {cells} cells equal byte for byte, MLflow's rows once each; "
         f"{seconds:.0f} s, without kills {alone:.0f} s"
     )
     if asked.storage is None:
