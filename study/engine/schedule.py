@@ -22,8 +22,8 @@ from study.planning.cells import Cell
 from study.planning.plan import Plan
 from study.planning.remaining import Remaining
 from study.records import store
-from study.records.files import write_json
-from study.records.records import Records
+from study.records.files import digest, write_json
+from study.records.records import TICKS_SEAL, Records
 
 MAX_ATTEMPTS = 3  # attempts at a cell whose code crashes
 # Deaths of a cell's workers without a new tick, after which the cell has failed. Preemption causes
@@ -215,6 +215,7 @@ class StudySearcher(Searcher):
             "seconds": rows[-1]["seconds"] if rows else 0.0,
             "attempts": len(self.records.attempts(cell.id)),
             "ended": now(),
+            TICKS_SEAL: digest(rows),
         }
         self.records.accept(cell.id, accepted)
         for name in store.names(folder / "checkpoints"):

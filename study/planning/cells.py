@@ -52,7 +52,8 @@ class Cell:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Cell:
-        return cls(**{k: v for k, v in value.items() if k != "id"})
+        known = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: value[name] for name in known if name in value})
 
     @property
     def label(self) -> str:

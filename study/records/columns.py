@@ -1,8 +1,12 @@
-"""Names of columns of a cell's rows that are not columns of metrics."""
+"""Columns of a cell's rows that are not columns of metrics, and their order in a table."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The columns of a row that differ between two runs of one cell. `seconds` and `training_seconds`
 # count from the start of the cell. Only `seconds` includes the time for measuring.
@@ -30,3 +34,11 @@ def judges_of(present: Collection[str], columns: Sequence[str]) -> list[int]:
 def is_of_one_judge(column: str) -> bool:
     """Whether `judge_column` made the column's name."""
     return column.startswith(_JUDGE)
+
+
+def frame(rows: list[dict[str, Any]], first: str) -> pd.DataFrame:
+    """Rows as a data frame with these columns first, named in one text with spaces between."""
+    import pandas as pd
+
+    found = pd.DataFrame(rows)
+    return found.reindex(columns=list(dict.fromkeys([*first.split(), *found.columns])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from study.records import store
+
+SEAL = "sha256"  # the key of a file's digest
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -57,19 +60,41 @@ def _flush(folder: Path) -> None:
         os.close(handle)
 
 
+def digest(value: Any) -> str:
+    """The SHA-256 of a JSON value, the same whether it was written and read in between or not."""
+    plain = json.loads(json.dumps(value))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON, atomically. Non-finite numbers are refused, never written."""
+    """Write `value` as JSON, atomically. Non-finite numbers are refused, never written.
+
+    A mapping is written with a digest of itself as another key, `SEAL`.
+    """
+    if isinstance(value, dict):
+        plain = {key: entry for key, entry in value.items() if key != SEAL}
+        value = plain | {SEAL: digest(plain)}
     text = json.dumps(value, indent=1, allow_nan=False, sort_keys=True)
     write_atomically(path, text.encode() + b"\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read one JSON file.
+def read_json(path: Path, seal: str | None = None) -> Any:
+    """Read one JSON file. The digest of a mapping is checked and left out.
+
+    Versions that wrote no digest wrote files that are read all the same.
+
+    Args:
+        seal: the digest of what the file must hold, for a file that has none of its own.
 
     Raises:
         ValueError: the file is damaged (the message names it).
     """
     try:
-        return json.loads(store.read(path))
+        value = json.loads(store.read(path))
+        if isinstance(value, dict):
+            seal = value.pop(SEAL, seal)
+        if seal is not None and digest(value) != seal:
+            raise ValueError("its content is not what its digest (SHA-256) was made of")
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+    return value

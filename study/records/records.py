@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.records import store
-from study.records.columns import is_of_one_judge
+from study.records.columns import frame, is_of_one_judge
 from study.records.files import read_json, write_json
 from study.records.objective import Direction, best_row, cost
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 FAILED = ("failed", "out_of_memory")  # outcomes that tell nothing about a cell's configuration
+TICKS_SEAL = "ticks_sha256"  # of ticks.json, in the result of its cell
 FORMAT = 6  # of a study's folder; raise it if older code would misread what is written
 
 
@@ -81,8 +82,9 @@ class Records:
 
     def rows(self, cell_id: str) -> list[Row]:
         """The metric rows of a cell, one per tick."""
+        seal = (self.result(cell_id) or {}).get(TICKS_SEAL)
         try:
-            rows: list[Row] = read_json(self.cell_folder(cell_id) / "ticks.json")
+            rows: list[Row] = read_json(self.cell_folder(cell_id) / "ticks.json", seal)
         except FileNotFoundError:  # no tick is on record yet
             return []
         return rows
@@ -126,6 +128,7 @@ class Records:
             for path in [path for path in files if fnmatch(path.name, ".*.*")]:
                 path.unlink(missing_ok=True)  # half-written by a killed command
             own = [path for path in files if path.parent == folder and path.suffix == ".json"]
+            own.sort()  # the ticks come after the result, by which they are checked
             damaged = [path for path in own if not self._is_whole(path)]
             accepted = folder / "result.json" in own
             if damaged and accepted:
@@ -172,7 +175,8 @@ class Records:
 
     def _is_whole(self, path: Path) -> bool:
         try:
-            value = read_json(path)
+            result = self._cached.get((path.parent.name, "result.json"), {})
+            value = read_json(path, result.get(TICKS_SEAL) if path.name == "ticks.json" else None)
         except ValueError:
             return False
         if path.name in ("cell.json", "result.json"):
@@ -232,7 +236,7 @@ class Records:
             "id condition phase number search seed outcome seconds attempts is_reference is_best"
         )
         of_tick = "id condition phase seed is_reference is_best kimg"
-        return _frame(cells, f"{of_cell} kimg best_kimg"), _frame(ticks, of_tick)
+        return frame(cells, f"{of_cell} kimg best_kimg"), frame(ticks, of_tick)
 
     def objective(self) -> tuple[str, Direction]:
         """The column that searches optimize, and which of its values are better."""
@@ -290,10 +294,3 @@ class Records:
                 own = {k: v for k, v in row.items() if k != "kimg" and not is_of_one_judge(k)}
                 summary |= {f"{prefix}/{k}": v for k, v in own.items()}
         return summary
-
-
-def _frame(rows: list[Row], first: str) -> pd.DataFrame:
-    import pandas as pd
-
-    frame = pd.DataFrame(rows)
-    return frame.reindex(columns=list(dict.fromkeys([*first.split(), *frame.columns])))

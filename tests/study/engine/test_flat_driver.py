@@ -38,9 +38,9 @@ def test_files_of_other_cells_are_read(
         read: list[Path] = []
         reader, finder = records_module.read_json, store.find
 
-        def note(path: Path) -> Any:
+        def note(path: Path, *seal: str | None) -> Any:
             read.append(path)
-            return reader(path)
+            return reader(path, *seal)
 
         def list_again(folder: Path, *names: str) -> Any:
             read.append(folder)

@@ -1,9 +1,8 @@
-"""The records: each file is written whole or not at all, and each cell is accepted once."""
+"""The records: each cell is accepted once, and what is damaged is found."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ import pytest
 
 from study.planning.cells import Cell
 from study.planning.plan import Plan
-from study.records.files import read_json, write_atomically, write_json
+from study.records.files import digest, write_atomically, write_json
 from study.records.frames import natural
 from study.records.lock import LockedError, take
 from study.records.objective import best_row
-from study.records.records import Records
+from study.records.records import TICKS_SEAL, Records
 from tests.study import tiny
 
 OTHER = {"lr": 1e-3, "adversarial": "hinge", "label_noise": "none"}
@@ -26,61 +25,13 @@ def search(plan: Plan, number: int, condition: str = "classes=2", **values: Any)
     return plan.search_cell(condition, number, values, {**OTHER, **values})
 
 
-class TestWriting:
-    @pytest.mark.parametrize("step", ["fsync", "replace"])
-    def test_failed_write_destroys_the_old_file(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-    ) -> None:
-        """A full disk would destroy what was on record before."""
-        path = tmp_path / "a.json"
-        write_json(path, {"a": 1})
-
-        def fail(*_: Any) -> None:
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), fail)
-        with pytest.raises(OSError, match="No space"):
-            write_json(path, {"a": 2})
-        assert read_json(path) == {"a": 1}
-        assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
-
-    @pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": [float("inf")]}, {"a": object()}])
-    def test_unreadable_json_is_written(self, tmp_path: Path, value: Any) -> None:
-        """NaN is not valid JSON: other readers, and the report, would fail on it."""
-        with pytest.raises((ValueError, TypeError)):
-            write_json(tmp_path / "a.json", value)
-        assert not list(tmp_path.iterdir())
-
-    def test_others_may_read_what_the_umask_forbids(self, tmp_path: Path) -> None:
-        before = os.umask(0o077)
-        try:
-            write_atomically(tmp_path / "secret.json", b"{}")
-        finally:
-            os.umask(before)
-        assert (tmp_path / "secret.json").stat().st_mode & 0o777 == 0o600
-
-    def test_reader_sees_half_a_file(self, tmp_path: Path) -> None:
-        """While a file is replaced, a reader that has it open must still see the whole old file."""
-        path = tmp_path / "deep" / "a.bin"
-        write_atomically(path, b"old")
-        with path.open("rb") as reader:
-            write_atomically(path, b"new and longer")
-            assert reader.read() == b"old"
-        assert path.read_bytes() == b"new and longer"
-
-    def test_damage_is_not_named(self, tmp_path: Path) -> None:
-        (tmp_path / "a.json").write_text('{"a": 1')
-        with pytest.raises(ValueError, match=r"a\.json is damaged") as caught:
-            read_json(tmp_path / "a.json")
-        assert "\n" not in str(caught.value)
-
-    def test_temporary_file_is_taken_for_a_cell(self, records: Records, plan: Plan) -> None:
-        """A crash between writing and renaming leaves a file that nobody may read."""
-        cell = search(plan, 0)
-        tiny.write_cell(records, cell, [])
-        (records.cell_folder(cell.id) / ".ticks.json.x1y2").write_text("[")
-        records.cell_folder("f" * 12).mkdir()  # crashed before cell.json
-        assert records.ids() == [cell.id]
+def test_temporary_file_is_taken_for_a_cell(records: Records, plan: Plan) -> None:
+    """A crash between writing and renaming leaves a file that nobody may read."""
+    cell = search(plan, 0)
+    tiny.write_cell(records, cell, [])
+    (records.cell_folder(cell.id) / ".ticks.json.x1y2").write_text("[")
+    records.cell_folder("f" * 12).mkdir()  # crashed before cell.json
+    assert records.ids() == [cell.id]
 
 
 def test_cell_is_accepted_twice(records: Records, plan: Plan) -> None:
@@ -91,6 +42,20 @@ def test_cell_is_accepted_twice(records: Records, plan: Plan) -> None:
     with pytest.raises(FileExistsError, match=cell.id):
         records.accept(cell.id, {"outcome": "failed"})
     assert records.result(cell.id) == {"outcome": "complete"}
+
+
+def test_rows_are_changed_after_they_were_accepted(records: Records, plan: Plan) -> None:
+    cell, rows = search(plan, 0), tiny.rows(3, 2)
+    tiny.write_cell(records, cell, rows, None)
+    records.accept(cell.id, {"outcome": "complete", TICKS_SEAL: digest(rows)})
+    assert records.rows(cell.id) == rows
+    write_json(records.cell_folder(cell.id) / "ticks.json", tiny.rows(3, 1))
+    for reader in (records, Records(records.folder)):
+        with pytest.raises(ValueError, match=r"ticks\.json is damaged"):
+            reader.rows(cell.id)
+    (line,) = Records(records.folder).quarantine_damaged()
+    assert line.endswith("this cell runs again: ticks.json, result.json")
+    assert Records(records.folder).result(cell.id) is None
 
 
 class TestBest:
