@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainables.data import DataError, Dataset, load
+from trainables.data import DataError, Dataset, load, pictures
 from trainables.data.files import read
 
 
@@ -241,6 +241,40 @@ def test_sizes_differ_although_one_is_wanted(tmp_path: Path) -> None:
     assert (np.abs(image[0, :, -4:].astype(int) - 77) < 9).all()
     stripes = image[0, :, 4:7]
     assert ((stripes > 120) & (stripes < 210)).all(), "not antialiased"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        (".webp", {}),
+        (".webp", {"lossless": True}),
+        (".webp", {"icc_profile": b"x"}),
+        (".png", {}),
+        (".bmp", {}),
+    ],
+)
+def test_memory_is_taken_before_sizes_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, options: dict[str, Any]
+) -> None:
+    """A small file can claim a side of many thousand pixels."""
+    classes(tmp_path / "pets")
+    large = tmp_path / "pets" / "dog" / f"x{suffix}"
+    Image.new("RGB", (300, 200), "red").save(large, **options)
+    opened, decode = list[Path](), pictures.as_pixels
+
+    def note(where: str, *rest: Any) -> Any:
+        opened.append(Path(where))
+        return decode(where, *rest)
+
+    monkeypatch.setattr(pictures, "as_pixels", note)
+    with pytest.raises(DataError, match=rf"x{suffix} is 200x300 but .*png is 9x12"):
+        load(str(tmp_path / "pets"))
+    assert opened
+    assert large not in opened
+    if suffix == ".webp":
+        monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow opened it"))
+        with pytest.raises(DataError, match="200x300"):
+            pictures.read_image(large, like=("other", (9, 12)))
 
 
 def test_more_than_memory_is_read(tmp_path: Path, little_memory: None) -> None:

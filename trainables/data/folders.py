@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainables.data.arrays import check_memory
 from trainables.data.base import DataError
-from trainables.data.pictures import SUFFIXES, image_shape, read_image
+from trainables.data.pictures import SUFFIXES, image_shape, other_size, read_image
 
 # Names of folders that hold a split, never a class.
 TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
@@ -238,7 +238,8 @@ def pixels(parts: list[Part], square: int | None) -> list[NDArray[np.uint8]]:
     height, width = (square, square) if square else image_shape(first)
     count = sum(len(part.paths) for part in parts)
     check_memory(first.parent, 3 * count * height * width)
-    named = [((str(path), read_image(path, square=square)) for path in p.paths) for p in parts]
+    like = None if square else (str(first), (height, width))
+    named = [((str(p), read_image(p, square=square, like=like)) for p in q.paths) for q in parts]
     return stacked(named)
 
 
@@ -258,8 +259,7 @@ def stacked(parts: Sequence[Iterable[tuple[str, NDArray[np.uint8]]]]) -> list[ND
             if not first:
                 first, shape = name, image.shape[1:]
             if image.shape[1:] != shape:
-                sizes = f"{image.shape[1]}x{image.shape[2]} but {first} is {shape[0]}x{shape[1]}"
-                raise DataError(f"{name} is {sizes}: give --image-size N")
+                raise other_size(name, image.shape[1:], first, shape)
             images.append(image)
         read.append(images)
     channels = max(image.shape[0] for images in read for image in images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ def read_image(
     size: tuple[int, int] | None = None,
     square: int | None = None,
     content: bytes | None = None,
+    like: tuple[str, tuple[int, int]] | None = None,
 ) -> NDArray[np.uint8]:
     """Read an image as uint8 CHW, upright. A greyscale file has one channel, any other file three.
 
@@ -34,23 +36,57 @@ def read_image(
         size: H, W that the image is resized to; None keeps its size.
         square: the side of a square that the middle of the image is resized to.
         content: of the file, if it lies within another one; `path` is its name then.
+        like: name and H, W of another image. An image that is larger or smaller by its header is
+            refused, before its pixels take memory.
 
     Raises:
-        DataError: the file is no readable image of 8 bits per channel.
+        DataError: the file is no readable image of 8 bits per channel, or of another size.
     """
     from PIL import Image  # takes 50 ms, so only where it is needed
 
     if content is None and not path.is_file():  # reading a pipe would block
         raise DataError(f"{path}: not a readable image (no file)")
     try:
-        file = path if content is None else io.BytesIO(content)
-        with Image.open(file, formats=FORMATS) as image:
-            return as_pixels(str(path), image, size, square)
+        with path.open("rb") if content is None else io.BytesIO(content) as file:
+            if like and (claimed := _size_of_webp(file.read(30))):  # `open` takes its memory
+                _check_size(str(path), claimed, *like)
+            file.seek(0)
+            with Image.open(file, formats=FORMATS) as image:
+                if like:
+                    _check_size(str(path), (image.height, image.width), *like)
+                return as_pixels(str(path), image, size, square)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # a damaged image raises errors of many types
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path}: not a readable image ({why})") from error
+
+
+def other_size(name: str, size: Sequence[int], first: str, wanted: Sequence[int]) -> DataError:
+    """The error that an image is not as large as the first one: H, W and H, W."""
+    sizes = f"{size[0]}x{size[1]} but {first} is {wanted[0]}x{wanted[1]}"
+    return DataError(f"{name} is {sizes}: give --image-size N")
+
+
+def _check_size(name: str, size: tuple[int, int], first: str, wanted: tuple[int, int]) -> None:
+    if sorted(size) != sorted(wanted):  # it may still have to be turned
+        raise other_size(name, size, first, wanted)
+
+
+def _size_of_webp(head: bytes) -> tuple[int, int] | None:
+    """H, W by the first 30 bytes of a WebP file; None for any other file."""
+
+    def number(start: int, end: int) -> int:
+        return int.from_bytes(head[start:end], "little")
+
+    kind = head[12:16] if head[:4] + head[8:12] == b"RIFFWEBP" else b""
+    if kind == b"VP8X":
+        return number(27, 30) + 1, number(24, 27) + 1
+    if kind == b"VP8 ":  # two bits of each side are a scale
+        return number(28, 30) & 0x3FFF, number(26, 28) & 0x3FFF
+    if kind == b"VP8L":
+        return (number(21, 25) >> 14 & 0x3FFF) + 1, (number(21, 25) & 0x3FFF) + 1
+    return None
 
 
 def as_pixels(
