@@ -22,7 +22,7 @@ from study.planning.cells import Cell
 from study.planning.plan import Plan
 from study.planning.remaining import Remaining
 from study.records import store
-from study.records.files import digest, write_json
+from study.records.files import write_json
 from study.records.records import TICKS_SEAL, Records
 
 MAX_ATTEMPTS = 3  # attempts at a cell whose code crashes
@@ -208,18 +208,19 @@ class StudySearcher(Searcher):
         return sum(attempt["error"] is not None for attempt in attempts)
 
     def _accept(self, cell: Cell, outcome: str, error: str | None) -> None:
-        rows, folder = self.records.rows(cell.id), self.records.cell_folder(cell.id)
+        rows, seal = self.records.sealed_rows(cell.id)
         accepted = {
             "outcome": outcome,
             "error": error,
             "seconds": rows[-1]["seconds"] if rows else 0.0,
             "attempts": len(self.records.attempts(cell.id)),
             "ended": now(),
-            TICKS_SEAL: digest(rows),
+            TICKS_SEAL: seal,
         }
         self.records.accept(cell.id, accepted)
-        for name in store.names(folder / "checkpoints"):
-            (folder / "checkpoints" / name).unlink()
+        left = self.records.cell_folder(cell.id) / "checkpoints"
+        for name in store.names(left):
+            (left / name).unlink()
         if cell.phase == "search":
             self.searches[cell.condition_name, cell.search].tell(cell, outcome, rows)
         self.remaining.accept(cell, outcome, rows)

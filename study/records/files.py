@@ -60,10 +60,9 @@ def _flush(folder: Path) -> None:
         os.close(handle)
 
 
-def digest(value: Any) -> str:
-    """The SHA-256 of a JSON value, the same whether it was written and read in between or not."""
-    plain = json.loads(json.dumps(value))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+def _digest(value: dict[str, Any]) -> str:
+    """The SHA-256 of a value that was read from JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -72,29 +71,37 @@ def write_json(path: Path, value: Any) -> None:
     A mapping is written with a digest of itself as another key, `SEAL`.
     """
     if isinstance(value, dict):
-        plain = {key: entry for key, entry in value.items() if key != SEAL}
-        value = plain | {SEAL: digest(plain)}
+        plain = json.loads(json.dumps({key: own for key, own in value.items() if key != SEAL}))
+        value = plain | {SEAL: _digest(plain)}
     text = json.dumps(value, indent=1, allow_nan=False, sort_keys=True)
     write_atomically(path, text.encode() + b"\n")
 
 
-def read_json(path: Path, seal: str | None = None) -> Any:
-    """Read one JSON file. The digest of a mapping is checked and left out.
-
-    Versions that wrote no digest wrote files that are read all the same.
-
-    Args:
-        seal: the digest of what the file must hold, for a file that has none of its own.
+def read_json(path: Path) -> Any:
+    """Read one JSON file. The digest of a mapping is checked, if it has one, and left out.
 
     Raises:
         ValueError: the file is damaged (the message names it).
     """
+    return read_sealed(path, None)[0]
+
+
+def read_sealed(path: Path, seal: str | None) -> tuple[Any, str]:
+    """Read one JSON file. Returns its value and the SHA-256 of the whole file.
+
+    Args:
+        seal: what the latter has to be; None: it is not known.
+
+    Raises:
+        ValueError: the file is damaged (the message names it).
+    """
+    content = store.read(path)
+    found = hashlib.sha256(content).hexdigest()
     try:
-        value = json.loads(store.read(path))
-        if isinstance(value, dict):
-            seal = value.pop(SEAL, seal)
-        if seal is not None and digest(value) != seal:
+        value = json.loads(content)
+        own = value.pop(SEAL, None) if isinstance(value, dict) else None
+        if (own is not None and own != _digest(value)) or (seal is not None and seal != found):
             raise ValueError("its content is not what its digest (SHA-256) was made of")
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    return value
+    return value, found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from study.records import store
 from study.records.columns import frame, is_of_one_judge
-from study.records.files import read_json, write_json
+from study.records.files import read_json, read_sealed, write_json
 from study.records.objective import Direction, best_row, cost
 
 if TYPE_CHECKING:
@@ -82,12 +82,15 @@ class Records:
 
     def rows(self, cell_id: str) -> list[Row]:
         """The metric rows of a cell, one per tick."""
+        return self.sealed_rows(cell_id)[0]
+
+    def sealed_rows(self, cell_id: str) -> tuple[list[Row], str | None]:
+        """The metric rows of a cell, and the SHA-256 of their file; None: there is no file yet."""
         seal = (self.result(cell_id) or {}).get(TICKS_SEAL)
         try:
-            rows: list[Row] = read_json(self.cell_folder(cell_id) / "ticks.json", seal)
-        except FileNotFoundError:  # no tick is on record yet
-            return []
-        return rows
+            return read_sealed(self.cell_folder(cell_id) / "ticks.json", seal)
+        except FileNotFoundError:
+            return [], None
 
     def attempts(self, cell_id: str) -> list[Row]:
         """Every start of a cell, with the crash that ended it.
@@ -175,8 +178,8 @@ class Records:
 
     def _is_whole(self, path: Path) -> bool:
         try:
-            result = self._cached.get((path.parent.name, "result.json"), {})
-            value = read_json(path, result.get(TICKS_SEAL) if path.name == "ticks.json" else None)
+            of = self._cached.get((path.parent.name, "result.json"), {})
+            value, _ = read_sealed(path, of.get(TICKS_SEAL) if path.name == "ticks.json" else None)
         except ValueError:
             return False
         if path.name in ("cell.json", "result.json"):

@@ -15,7 +15,6 @@ import pytest
 from study.engine.search import ConditionSearch
 from study.planning import prepare
 from study.planning.plan import Plan
-from study.records import records as records_module
 from study.records import store
 from study.records.records import Records
 from tests.study import tiny
@@ -36,17 +35,17 @@ def test_files_of_other_cells_are_read(
         ray = Ray(plan, records)
         ray.finish(ray.must(), 9.0)
         read: list[Path] = []
-        reader, finder = records_module.read_json, store.find
+        reader, finder = store.read, store.find
 
-        def note(path: Path, *seal: str | None) -> Any:
+        def note(path: Path) -> bytes:
             read.append(path)
-            return reader(path, *seal)
+            return reader(path)
 
         def list_again(folder: Path, *names: str) -> Any:
             read.append(folder)
             return finder(folder, *names)
 
-        monkeypatch.setattr(records_module, "read_json", note)
+        monkeypatch.setattr(store, "read", note)
         monkeypatch.setattr(store, "find", list_again)
         while (cell := ray.ask()) is not None:
             ray.finish(cell, 4.0 - 0.1 * (cell.number or 0))
