@@ -54,7 +54,7 @@ class Results:
             self.records.study()
         except OSError as error:
             near = sorted(path.parent.name for path in Path(folder).parent.glob("*/study.json"))
-            line = f"{folder} holds no study ({error.strerror}): beside it are"
+            line = f"{folder} holds no study ({error.strerror or error}): beside it are"
             raise ValueError(f"{line} {', '.join(near) or 'none'}") from None
 
     def __repr__(self) -> str:

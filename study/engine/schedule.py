@@ -103,14 +103,15 @@ class StudySearcher(Searcher):
         Returns: None where Ray should wait for a running cell, FINISHED where there is nothing more
             to run.
         """
-        cell = None if self.stopping else self._next()
-        if cell is None:
-            return None if self.running else Searcher.FINISHED
+        cell = None
         try:
-            start = {"started": now(), "run": self._run, "error": None}
-            self.records.begin(cell.as_json(), start)
+            if not self.stopping and (cell := self._next()) is not None:
+                start = {"started": now(), "run": self._run, "error": None}
+                self.records.begin(cell.as_json(), start)
         except OSError as error:
             self.stop(str(error))
+            cell = None
+        if cell is None:
             return None if self.running else Searcher.FINISHED
         self.running[trial_id] = cell
         self.silence.hear(cell)

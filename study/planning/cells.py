@@ -52,6 +52,7 @@ class Cell:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Cell:
+        # Other keys are left out: a bit of the key of the file's digest may have flipped.
         known = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: value[name] for name in known if name in value})
 

@@ -14,7 +14,7 @@ from search_spaces.core import Claim, Failure
 from study.errors import BadInputError
 from study.planning.plan import Plan
 from study.records import environment, store
-from study.records.files import write_atomically, write_json
+from study.records.files import DamagedError, write_atomically, write_json
 from study.records.records import FAILED, FORMAT, Records
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def recorded(records: Records) -> dict[str, Any] | None:
             isinstance(value[key], list) for key in ("runs", "looks")
         )
         whole = whole and isinstance(value["pilot"], dict | None)
+    except DamagedError as error:
+        raise BadInputError(f"{error}: restore it, or give --fresh") from None
     except (OSError, ValueError) as error:
         raise BadInputError(str(error)) from None
     except (KeyError, TypeError, RecursionError):
@@ -172,6 +174,7 @@ def write_study(
     check_digest(value, records.folder, dataset)
     value.setdefault("folder", uuid.uuid4().hex)  # tells its MLflow runs from others
     value |= {
+        "format": FORMAT,  # what is written from now on may be of this one
         "title": plan.study.title,
         "command": command,
         "claims": [claim_json(claim) for claim in plan.study.claims],

@@ -14,6 +14,10 @@ from study.records import store
 SEAL = "sha256"  # the key of a file's digest
 
 
+class DamagedError(OSError, ValueError):
+    """A file does not hold what was written. The message is one line that names the file."""
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees either the whole old file or the whole new one.
 
@@ -81,7 +85,7 @@ def read_json(path: Path) -> Any:
     """Read one JSON file. The digest of a mapping is checked, if it has one, and left out.
 
     Raises:
-        ValueError: the file is damaged (the message names it).
+        DamagedError: the file is damaged.
     """
     return read_sealed(path, None)[0]
 
@@ -93,7 +97,7 @@ def read_sealed(path: Path, seal: str | None) -> tuple[Any, str]:
         seal: what the latter has to be; None: it is not known.
 
     Raises:
-        ValueError: the file is damaged (the message names it).
+        DamagedError: the file is damaged.
     """
     content = store.read(path)
     found = hashlib.sha256(content).hexdigest()
@@ -103,5 +107,5 @@ def read_sealed(path: Path, seal: str | None) -> tuple[Any, str]:
         if (own is not None and own != _digest(value)) or (seal is not None and seal != found):
             raise ValueError("its content is not what its digest (SHA-256) was made of")
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise DamagedError(f"{path} is damaged: {error}") from error
     return value, found

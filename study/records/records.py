@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.records import store
-from study.records.columns import frame, is_of_one_judge
-from study.records.files import read_json, read_sealed, write_json
-from study.records.objective import Direction, best_row, cost
+from study.records.columns import frame
+from study.records.files import DamagedError, read_json, read_sealed, write_json
+from study.records.objective import Direction, cost
+from study.records.summary import head, summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +23,8 @@ Row = dict[str, Any]
 
 FAILED = ("failed", "out_of_memory")  # outcomes that tell nothing about a cell's configuration
 TICKS_SEAL = "ticks_sha256"  # of ticks.json, in the result of its cell
-FORMAT = 6  # of a study's folder; raise it if older code would misread what is written
+FORMAT = 7  # of a study's folder; raise it if older code would misread what is written
+READABLE = (6, FORMAT)  # formats that are read, and continued in the present one
 
 
 class Records:
@@ -52,9 +55,10 @@ class Records:
         path = self.folder / "study.json"
         value: dict[str, Any] = read_json(path)
         whole = isinstance(value, dict) and "definition" in value  # not whole: damaged, not older
-        if whole and (found := value.get("format", 1)) != FORMAT:
+        if whole and (found := value.get("format", 1)) not in READABLE:
             raise ValueError(
-                f"{path} has format {found!r} and this version reads format {FORMAT}: "
+                f"{path} has format {found!r} and this version reads formats "
+                f"{' and '.join(map(str, READABLE))}: "
                 "read it with the version that wrote it, or run the study anew with --fresh"
             )
         return value
@@ -86,11 +90,23 @@ class Records:
 
     def sealed_rows(self, cell_id: str) -> tuple[list[Row], str | None]:
         """The metric rows of a cell, and the SHA-256 of their file; None: there is no file yet."""
-        seal = (self.result(cell_id) or {}).get(TICKS_SEAL)
+        path, seal = self.cell_folder(cell_id) / "ticks.json", self._seal(cell_id)
         try:
-            return read_sealed(self.cell_folder(cell_id) / "ticks.json", seal)
+            return read_sealed(path, seal)
         except FileNotFoundError:
             return [], None
+        except DamagedError:
+            # Another command may have run the cell again since its result was read here.
+            if self.lock is None:
+                self._cached.pop((cell_id, "result.json"), None)
+            if self._seal(cell_id) == seal:
+                raise
+            return self.sealed_rows(cell_id)
+
+    def _seal(self, cell_id: str) -> str | None:
+        """The digest that a cell's rows must have; None: it is not accepted, or by older code."""
+        seal: str | None = (self.result(cell_id) or {}).get(TICKS_SEAL)
+        return seal
 
     def attempts(self, cell_id: str) -> list[Row]:
         """Every start of a cell, with the crash that ended it.
@@ -130,16 +146,21 @@ class Records:
             files = [folder / name for name in names]
             for path in [path for path in files if fnmatch(path.name, ".*.*")]:
                 path.unlink(missing_ok=True)  # half-written by a killed command
+            # In alphabetical order: the ticks come after the result, by which they are checked.
             own = [path for path in files if path.parent == folder and path.suffix == ".json"]
-            own.sort()  # the ticks come after the result, by which they are checked
             damaged = [path for path in own if not self._is_whole(path)]
             accepted = folder / "result.json" in own
+            result = self._cached.get((cell_id, "result.json"), {})
+            lost = result.get(TICKS_SEAL) and "ticks.json" not in names
+            if lost and result["outcome"] not in FAILED:  # such a cell may have to run again
+                damaged.append(folder / "ticks.json")
             if damaged and accepted:
                 # The cell was accepted because of the files that are damaged now, so its result
                 # goes with them.
                 damaged.append(folder / "result.json")
             for path in dict.fromkeys(damaged):
-                path.rename(path.with_suffix(".damaged"))
+                with contextlib.suppress(FileNotFoundError):  # the ticks may be lost
+                    path.rename(path.with_suffix(".damaged"))
                 self._cached.pop((cell_id, path.name), None)
             if damaged:
                 listed = ", ".join(dict.fromkeys(path.name for path in damaged))
@@ -231,10 +252,17 @@ class Records:
 
     def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """`cells` and `ticks`. The rows of each cell are read once."""
+        if self.lock is None:  # another command may have run cells again that failed
+            self._cached = {key: own for key, own in self._cached.items() if key[1] == "cell.json"}
         rows = {cell_id: self.rows(cell_id) for cell_id in self.ids() if self.result(cell_id)}
-        heads, goal = self._heads(rows), self.objective()
-        cells = [head | self._summary(head["id"], rows[head["id"]], *goal) for head in heads]
-        ticks = [head | row for head in heads for row in rows[head["id"]]]
+        study, best, goal = self.study(), self.best(rows), self.objective()
+        cells, ticks = list[Row](), list[Row]()
+        for cell_id, own in rows.items():
+            cell = self.cell(cell_id)
+            first = head(cell, study, best)
+            of = summary(cell, self._read_once(cell_id, "result.json"), own, *goal)
+            cells.append(first | of)
+            ticks += [first | row for row in own]
         of_cell = (
             "id condition phase number search seed outcome seconds attempts is_reference is_best"
         )
@@ -268,32 +296,3 @@ class Records:
                 if search not in best or (value, cell["number"]) < best[search][:2]:
                     best[search] = value, cell["number"], cell["hyperparameters"]
         return {search: values for search, (*_, values) in best.items()}
-
-    def _heads(self, rows: Mapping[str, list[Row]]) -> list[Row]:
-        study, best = self.study(), self.best(rows)
-        reference, searches = study["reference"], study["definition"]["searches"]
-        heads = []
-        for cell_id in rows:
-            cell = self.cell(cell_id)
-            name, values, seed = cell["condition_name"], cell["hyperparameters"], cell["seed"]
-            search = cell["search"] if cell["phase"] == "search" else seed % searches
-            head = {"id": cell_id, "condition": name, "phase": cell["phase"], "seed": seed}
-            head |= {"is_reference": values == reference[name]}
-            heads.append(head | {"is_best": values == best.get((name, search))})
-        return heads
-
-    def _summary(self, cell_id: str, rows: list[Row], objective: str, direction: Direction) -> Row:
-        cell, result = self.cell(cell_id), self.result(cell_id)
-        assert result is not None
-        of_search = {"number", "search"} if cell["phase"] == "search" else {"number"}
-        summary: Row = {key: cell[key] for key in of_search}
-        summary |= {key: result[key] for key in ("outcome", "seconds", "attempts")}
-        summary |= {f"condition/{k}": v for k, v in cell["condition"].items()}
-        summary |= {f"hp/{k}": v for k, v in cell["hyperparameters"].items()}
-        if rows:
-            best = best_row(rows, objective, direction)
-            summary |= {"kimg": rows[-1]["kimg"], "best_kimg": best["kimg"]}
-            for prefix, row in (("last", rows[-1]), ("best", best)):
-                own = {k: v for k, v in row.items() if k != "kimg" and not is_of_one_judge(k)}
-                summary |= {f"{prefix}/{k}": v for k, v in own.items()}
-        return summary

@@ -12,6 +12,7 @@ by twice of what the honest data take, or twice of what it returned, and `SLACK`
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import io
 import json
@@ -40,6 +41,7 @@ from trainables.data import DataError, load
 
 SECONDS = 60
 SLACK = 48  # MiB, for modules that a reader imports
+PICTURES = (".png", ".jpg", ".webp", ".bmp", ".ppm", ".tif")
 PIXELS, LABELS = images(12, classes=3)
 NUMBERS = (b"0", b"-1", b"4294967295", b"999999999999", b"1e400", b"9" * 40)
 WORDS = (b"\x00" * 8, b"\xff" * 8, b"\x7f\xff\xff\xff", b"[" * 2000, b"{}", b"\x80\x02c", b"PK\x01")
@@ -147,9 +149,17 @@ FORMATS: dict[str, Callable[[Path], str]] = {
     "i-CLEVR": named(fabricate, "iclevr", "iclevr"),
     **{
         f"folder of {suffix}": lambda root, suffix=suffix: in_folder(root, suffix)
-        for suffix in (".png", ".jpg", ".webp", ".bmp", ".ppm", ".tif")
+        for suffix in PICTURES
     },
 }
+
+
+@functools.cache
+def giant() -> bytes:
+    """A valid image of 9000x9000 pixels in a small file."""
+    content = io.BytesIO()
+    Image.new("L", (9000, 9000)).save(content, "PNG")
+    return content.getvalue()
 
 
 def spoilt(content: bytes, rng: random.Random) -> bytes:
@@ -182,8 +192,11 @@ def spoilt(content: bytes, rng: random.Random) -> bytes:
 
 
 def spoil(path: Path, rng: random.Random) -> None:
-    """Spoil a file, or what is packed in it."""
+    """Spoil a file, or what is packed in it. An image may become a giant one."""
     content = path.read_bytes()
+    if path.suffix in PICTURES and rng.random() < 0.05:
+        path.write_bytes(giant())
+        return
     inside = rng.random() < 0.5
     if inside and path.suffix == ".gz":
         content = gzip.compress(spoilt(gzip.decompress(content), rng), 1)
@@ -248,7 +261,10 @@ def attack(kind: str, number: int, seed: int, keep: Path) -> Counter[str]:
         least = float(str(first["MiB"]))
         for n in range(number):
             path = rng.choice(files)
-            spoil(path, rng)
+            if kind == "i-CLEVR":  # its images may have any size
+                path.write_bytes(spoilt(honest[path], rng))
+            else:
+                spoil(path, rng)
             found = read(name, root)
             end = str(found["end"])
             if end in ("data", "refused"):

@@ -120,7 +120,7 @@ def test_folder_of_another_format_is_read(
     del first["format"]  # as the first version wrote it
     write_json(records.folder / "study.json", first)
     capsys.readouterr()
-    said = f"{NAME}/study.json has format 1 and this version reads format {FORMAT}"
+    said = f"{NAME}/study.json has format 1 and this version reads formats 6 and {FORMAT}"
     assert said in refused(capsys, NAME, "--scale", "smoke")
     assert report([NAME]) == 2
     assert said in capsys.readouterr().err

@@ -277,6 +277,16 @@ def test_memory_is_taken_before_sizes_are_compared(
             pictures.read_image(large, like=("other", (9, 12)))
 
 
+def test_animation_takes_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of 92 bytes can take 1.7 GB in Pillow, before it says how many pictures it has."""
+    path = tmp_path / "x.webp"
+    frames = [Image.new("RGB", (12, 9), colour) for colour in ("red", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow opened it"))
+    with pytest.raises(DataError, match=r"x\.webp: an animation: one picture is needed"):
+        pictures.read_image(path)
+
+
 def test_more_than_memory_is_read(tmp_path: Path, little_memory: None) -> None:
     """The sizes are in the headers, and are looked at first."""
     classes(tmp_path / "pets")

@@ -234,7 +234,11 @@ def pixels(parts: list[Part], square: int | None) -> list[NDArray[np.uint8]]:
     Raises:
         DataError: an image cannot be read, sizes differ, or memory does not suffice.
     """
-    first = parts[0].paths[0]
+    first, *others = (path for part in parts for path in part.paths)
+    if not square:  # of the headers of two images, before one of them takes memory
+        sizes = [image_shape(path, upright=False) for path in (first, *others[:1])]
+        if sorted(sizes[0]) != sorted(sizes[-1]):
+            raise other_size(str(others[0]), sizes[1], str(first), sizes[0])
     height, width = (square, square) if square else image_shape(first)
     count = sum(len(part.paths) for part in parts)
     check_memory(first.parent, 3 * count * height * width)

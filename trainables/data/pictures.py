@@ -42,14 +42,17 @@ def read_image(
     Raises:
         DataError: the file is no readable image of 8 bits per channel, or of another size.
     """
-    from PIL import Image  # takes 50 ms, so only where it is needed
+    from PIL import Image, UnidentifiedImageError  # takes 50 ms, so only where it is needed
 
     if content is None and not path.is_file():  # reading a pipe would block
         raise DataError(f"{path}: not a readable image (no file)")
     try:
         with path.open("rb") if content is None else io.BytesIO(content) as file:
-            if like and (claimed := _size_of_webp(file.read(30))):  # `open` takes its memory
+            head = file.read(30)
+            if like and (claimed := _size_of_webp(head)):  # Pillow takes its memory in `open`
                 _check_size(str(path), claimed, *like)
+            if head[12:16] == b"VP8X" and head[20] & 2:  # takes several times that of a picture
+                raise DataError(f"{path}: an animation: one picture is needed")
             file.seek(0)
             with Image.open(file, formats=FORMATS) as image:
                 if like:
@@ -57,6 +60,8 @@ def read_image(
                 return as_pixels(str(path), image, size, square)
     except (DataError, MemoryError):
         raise
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not a readable image (none of {', '.join(FORMATS)})") from None
     except Exception as error:  # a damaged image raises errors of many types
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path}: not a readable image ({why})") from error
@@ -126,8 +131,12 @@ def _opaque(image: Image.Image, grey: bool) -> Image.Image:
     return Image.alpha_composite(ground, layered).convert(kind)
 
 
-def image_shape(path: Path) -> tuple[int, int]:
-    """H, W of an image when it is upright, from its header.
+def image_shape(path: Path, upright: bool = True) -> tuple[int, int]:
+    """H, W of an image.
+
+    Args:
+        upright: as it is shown. To tell that, Pillow may read all of it. False: as it is stored,
+            from its header.
 
     Raises:
         DataError: the file is no readable image.
@@ -137,8 +146,12 @@ def image_shape(path: Path) -> tuple[int, int]:
     if not path.is_file():  # reading a pipe would block
         raise DataError(f"{path}: not a readable image (no file)")
     try:
+        with path.open("rb") as file:
+            claimed = _size_of_webp(file.read(30))
+        if claimed and not upright:  # Pillow takes its memory in `open`
+            return claimed
         with Image.open(path, formats=FORMATS) as image:
-            turned = image.getexif().get(ORIENTATION, 1) >= 5
+            turned = upright and image.getexif().get(ORIENTATION, 1) >= 5
             return (image.width, image.height) if turned else (image.height, image.width)
     except Exception as error:  # a damaged image raises errors of many types
         raise DataError(f"{path}: not a readable image ({type(error).__name__})") from error

@@ -220,8 +220,9 @@ def _images(
     """Each image with its name.
 
     Raises:
-        DataError: an image is missing or damaged.
+        DataError: an image is missing, damaged, or of another size than the first one.
     """
+    like: tuple[str, tuple[int, int]] | None = None
     for path in files:
         at = 0
         for rows in _rows(path, column):
@@ -231,7 +232,10 @@ def _images(
                 if content is None and not name:
                     raise DataError(f"{path}: row {at} has no image")
                 place = path / f"row {at}" if content is not None else path.parent / name
-                yield f"{path}: row {at}", read_image(place, square=square, content=content)
+                image = read_image(place, square=square, content=content, like=like)
+                yield f"{path}: row {at}", image
+                if not square and like is None:
+                    like = f"{path}: row {at}", (image.shape[1], image.shape[2])
                 at += 1
 
 
