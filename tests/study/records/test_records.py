@@ -59,6 +59,40 @@ def test_rows_are_changed_after_they_were_accepted(records: Records, plan: Plan)
     assert Records(records.folder).result(cell.id) is None
 
 
+def accept(records: Records, cell: Cell, outcome: str, *values: float) -> None:
+    tiny.write_cell(records, cell, tiny.rows(*values), None)
+    _, seal = records.sealed_rows(cell.id)
+    ended = {"outcome": outcome, "seconds": 1.0, "attempts": 1}
+    records.accept(cell.id, ended | {TICKS_SEAL: seal})
+
+
+def test_reader_takes_a_cell_that_ran_again_for_damaged(records: Records, plan: Plan) -> None:
+    """A notebook reads while another command runs, and keeps what it read."""
+    cell = search(plan, 0)
+    accept(records, cell, "failed", 3)
+    reader, other = Records(records.folder), Records(records.folder)
+    assert reader.cells()["outcome"].tolist() == ["failed"]
+    assert other.rows(cell.id) == tiny.rows(3)
+    records.retry(cell.id)
+    tiny.write_cell(records, cell, tiny.rows(2, 1), None)
+    assert reader.cells().empty
+    assert other.rows(cell.id) == tiny.rows(2, 1)
+    accept(Records(records.folder), cell, "complete", 2, 1)
+    assert reader.cells()["outcome"].tolist() == ["complete"]
+    assert other.rows(cell.id) == tiny.rows(2, 1)
+
+
+def test_lost_rows_end_every_later_command(records: Records, plan: Plan) -> None:
+    cells = [search(plan, n, lr=n + 1.0) for n in range(2)]
+    for cell, outcome in zip(cells, ("complete", "failed"), strict=True):
+        accept(records, cell, outcome, 3)
+        (records.cell_folder(cell.id) / "ticks.json").unlink()
+    (line,) = Records(records.folder).quarantine_damaged()
+    assert line.endswith("this cell runs again: ticks.json, result.json")
+    assert cells[0].id in line
+    assert Records(records.folder).result(cells[0].id) is None
+
+
 class TestBest:
     def test_another_cell_is_taken_for_the_best(self, records: Records, plan: Plan) -> None:
         """The best cell has the lowest objective at its last tick.
