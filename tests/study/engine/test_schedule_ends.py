@@ -131,6 +131,23 @@ class TestEnds:
         assert records.result(cell.id) is None
         assert ray.searcher.suggest("end") == Searcher.FINISHED
 
+    def test_record_is_damaged_meanwhile(self, plan: Plan, records: Records) -> None:
+        """The next command sets it aside; this one must end with a line, whoever reads it first."""
+
+        def grow(_: Plan) -> Plan | None:
+            records.rows(first.id)
+            return None
+
+        ray = one(plan, records, trials=0)
+        ray.searcher.grow = grow
+        first, second = ray.must(), ray.must()
+        ray.finish(first)
+        path = records.cell_folder(first.id) / "ticks.json"
+        path.write_text(path.read_text().replace("6.0", "7.0"))
+        ray.finish(second)
+        assert ray.searcher.suggest("end") == Searcher.FINISHED
+        assert f"{path} is damaged" in (ray.searcher.problem or "")
+
     def test_failed_search_cell_costs_another_trial(self, plan: Plan, records: Records) -> None:
         """A retry is the same cell, so it must not cost another trial.
 
