@@ -47,14 +47,14 @@ class Results:
             declared: the study, where no command names it: see `run_cell`.
 
         Raises:
-            ValueError: the folder holds no study.
+            ValueError: the folder holds no study, or study.json is damaged.
         """
         self.records, self._declared = Records(folder), declared
         try:
             self.records.study()
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             near = sorted(path.parent.name for path in Path(folder).parent.glob("*/study.json"))
-            line = f"{folder} holds no study ({error.strerror or error}): beside it are"
+            line = f"{folder} holds no study ({error.strerror}): beside it are"
             raise ValueError(f"{line} {', '.join(near) or 'none'}") from None
 
     def __repr__(self) -> str:

@@ -108,6 +108,7 @@ class StudySearcher(Searcher):
             if not self.stopping and (cell := self._next()) is not None:
                 start = {"started": now(), "run": self._run, "error": None}
                 self.records.begin(cell.as_json(), start)
+                self.observer(cell, None)
         except OSError as error:
             self.stop(str(error))
             cell = None
@@ -115,7 +116,6 @@ class StudySearcher(Searcher):
             return None if self.running else Searcher.FINISHED
         self.running[trial_id] = cell
         self.silence.hear(cell)
-        self.observer(cell, None)
         return {"cell": cell.as_json()}
 
     def _next(self) -> Cell | None:
@@ -134,13 +134,13 @@ class StudySearcher(Searcher):
         """Take note of a running cell's new tick. Returns whether the cell should stop early."""
         cell = next(cell for cell in self.running.values() if cell.id == cell_id)
         self.silence.hear(cell)
-        self.observer(cell, None)
-        if cell.phase == "confirm":
-            return False
-        search = self.searches[cell.condition_name, cell.search]
-        if not search.may_stop(kimg):
-            return False
         try:
+            self.observer(cell, None)
+            if cell.phase == "confirm":
+                return False
+            search = self.searches[cell.condition_name, cell.search]
+            if not search.may_stop(kimg):
+                return False
             rows = self.records.rows(cell.id)
         except OSError as error:
             self.stop(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -76,8 +77,9 @@ def adopt_changed_code(
         return
     variants = set[str]()
     for cell_id in records.ids():
-        if (records.result(cell_id) or {}).get("outcome") not in FAILED:
-            variants.add(records.cell(cell_id)["variant"])
+        with contextlib.suppress(DamagedError):  # such a cell runs again
+            if (records.result(cell_id) or {}).get("outcome") not in FAILED:
+                variants.add(records.cell(cell_id)["variant"])
     measured = {*definition["metrics"]} if (records.folder / "judges.pt").exists() else set[str]()
     for name in changed - variants - measured:
         recorded[name] = asked[name]
@@ -202,6 +204,7 @@ def mark_finished(records: Records) -> None:
     value = records.study()
     if not value["runs"][-1].get("finished"):
         value["runs"][-1]["finished"] = True
+        value["format"] = FORMAT
         write_json(records.folder / "study.json", value)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -94,6 +93,9 @@ class Records:
         try:
             return read_sealed(path, seal)
         except FileNotFoundError:
+            result = self.result(cell_id)
+            if result and result["outcome"] not in FAILED:
+                raise DamagedError(f"{path} is lost") from None
             return [], None
         except DamagedError:
             # Another command may have run the cell again since its result was read here.
@@ -141,6 +143,7 @@ class Records:
         system. Files that a killed command left behind are deleted.
         """
         lines = []
+        self._cached.clear()  # another command may have run cells again since they were read
         for cell_id, names in store.tree(self.folder / "cells").items():
             folder = self.cell_folder(cell_id)
             files = [folder / name for name in names]
@@ -150,16 +153,15 @@ class Records:
             own = [path for path in files if path.parent == folder and path.suffix == ".json"]
             damaged = [path for path in own if not self._is_whole(path)]
             accepted = folder / "result.json" in own
-            result = self._cached.get((cell_id, "result.json"), {})
-            lost = result.get(TICKS_SEAL) and "ticks.json" not in names
-            if lost and result["outcome"] not in FAILED:  # such a cell may have to run again
-                damaged.append(folder / "ticks.json")
+            outcome = self._cached.get((cell_id, "result.json"), {}).get("outcome")
+            if accepted and outcome not in FAILED:  # a killed `retry` leaves a failed cell so
+                damaged += [folder / n for n in ("cell.json", "ticks.json") if n not in names]
             if damaged and accepted:
                 # The cell was accepted because of the files that are damaged now, so its result
                 # goes with them.
                 damaged.append(folder / "result.json")
             for path in dict.fromkeys(damaged):
-                with contextlib.suppress(FileNotFoundError):  # the ticks may be lost
+                if path in own:  # not lost
                     path.rename(path.with_suffix(".damaged"))
                 self._cached.pop((cell_id, path.name), None)
             if damaged:
@@ -254,19 +256,18 @@ class Records:
         """`cells` and `ticks`. The rows of each cell are read once."""
         if self.lock is None:  # another command may have run cells again that failed
             self._cached = {key: own for key, own in self._cached.items() if key[1] == "cell.json"}
-        rows = {cell_id: self.rows(cell_id) for cell_id in self.ids() if self.result(cell_id)}
+        results = {cell_id: end for cell_id in self.ids() if (end := self.result(cell_id))}
+        rows = {cell_id: self.rows(cell_id) for cell_id in results}
         study, best, goal = self.study(), self.best(rows), self.objective()
         cells, ticks = list[Row](), list[Row]()
         for cell_id, own in rows.items():
             cell = self.cell(cell_id)
             first = head(cell, study, best)
-            of = summary(cell, self._read_once(cell_id, "result.json"), own, *goal)
-            cells.append(first | of)
+            cells.append(first | summary(cell, results[cell_id], own, *goal))
             ticks += [first | row for row in own]
-        of_cell = (
-            "id condition phase number search seed outcome seconds attempts is_reference is_best"
-        )
-        of_tick = "id condition phase seed is_reference is_best kimg"
+        flags = "is_reference is_best"
+        of_cell = f"id condition phase number search seed outcome seconds attempts {flags}"
+        of_tick = f"id condition phase seed {flags} kimg"
         return frame(cells, f"{of_cell} kimg best_kimg"), frame(ticks, of_tick)
 
     def objective(self) -> tuple[str, Direction]:

@@ -21,8 +21,8 @@ def head(
         best: what `Records.best` returns.
     """
     name, values, seed = cell["condition_name"], cell["hyperparameters"], cell["seed"]
-    confirmed = seed % study["definition"]["searches"]
-    search = cell["search"] if cell["phase"] == "search" else confirmed
+    searches = study["definition"]["searches"]
+    search = cell["search"] if cell["phase"] == "search" else seed % searches
     return {
         "id": cell["id"],
         "condition": name,

@@ -141,7 +141,7 @@ def image_shape(path: Path, upright: bool = True) -> tuple[int, int]:
     Raises:
         DataError: the file is no readable image.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if not path.is_file():  # reading a pipe would block
         raise DataError(f"{path}: not a readable image (no file)")
@@ -153,5 +153,7 @@ def image_shape(path: Path, upright: bool = True) -> tuple[int, int]:
         with Image.open(path, formats=FORMATS) as image:
             turned = upright and image.getexif().get(ORIENTATION, 1) >= 5
             return (image.width, image.height) if turned else (image.height, image.width)
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not a readable image (none of {', '.join(FORMATS)})") from None
     except Exception as error:  # a damaged image raises errors of many types
         raise DataError(f"{path}: not a readable image ({type(error).__name__})") from error

@@ -231,11 +231,12 @@ def _images(
                 name = (value.get("path") if isinstance(value, dict) else None) or ""
                 if content is None and not name:
                     raise DataError(f"{path}: row {at} has no image")
-                place = path / f"row {at}" if content is not None else path.parent / name
+                row = f"{path}: row {at}"
+                place = Path(row) if content is not None else path.parent / name
                 image = read_image(place, square=square, content=content, like=like)
-                yield f"{path}: row {at}", image
+                yield row, image
                 if not square and like is None:
-                    like = f"{path}: row {at}", (image.shape[1], image.shape[2])
+                    like = row, (image.shape[1], image.shape[2])
                 at += 1
 
 

@@ -83,14 +83,19 @@ def test_reader_takes_a_cell_that_ran_again_for_damaged(records: Records, plan: 
 
 
 def test_lost_rows_end_every_later_command(records: Records, plan: Plan) -> None:
-    cells = [search(plan, n, lr=n + 1.0) for n in range(2)]
-    for cell, outcome in zip(cells, ("complete", "failed"), strict=True):
+    cells = [search(plan, n, lr=n + 1.0) for n in range(3)]
+    for cell, outcome in zip(cells, ("complete", "failed", "complete"), strict=True):
         accept(records, cell, outcome, 3)
+    for cell in cells[:2]:
         (records.cell_folder(cell.id) / "ticks.json").unlink()
-    (line,) = Records(records.folder).quarantine_damaged()
-    assert line.endswith("this cell runs again: ticks.json, result.json")
-    assert cells[0].id in line
-    assert Records(records.folder).result(cells[0].id) is None
+    with pytest.raises(ValueError, match=r"ticks\.json is lost"):
+        Records(records.folder).cells()
+    (records.cell_folder(cells[2].id) / "cell.json").unlink()
+    said = " ".join(Records(records.folder).quarantine_damaged())
+    assert f"{cells[0].id}: damaged, so this cell runs again: ticks.json, result.json" in said
+    assert f"{cells[2].id}: damaged, so this cell runs again: cell.json, result.json" in said
+    assert cells[1].id not in said
+    assert Records(records.folder).cells()["id"].tolist() == [cells[1].id]
 
 
 class TestBest:
