@@ -15,7 +15,11 @@ SEAL = "sha256"  # the key of a file's digest
 
 
 class DamagedError(OSError, ValueError):
-    """A file does not hold what was written. The message is one line that names the file."""
+    """A file does not hold what was written. The message is one line that names the file.
+
+    Whatever handles a disk that fails (OSError), or a file that cannot be parsed (ValueError),
+    handles it likewise.
+    """
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,6 +1,6 @@
 """Read hostile files of every format: each is data or one line, and takes no more than it should.
 
-    python -m tests.chaos.hostile [--files 10000] [--seed 0]
+    python -m tests.chaos.hostile [--files 10000] [--seed 0] [--formats FORMAT ...] [--keep DIR]
 
 Small honest data of each format are written, one of their files is spoilt, and a process of its own
 reads them. Inside of archives a member is spoilt as often as the archive itself, and then packed
@@ -142,7 +142,7 @@ FORMATS: dict[str, Callable[[Path], str]] = {
     "dataset.json": carded,
     "parquet": parquet,
     "arrow": arrow,
-    "MNIST": named(lambda at: kmnist(at), "MNIST/raw", "mnist"),
+    "MNIST": named(kmnist, "MNIST/raw", "mnist"),
     "KMNIST, unpacked": named(lambda at: kmnist(at, packed=False), "KMNIST/raw", "kmnist"),
     "Kuzushiji-49": kuzushiji49,
     "CIFAR-10": named(write_cifar, "", "cifar10"),
