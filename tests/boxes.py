@@ -1,9 +1,9 @@
 """Runs services of compose.yaml without Docker, each in a box of namespaces. This needs root.
 
 A box has what a container has: its own root (an overlay on this machine's root, which goes away
-with the box), host name, processes and /dev/shm; an address that the other boxes know by the
-service's name; the volumes and secrets that the service mounts; and no more privileges than its
-user. It runs the service's command, word for word.
+with the box, and is read-only where the service's is), host name, processes and /dev/shm; an
+address that the other boxes know by the service's name; the volumes, tmpfs and secrets that the
+service mounts; and no more privileges than its user. It runs the service's command, word for word.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FOLDERS = [Path(sys.executable).parent, ROOT / "docker", *Path("/usr/lib/postgre
 PATH = ":".join([*map(str, FOLDERS), os.environ["PATH"]])
 
 START = """set -eu
-name=$1 box=$2 shm=$3 user=$4 work=$5; shift 5
+name=$1 box=$2 shm=$3 user=$4 work=$5 how=$6; shift 6
 mount -t tmpfs tmpfs "$box"
 root=$box/root
 mkdir "$box/up" "$box/work" "$root"
@@ -38,7 +38,12 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$box/up,workdir=$box/work" "$ro
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o "size=$shm" tmpfs "$root/dev/shm"
 mount -t proc proc "$root/proc"
-mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+while [ "$1" != -- ]; do
+    mkdir -p "$root$1"
+    mount -t tmpfs -o mode=1777,noexec,nosuid,nodev tmpfs "$root$1"
+    shift
+done
+shift
 while [ "$1" != -- ]; do
     mkdir -p "$root$(dirname "$2")"
     if [ -d "$1" ]; then mkdir -p "$root$2"; else touch "$root$2"; fi
@@ -49,6 +54,7 @@ shift
 while [ "$1" != -- ]; do chmod o+x "$root$1"; shift; done
 shift
 install -d -o "$user" -g "$user" "$root$work"
+mount -o "remount,$how" "$root"
 hostname "$name"
 exec chroot "$root" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs \
     sh -c 'cd "$0" && exec "$@"' "$work" "$@"
@@ -106,7 +112,7 @@ class Box:
 
     @property
     def env(self) -> dict[str, str]:
-        own = {"PATH": PATH, "HOME": "/tmp", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        own = {"PATH": PATH, "HOME": "/root", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         own |= {"PGDATA": "/var/lib/postgresql/data"}
         own |= {"RAY_raylet_start_wait_time_s": "120"}  # boxes are not restarted, unlike containers
         return own | self.service.get("environment", {})
@@ -122,6 +128,12 @@ class Box:
         assert self.outer.poll() is None, f"{self.name} ended: {self.log.read_text()[-3000:]}"
         (first,) = psutil.Process(self.outer.pid).children()
         return first
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the box's processes have for themselves, without pages that they share."""
+        own = [self.init, *self.init.children(recursive=True)]
+        return sum(process.memory_full_info().uss for process in own)
 
     @property
     def tmp(self) -> Path:
@@ -238,6 +250,9 @@ class Boxes(dict[str, Box]):
                     *("--pid", "--fork", "sh", "-c", START, "sh", box.name),
                     *(str(place), service.get("shm_size", "64mb").removesuffix("b"), box.user),
                     box.work,
+                    "ro" if service.get("read_only") else "rw",
+                    *service["tmpfs"],
+                    "--",
                     *(path for bind in binds for path in bind),
                     "--",
                     *map(str, sorted(closed)),

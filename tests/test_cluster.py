@@ -141,7 +141,11 @@ def test_cluster_that_cannot_do_it_is_tried(cluster: Cluster, tmp_path: Path) ->
     address, storage = f"127.0.0.1:{cluster.port}", ("--storage", str(tmp_path))
     there = ("--address", address, *storage)
     assert "no node has both: 1 CPU and 0 GPU | 1 CPU" in refused(*there, "--cpus-per-trial", "2")
-    assert "Connection refused" in refused("--address", f"127.0.0.1:{free_port()}", *storage)
+    nobody = f"127.0.0.1:{free_port()}"
+    assert "Connection refused" in refused("--address", nobody, *storage)
+    stale = refused(*storage, RAY_ADDRESS=nobody)
+    assert f"RAY_ADDRESS '{nobody}'" in stale, "an option is blamed that nobody gave"
+    assert "--address" not in stale
     assert "no authentication token" in refused(*there, HOME=str(tmp_path))
 
 

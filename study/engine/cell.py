@@ -180,7 +180,11 @@ class CellRun:
             save_tensors(self.folder / "generator.pt", self.gan.G_ema.state_dict())
         self._checkpoint()
         self._lock.check()
-        write_json(self.folder / "ticks.json", self.rows)
+        self._write_rows()
+
+    def _write_rows(self) -> None:
+        # The checkpoint has them, too, and they last before the cell's result does.
+        write_json(self.folder / "ticks.json", self.rows, lasting=False)
 
     def _checkpoint(self) -> None:
         """Write everything that the cell needs to continue. The last two checkpoints are kept."""
@@ -208,7 +212,7 @@ class CellRun:
             # Set aside a checkpoint that is damaged or was measured by other judges. Otherwise it
             # would count as the newest, and checkpoints written next would be deleted as older.
             path.rename(path.with_suffix(".damaged"))
-        write_json(self.folder / "ticks.json", self.rows)
+        self._write_rows()
 
 
 def checkpoints(folder: Path) -> list[Path]:

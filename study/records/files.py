@@ -22,11 +22,15 @@ class DamagedError(OSError, ValueError):
     """
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, lasting: bool = True) -> None:
     """Write a file so that a reader sees either the whole old file or the whole new one.
 
     The content is written under a temporary name, flushed and renamed. In an object store one
     request does all this. After this function returns, the new file survives a power cut.
+
+    Args:
+        lasting: whether to flush the folder, too. If not, a power cut may bring the old file back
+            until something else is written into this folder.
 
     Raises:
         OSError: the disk is full, for example. The error names the file.
@@ -44,7 +48,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _flush(path.parent)
+        if lasting:
+            _flush(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -73,16 +78,17 @@ def _digest(value: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, lasting: bool = True) -> None:
     """Write `value` as JSON, atomically. Non-finite numbers are refused, never written.
 
-    A mapping is written with a digest of itself as another key, `SEAL`.
+    A mapping is written with a digest of itself as another key, `SEAL`. For `lasting` see
+    `write_atomically`.
     """
     if isinstance(value, dict):
         plain = json.loads(json.dumps({key: own for key, own in value.items() if key != SEAL}))
         value = plain | {SEAL: _digest(plain)}
     text = json.dumps(value, indent=1, allow_nan=False, sort_keys=True)
-    write_atomically(path, text.encode() + b"\n")
+    write_atomically(path, text.encode() + b"\n", lasting)
 
 
 def read_json(path: Path) -> Any:

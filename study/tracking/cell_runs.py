@@ -21,6 +21,24 @@ class RunProgress:
     images: set[int] | None = None  # kimg of its sample grids; None: MLflow was not asked yet
 
 
+def experiment_of(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    """The id of an experiment, which is made where there is none.
+
+    Args:
+        artifacts: the address of its artifacts, if it is made; None: MLflow chooses.
+
+    Raises:
+        RuntimeError: somebody deleted it. The message says how it comes back.
+    """
+    known = client.get_experiment_by_name(name)
+    if known is None:
+        return str(client.create_experiment(name, artifact_location=artifacts))
+    if known.lifecycle_stage != "active":
+        restore = f"mlflow experiments restore -x {known.experiment_id}"
+        raise RuntimeError(f"the experiment {name!r} is deleted there; {restore}")
+    return str(known.experiment_id)
+
+
 def all_runs(client: MlflowClient, experiment: str, folder: str) -> list[Run]:
     """All runs of a study's folder, the oldest first.
 

@@ -29,7 +29,7 @@ from study.planning.mlflow_store import follow
 from study.records import store
 from study.records.records import Records, Row
 from study.tracking import images
-from study.tracking.cell_runs import RunProgress, all_runs, progress_of
+from study.tracking.cell_runs import RunProgress, all_runs, experiment_of, progress_of
 from study.tracking.compare import best_cells, compare_page
 from study.tracking.rows import batches, first_start, measured, milliseconds, moment
 
@@ -57,8 +57,10 @@ class Mirror:
         self._behind: set[str] = set()  # ids of cells of which MLflow may lack something
         # By cell id; None: must be read from MLflow first.
         self._progress: dict[str, RunProgress] | None = None
+        self._runs = True  # whether the parent run is shown as running
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._closing, self._abandoned = threading.Event(), threading.Event()
+        self._closing = threading.Event()
+        self.abandoned = threading.Event()  # `close` did not wait until everything was there
         self._thread = threading.Thread(target=self._work, name="mlflow mirror", daemon=True)
         self._thread.start()
 
@@ -91,7 +93,7 @@ class Mirror:
         self._queue.put(None)
         self._thread.join(seconds)
         if self._thread.is_alive():
-            self._abandoned.set()
+            self.abandoned.set()
             self.problem = f"it did not take everything within {seconds:g} s"
             if self._behind:
                 self.problem += f", {len(self._behind)} cells are not up to date there"
@@ -107,6 +109,9 @@ class Mirror:
 
     def _work(self) -> None:
         closing = False
+        # Where MLflow makes its tables, this takes seconds. Ray starts meanwhile.
+        with contextlib.suppress(Exception):  # it is tried again below, and said there
+            self._progress = self._connect()
         while not closing:
             waiting = self._gather()
             closing = None in waiting
@@ -118,6 +123,9 @@ class Mirror:
                 if closing:
                     problem = self._close(self._progress)
                 else:
+                    if not self._runs:  # the study was finished, and has grown
+                        self._client.update_run(self._parent, status="RUNNING")
+                        self._runs = True
                     problem = self._copy(self._progress, sorted(self._behind))
             except Exception as error:  # no error of MLflow's may reach the study
                 self._progress = None
@@ -135,7 +143,7 @@ class Mirror:
         """
         problem, interrupted = None, not self._closing.is_set()
         for cell_id in cells:
-            if self._abandoned.is_set() or (interrupted and self._closing.is_set()):
+            if self.abandoned.is_set() or (interrupted and self._closing.is_set()):
                 break
             try:
                 read = self._read(cell_id)
@@ -163,7 +171,7 @@ class Mirror:
         if report:
             self._client.log_text(self._parent, store.read(report).decode(), report.name)
         problem = self._copy(progress, sorted(self._behind)) or first
-        if problem is None and not self._abandoned.is_set():
+        if problem is None and not self.abandoned.is_set():
             if finished:
                 self._client.set_terminated(self._parent, "FINISHED")
             else:
@@ -176,12 +184,9 @@ class Mirror:
             follow(self.uri, self.storage)
         client = self._client = MlflowClient(self.uri)
         name, study = self.records.folder.name, self.records.study()
-        if (experiment := client.get_experiment_by_name(name)) is None:
-            local = self.uri.startswith("sqlite:")
-            artifacts = (self.storage.resolve() / "mlartifacts").as_uri() if local else None
-            self._experiment = client.create_experiment(name, artifact_location=artifacts)
-        else:
-            self._experiment = experiment.experiment_id
+        local = self.uri.startswith("sqlite:")
+        artifacts = (self.storage.resolve() / "mlartifacts").as_uri() if local else None
+        self._experiment = experiment_of(client, name, artifacts)
         self._common = {
             "folder": study["folder"],
             "data": study["definition"]["data"],
@@ -199,9 +204,7 @@ class Mirror:
             tags = {"study": name, "mlflow.note.content": study["title"], **self._common}
             self._parent = self._create(name, tags)
         else:
-            self._parent = parent.info.run_id
-            if not self._closing.is_set() and parent.info.status != "RUNNING":
-                client.update_run(self._parent, status="RUNNING")  # a finished study has grown
+            self._parent, self._runs = parent.info.run_id, parent.info.status == "RUNNING"
         return {cell_id: progress_of(run) for cell_id, run in runs.items()}
 
     def _create(self, name: str, tags: dict[str, str]) -> str:

@@ -89,7 +89,7 @@ class SleepingTrial(StudyTrial):
         samples = self.folder / "samples"
         samples.mkdir(exist_ok=True)
         (samples / f"{kimg:06d}.png").write_bytes(GRID)
-        write_json(self.folder / "ticks.json", self.rows)
+        write_json(self.folder / "ticks.json", self.rows, lasting=False)  # as `CellRun` does
         done = kimg == TICKS
         result = {"kimg": kimg, "objective": row["fcd"], "done": done}
         return result | ({"outcome": "complete"} if done else {})

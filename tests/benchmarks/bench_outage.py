@@ -17,7 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from study.records.records import Records
 from tests.chaos import kills
+from tests.chaos.compare import mlflow_rows, recorded_rows
 from tests.chaos.test_mlflow import Server, serving
 
 
@@ -46,9 +48,7 @@ def measure(storage: Path, kimg: int, third: float, how: str) -> float:
         assert code == 0, (storage / "chaos.log").read_text()
         log = (storage / "chaos.log").read_text()
         assert "is behind" not in log, log
-        assert kills.mlflow_rows(server.uri) == kills.recorded_rows(
-            kills.Records(storage / kills.NAME)
-        )
+        assert mlflow_rows(server.uri, kills.NAME) == recorded_rows(Records(storage / kills.NAME))
     return seconds
 
 

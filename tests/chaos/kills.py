@@ -1,9 +1,13 @@
 """Kill a study at random until it ends, then compare it with one that ran through.
 
-    python -m tests.chaos.kills [--study NAME] [--kills 50] [--seed 0] [--kimg 100] [--storage DIR]
+    python -m tests.chaos.kills [--study NAME] [--kills 50] [--seed 0] [--kimg 100] [--s3]
+        [--storage DIR]
 
-Workers, the driver and the raylet are killed by SIGKILL at random moments, also during start-up.
-Whenever the driver has ended, the same command is started again. See `STUDIES` for the studies.
+A tenth of the kills hit the driver before its first cell, while judges are trained and references
+measured. Then workers, the driver and the raylet are killed by SIGKILL at random moments, also
+during start-up. Whenever the driver has ended, the same command is started again. See `STUDIES` for
+the studies. With --s3 the records of the killed study are in an S3-compatible store, SeaweedFS on
+this machine, and those of the other one on the disk.
 """
 
 from __future__ import annotations
@@ -21,13 +25,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import psutil
-from mlflow import MlflowClient
 
 from study.planning.mlflow_store import default_uri
-from study.records.columns import TIMING_COLUMNS, is_of_one_judge
+from study.records import store
 from study.records.records import Records
+from tests.chaos.compare import compare
+from tests.chaos.weed import Weed
 
 NAME = "acgan_kmnist_classes"
 # Beside scale, lengths and storage. The first has enough search cells for TPE to model what ended,
@@ -58,13 +62,8 @@ runpy.run_module("study.run", run_name="__main__")
 KIMG = 4  # kimg of a cell in a study that tests start
 KINDS = ("worker", "driver", "raylet")
 INTERRUPTIONS = ("SIGINT to the group", "SIGINT twice")
-GAP = (0.5, 16.0)  # seconds from one kill to the next
+GAP = (0.5, 8.0)  # seconds from one kill to the next
 RESTARTED = "Ray died: it is started again, and the cells go on"
-CLOCKED = {
-    "seconds",
-    "attempts",
-    *(f"{at}/{name}" for at in ("last", "best") for name in TIMING_COLUMNS),
-}
 
 
 def command(storage: Path, kimg: int, *arguments: str, study: str = NAME) -> list[str]:
@@ -109,6 +108,22 @@ def victims(kind: str, driver: subprocess.Popen[str]) -> list[psutil.Process]:
 def results(storage: Path) -> dict[str, bytes]:
     found = storage.glob("*/cells/*/result.json")
     return {path.parent.name: path.read_bytes() for path in found}
+
+
+def phase(storage: Path, driver: subprocess.Popen[str]) -> str:
+    """What a command was doing, as far as its files and processes show."""
+
+    def cells(name: str) -> set[str]:
+        return {path.parent.name for path in storage.glob(f"*/cells/*/{name}")}
+
+    begun, unfinished = cells("cell.json"), cells("cell.json") - cells("result.json")
+    if not begun:
+        return "before the first cell"
+    if not victims("worker", driver):
+        return "while it started" if unfinished else "after the last cell"
+    if cells("generator.pt") & unfinished:
+        return "between a generator and its result"
+    return "in a first tick" if unfinished - cells("ticks.json") else "in a later tick"
 
 
 def run_through(storage: Path, kimg: int, study: str) -> None:
@@ -160,22 +175,50 @@ def interrupt(storage: Path, kimg: int, how: str) -> Interrupted:
     return Interrupted(code, said, seconds, alive, before, results(storage))
 
 
-def run_with_kills(storage: Path, kimg: int, kills: int, seed: int, study: str) -> Counter[str]:
+def kill_at_start(storage: Path, kimg: int, kills: int, study: str, bucket: str) -> Counter[str]:
+    """Kill the driver so many times, at different moments of the start.
+
+    Returns how often it was killed, and how often in which phase.
+    """
+    done, root = Counter[str](), store.folder(bucket) if bucket else storage
+    for number in range(kills):
+        process = start(storage, kimg, *in_store(storage, bucket), study=study)
+        time.sleep(1 + 12 * number / kills)
+        assert process.poll() is None, (storage / "chaos.log").read_text()[-3000:]
+        done.update(["starts", "driver", phase(root, process)])
+        process.kill()
+        process.wait()
+    return done
+
+
+def in_store(storage: Path, bucket: str) -> list[str]:
+    """The options of a command whose records are in a store, and MLflow's on the disk."""
+    return ["--storage", bucket, "--tracking-uri", default_uri(storage)] if bucket else []
+
+
+def run_with_kills(
+    storage: Path, kimg: int, kills: int, seed: int, study: str, bucket: str = ""
+) -> Counter[str]:
     """Run and kill a study until it ends by itself.
 
     The first kill hits a raylet while cells are running. The command must survive this by itself
     and accept another cell. The second kill hits the driver, after the driver started Ray again.
     Further kills are random. Every command after the first has a clock that is a year behind.
 
-    Returns how many processes of each kind were killed, and how many commands were started.
+    Args:
+        bucket: s3://BUCKET/PREFIX, where the records are in a store; empty: they are in `storage`.
+
+    Returns: how many processes of each kind were killed, how many in which phase, and how many
+        commands were started.
     """
     rng, done, seen = random.Random(seed), Counter[str](), dict[str, bytes]()
-    log, process = storage / "chaos.log", start(storage, kimg, study=study)
+    root, options = store.folder(bucket) if bucket else storage, in_store(storage, bucket)
+    log, process = storage / "chaos.log", start(storage, kimg, *options, study=study)
     due = time.monotonic()
     done["starts"], killed, next_kind, then = 1, set[str](), "raylet", 0
     while True:
-        time.sleep(0.05)
-        now = results(storage)
+        time.sleep(0.5 if bucket else 0.05)
+        now = results(root)
         changed = [cell for cell, content in seen.items() if now.get(cell) != content]
         assert not changed, f"accepted results were lost or changed: {changed}"
         seen = now
@@ -187,7 +230,8 @@ def run_with_kills(storage: Path, kimg: int, kills: int, seed: int, study: str) 
                 ends |= {1}
             tail = log.read_text()[-3000:]
             assert process.returncode in ends, f"exit {process.returncode}: {tail}"
-            process, killed = start(storage, kimg, year_behind=True, study=study), set()
+            process = start(storage, kimg, *options, year_behind=True, study=study)
+            killed = set()
             done["starts"] += 1
         total = sum(done[kind] for kind in KINDS)
         ready = total > 1 or len(seen) >= 2
@@ -196,74 +240,12 @@ def run_with_kills(storage: Path, kimg: int, kills: int, seed: int, study: str) 
         early = time.monotonic() < due or total == kills or not ready
         if not early and (targets := victims(next_kind, process)):
             assert total > 1 or "Traceback" not in log.read_text(), log.read_text()[-3000:]
+            done.update([next_kind, phase(root, process)])
             os.kill(rng.choice(targets).pid, signal.SIGKILL)
-            then = len(results(storage))
-            done[next_kind] += 1
+            then = len(results(root))
             killed.add(next_kind)
             next_kind = rng.choice(KINDS) if total else "driver"
             due = time.monotonic() + rng.uniform(*GAP)
-
-
-def table(records: Records) -> bytes:
-    """The accepted records as CSV, without the columns that depend on the clock."""
-    cells, ticks = records.tables()
-    frames = (
-        cells.drop(columns=[c for c in cells if c in CLOCKED]),
-        ticks.drop(columns=[c for c in TIMING_COLUMNS if c in ticks]),
-    )
-    return b"".join(frame.to_csv(index=False).encode() for frame in frames)
-
-
-def mlflow_rows(uri: str, name: str = NAME) -> Counter[tuple[str, str, int]]:
-    """How often each (cell, metric, step) is in MLflow.
-
-    Also makes sure that each cell has exactly one run, which is finished and has an outcome.
-    """
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name(name)
-    assert experiment is not None
-    rows: Counter[tuple[str, str, int]] = Counter()
-    runs = client.search_runs([experiment.experiment_id], max_results=1000)
-    cells = Counter(run.data.tags["cell"] for run in runs if "cell" in run.data.tags)
-    assert len(runs) == len(cells) + 1, "not one parent"
-    assert set(cells.values()) == {1}, "more than one run for a cell"
-    for run in runs:
-        if "cell" in run.data.tags:
-            assert run.info.status == "FINISHED", run.info
-            assert run.data.tags["outcome"] in ("complete", "pruned")
-            for key in run.data.metrics:
-                for metric in client.get_metric_history(run.info.run_id, key):
-                    rows[run.data.tags["cell"], key, metric.step] += 1
-    return rows
-
-
-def recorded_rows(records: Records) -> Counter[tuple[str, str, int]]:
-    ticks = records.ticks()
-    columns = [c for c in ticks if c not in ("id", "condition", "phase", "seed")]
-    # The mirror leaves out the values of single judges.
-    columns = [c for c in columns if not (c.startswith("is_") or is_of_one_judge(c))]
-    return Counter(
-        (str(row["id"]), column, int(row["kimg"]))
-        for row in ticks.to_dict("records")
-        for column in columns
-        if pd.notna(row[column])
-    )
-
-
-def compare(through: Path, killed: Path, study: str = NAME) -> int:
-    """Refuse any difference between the two studies. Returns the number of accepted cells."""
-    name = STUDIES[study].split()[0]
-    cells, ticks = Records(killed / name).tables()
-    assert not cells["id"].duplicated().any()
-    assert set(cells["id"]) == set(Records(through / name).cells()["id"]), "cells lost or others"
-    if study == NAME:
-        assert (cells["outcome"] == "pruned").any(), "nothing was stopped early: make it longer"
-    assert not ticks.duplicated(["id", "kimg"]).any(), "duplicate ticks"
-    assert table(Records(killed / name)) == table(Records(through / name)), "the tables differ"
-    for storage in (through, killed):
-        rows = mlflow_rows(default_uri(storage), name)
-        assert rows == recorded_rows(Records(storage / name)), f"MLflow differs in {storage}"
-    return len(cells)
 
 
 def main() -> None:
@@ -272,27 +254,44 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kimg", type=int, default=100)
+    parser.add_argument("--s3", action="store_true", help="keep the killed study in a store")
     parser.add_argument("--storage", type=Path, help="kept; default: a temporary one")
     asked = parser.parse_args()
-    root = asked.storage or Path(tempfile.mkdtemp())
-    through, killed = root / "through", root / "killed"
-    through.mkdir(parents=True)
-    began = time.monotonic()
-    run_through(through, asked.kimg, asked.study)
-    alone = time.monotonic() - began
-    shutil.copytree(through / "cache", killed / "cache")
-    began = time.monotonic()
-    done = run_with_kills(killed, asked.kimg, asked.kills, asked.seed, asked.study)
-    seconds = time.monotonic() - began
-    cells = compare(through, killed, asked.study)
-    kinds = ", ".join(f"{done[kind]} {kind}" for kind in KINDS)
-    print(
-        f"{asked.study}: {sum(done[kind] for kind in KINDS)} kills ({kinds}), {done['starts']} "
-        f"starts: {cells} cells equal byte for byte, MLflow's rows once each; "
-        f"{seconds:.0f} s, without kills {alone:.0f} s"
-    )
+    root = (asked.storage or Path(tempfile.mkdtemp())).resolve()
+    weed, bucket = Weed(root / "store"), "s3://studies/runs" if asked.s3 else ""
+    folders = [root / name for name in ("through", "killed", "store")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    if asked.s3:
+        os.environ |= weed.env | {"HOME": str(root)}  # where caches are, beside a store
+        weed.start()
+    try:
+        print(run_both(folders[0], folders[1], bucket, asked))
+    finally:
+        weed.kill()
     if asked.storage is None:
         shutil.rmtree(root)
+
+
+def run_both(through: Path, killed: Path, bucket: str, asked: argparse.Namespace) -> str:
+    """Run a study through, and again with kills, and compare. Returns what to say of it."""
+    began = time.monotonic()
+    run_through(through, asked.kimg, asked.study)
+    alone, began = time.monotonic() - began, time.monotonic()
+    early = kill_at_start(killed, asked.kimg, asked.kills // 10, asked.study, bucket)
+    later = asked.kills - early["driver"]
+    done = early + run_with_kills(killed, asked.kimg, later, asked.seed, asked.study, bucket)
+    seconds, name = time.monotonic() - began, STUDIES[asked.study].split()[0]
+    ours = Records((store.folder(bucket) if bucket else killed) / name)
+    cells = compare(Records(through / name), ours, default_uri(through), default_uri(killed))
+    kinds = ", ".join(f"{done.pop(kind)} {kind}" for kind in KINDS)
+    starts = done.pop("starts")
+    phases = ", ".join(f"{count} {name}" for name, count in done.most_common())
+    return (
+        f"{asked.study}{' in S3' if bucket else ''}: {done.total()} kills ({kinds}; {phases}), "
+        f"{starts} starts: {cells} cells equal byte for byte, MLflow's rows once each; "
+        f"{seconds:.0f} s, without kills {alone:.0f} s"
+    )
 
 
 if __name__ == "__main__":

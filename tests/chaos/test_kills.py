@@ -17,8 +17,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from study.planning.mlflow_store import default_uri
 from study.records.records import Records
 from tests.chaos import kills
+from tests.chaos.compare import compare
 from tests.chaos.conftest import KILLS, Killed
 from tests.chaos.kills import INTERRUPTIONS, KIMG, NAME, RESTARTED, command, results
 
@@ -31,8 +33,12 @@ def test_killed_study_differs(through: Path, killed: Killed) -> None:
     assert done["raylet"] >= 1
     assert done["driver"] >= 1
     assert RESTARTED in (killed.storage / "chaos.log").read_text()
-    assert kills.compare(through, killed.storage) >= 8
-    runs = Records(killed.storage / NAME).study()["runs"]
+    records = Records(killed.storage / NAME)
+    uris = default_uri(through), default_uri(killed.storage)
+    assert compare(Records(through / NAME), records, *uris) >= 8
+    stopped = (records.cells()["outcome"] == "pruned").any()
+    assert stopped, "nothing was stopped early: make it longer"
+    runs = records.study()["runs"]
     assert runs[-1]["started"] < runs[0]["started"], "the clock did not move back"
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.bench_mirror import ROWS, fill
-from tests.chaos.kills import recorded_rows
+from tests.chaos.compare import recorded_rows
 
 IN_MLFLOW = """
     SELECT tags.value, metrics.key, metrics.step FROM metrics

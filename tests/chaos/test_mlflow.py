@@ -23,7 +23,7 @@ from PIL import Image
 from study.records.files import write_json
 from study.records.records import Records
 from study.tracking.mlflow_mirror import Mirror
-from tests.chaos.kills import mlflow_rows, recorded_rows
+from tests.chaos.compare import mlflow_rows, recorded_rows
 from tests.study import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]

@@ -18,7 +18,7 @@ import pytest
 from study.records import store
 from study.records.lock import LockedError, take
 from study.records.records import Records
-from tests.chaos.kills import table
+from tests.chaos.compare import table
 from tests.chaos.weed import SECRET, Weed, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -164,7 +164,18 @@ def test_process_of_a_study_reaches_the_stores() -> None:
     for name, joined in reached.items():
         assert joined == ({"stores"} if name in ("postgres", "s3") else {"ray"}), name
     assert COMPOSE["networks"]["stores"] == {"internal": True}
-    assert all(service["pids_limit"] > 0 for service in services.values())
+
+
+def test_service_changes_its_image_or_takes_all_memory() -> None:
+    """A service that is broken into must not be able to change what it runs."""
+    for name, service in COMPOSE["services"].items():
+        limits = service.get("deploy", {}).get("resources", {}).get("limits", {})
+        assert service["read_only"] is True, name
+        assert "/tmp" in service["tmpfs"], name
+        assert service["pids_limit"] > 0, name
+        assert limits.get("memory", service.get("mem_limit")), name
+        if service["image"].startswith("gan-study:"):  # its user's own home is read-only
+            assert service["environment"]["HOME"] == "/tmp", name
 
 
 def test_pod_breaks_the_restricted_standard() -> None:
@@ -176,8 +187,14 @@ def test_pod_breaks_the_restricted_standard() -> None:
         assert spec["automountServiceAccountToken"] is False
         assert pod["metadata"]["labels"] == POLICY["spec"]["podSelector"]["matchLabels"]
         for container in spec["containers"]:
-            confined = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-            assert container["securityContext"] == confined
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {"name": "HOME", "value": "/tmp"} in container["env"]
+            assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+        assert {"name": "tmp", "emptyDir": {}} in spec["volumes"]
     here, dashboard = POLICY["spec"]["ingress"]
     assert here == {"from": [{"podSelector": {}}]}
     assert dashboard == {"ports": [{"protocol": "TCP", "port": 8265}]}
@@ -275,9 +292,9 @@ def test_job_does_not_share_its_gpus_or_its_storage() -> None:
     assert CLAIM["spec"]["accessModes"] == ["ReadWriteMany"]
     head, worker = (pod["spec"] for pod in pods())
     for pod in (head, worker):
-        (volume,), (container,) = pod["volumes"], pod["containers"]
+        (volume, _), (container,) = pod["volumes"], pod["containers"]
         assert volume["persistentVolumeClaim"]["claimName"] == CLAIM["metadata"]["name"]
-        (mount,) = container["volumeMounts"]
+        mount = container["volumeMounts"][0]
         assert storage.is_relative_to(mount["mountPath"])
         assert pod["securityContext"]["runAsNonRoot"]
     assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"

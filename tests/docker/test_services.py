@@ -71,9 +71,9 @@ print(cursor.fetchone()[0])
 """
 ONCE = """
 from study.records.records import Records
-from tests.chaos import kills
+from tests.chaos.compare import mlflow_rows, recorded_rows
 records = Records("/shared/runs/acgan_kmnist_classes")
-assert kills.mlflow_rows("http://mlflow:5000") == kills.recorded_rows(records)
+assert mlflow_rows("http://mlflow:5000", records.folder.name) == recorded_rows(records)
 """
 LOAD = """
 import mlflow
@@ -244,6 +244,15 @@ def test_study_is_not_in_mlflow(up: Boxes, study: Cut) -> None:
     assert len(stored) == sum(len(run["files"]) for run in runs)
     ours = "password = open('/run/secrets/postgres_password').read()"
     assert int(up["mlflow"].python(DATABASE.format(password=ours))) == len(runs)
+
+
+def test_service_needs_the_memory_that_it_may_take(up: Boxes, study: Cut) -> None:
+    """The limits are for studies that are larger than this one."""
+    for name, box in up.items():
+        deploy = box.service.get("deploy", {}).get("resources", {}).get("limits", {})
+        limit = deploy.get("memory", box.service.get("mem_limit"))
+        print(f"{name}: {box.memory / 2**20:.0f} MiB of {limit}")
+        assert box.memory < int(limit.removesuffix("g")) * 2**30 / 2, name
 
 
 def test_generator_does_not_reach_the_registry(up: Boxes, study: Cut) -> None:
