@@ -17,6 +17,7 @@ cat > s3_credentials <<END
 aws_access_key_id = mlflow
 aws_secret_access_key = $key
 END
+# Only an "Admin" may make MLflow's bucket. The store has no other, and only MLflow reaches it.
 cat > s3_identities.json <<END
 {"identities": [{"name": "mlflow", "actions": ["Admin"],
   "credentials": [{"accessKey": "mlflow", "secretKey": "$key"}]}]}

@@ -246,7 +246,7 @@ def execute(
         verdicts = dict(zip(claims["id"], claims["verdict"], strict=True))
         mirror.close(report.page, verdicts, finished, seconds)
     if mirror.problem:
-        when = "" if mirror.abandoned.is_set() else "once that is mended, "
+        when = "" if mirror.is_slow else "once that is mended, "
         display.say(
             f"mlflow: {uri} is behind ({mirror.problem}); {when}the same command brings it up to "
             f"date, and python -m study.report {plan.name} --mirror takes the time that it needs"

@@ -39,8 +39,9 @@ mount --rbind /dev "$root/dev"
 mount -t tmpfs -o "size=$shm" tmpfs "$root/dev/shm"
 mount -t proc proc "$root/proc"
 while [ "$1" != -- ]; do
-    mkdir -p "$root$1"
-    mount -t tmpfs -o mode=1777,noexec,nosuid,nodev tmpfs "$root$1"
+    place=$(chroot "$root" realpath -m "$1") # /var/run is a link
+    mkdir -p "$root$place"
+    mount -t tmpfs -o mode=1777,noexec,nosuid,nodev tmpfs "$root$place"
     shift
 done
 shift
@@ -65,7 +66,8 @@ POSTGRES = """set -eu
 initdb --pgdata="$PGDATA" --username="$POSTGRES_USER" --pwfile="$POSTGRES_PASSWORD_FILE" \
     --auth-local=trust --auth-host=scram-sha-256 $POSTGRES_INITDB_ARGS
 echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
-printf "listen_addresses = '*'\nunix_socket_directories = '/tmp'\n" >> "$PGDATA/postgresql.conf"
+printf "listen_addresses = '*'\nunix_socket_directories = '/var/run/postgresql'\n" \
+    >> "$PGDATA/postgresql.conf"
 echo "CREATE DATABASE $POSTGRES_USER" | postgres --single -D "$PGDATA" postgres
 exec "$@"
 """
@@ -131,7 +133,7 @@ class Box:
 
     @property
     def memory(self) -> int:
-        """Bytes that the box's processes have for themselves, without pages that they share."""
+        """Bytes that the box's processes have for themselves, without shared memory and tmpfs."""
         own = [self.init, *self.init.children(recursive=True)]
         return sum(process.memory_full_info().uss for process in own)
 
@@ -232,8 +234,12 @@ class Boxes(dict[str, Box]):
         place.mkdir()
         binds = [(str(self.folder / file), f"/etc/{file}") for file in ("hosts", "resolv.conf")]
         binds += [(path, path) for path in (sys.base_prefix, sys.prefix, str(ROOT))]
+        empty = [*service.get("tmpfs", [])]
         for volume in service.get("volumes", []):
             name, _, target = volume.partition(":")
+            if not target:  # a volume without a name is the container's own
+                empty.append(name)
+                continue
             binds.append((str(self.folder / name), target))
         binds += [(str(self.secrets / s), f"/run/secrets/{s}") for s in service.get("secrets", [])]
         closed = {p for _, end in binds for p in Path(end).parents if p.exists()}
@@ -251,7 +257,7 @@ class Boxes(dict[str, Box]):
                     *(str(place), service.get("shm_size", "64mb").removesuffix("b"), box.user),
                     box.work,
                     "ro" if service.get("read_only") else "rw",
-                    *service["tmpfs"],
+                    *empty,
                     "--",
                     *(path for bind in binds for path in bind),
                     "--",

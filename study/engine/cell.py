@@ -183,7 +183,7 @@ class CellRun:
         self._write_rows()
 
     def _write_rows(self) -> None:
-        # The checkpoint has them, too, and they last before the cell's result does.
+        # The checkpoint has them, too. The result, written into this folder, makes them last.
         write_json(self.folder / "ticks.json", self.rows, lasting=False)
 
     def _checkpoint(self) -> None:

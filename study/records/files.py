@@ -26,11 +26,12 @@ def write_atomically(path: Path, content: bytes, lasting: bool = True) -> None:
     """Write a file so that a reader sees either the whole old file or the whole new one.
 
     The content is written under a temporary name, flushed and renamed. In an object store one
-    request does all this. After this function returns, the new file survives a power cut.
+    request does all this. After this function returns, the new file survives a power cut, unless
+    `lasting` is False.
 
     Args:
-        lasting: whether to flush the folder, too. If not, a power cut may bring the old file back
-            until something else is written into this folder.
+        lasting: whether to flush the folder, too. If not, a power cut may bring the old file back,
+            or none, until something else is written into this folder.
 
     Raises:
         OSError: the disk is full, for example. The error names the file.

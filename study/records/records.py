@@ -194,7 +194,7 @@ class Records:
         self.check_lock()
         folder, starts = self.cell_folder(cell["id"]), self.attempts(cell["id"])
         if not starts or not (folder / "cell.json").exists():
-            write_json(folder / "cell.json", cell, lasting=False)
+            write_json(folder / "cell.json", cell, lasting=False)  # the next file makes it last
         write_json(folder / "attempts.json", [*starts, start])
         if self._accepted is not None:
             self._accepted.setdefault(cell["id"], False)

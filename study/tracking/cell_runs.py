@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
@@ -34,7 +35,8 @@ def experiment_of(client: MlflowClient, name: str, artifacts: str | None) -> str
     if known is None:
         return str(client.create_experiment(name, artifact_location=artifacts))
     if known.lifecycle_stage != "active":
-        restore = f"mlflow experiments restore -x {known.experiment_id}"
+        there = f"MLFLOW_TRACKING_URI={shlex.quote(client.tracking_uri)}"
+        restore = f"{there} mlflow experiments restore -x {known.experiment_id}"
         raise RuntimeError(f"the experiment {name!r} is deleted there; {restore}")
     return str(known.experiment_id)
 

@@ -28,15 +28,14 @@ from study.planning.cells import Cell
 from study.planning.mlflow_store import follow
 from study.records import store
 from study.records.records import Records, Row
-from study.tracking import images
+from study.tracking import database, images
 from study.tracking.cell_runs import RunProgress, all_runs, experiment_of, progress_of
 from study.tracking.compare import best_cells, compare_page
 from study.tracking.rows import batches, first_start, measured, milliseconds, moment
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # hides what it logs of its migrations
 
-# Seconds for which an MLflow that fails is tried again when the mirror closes, since it last took
-# something.
+# Seconds for which a mirror that closes tries a failing MLflow again, since it last took something.
 PATIENCE = 10
 # Seconds for which the mirror gathers what is new, so that short cells cost few transactions.
 LAG = 2.0
@@ -59,8 +58,10 @@ class Mirror:
         self._progress: dict[str, RunProgress] | None = None
         self._runs = True  # whether the parent run is shown as running
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._closing = threading.Event()
-        self.abandoned = threading.Event()  # `close` did not wait until everything was there
+        self.is_slow = (
+            False  # whether MLflow works, but did not take everything while it was closed
+        )
+        self._closing, self._abandoned = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow mirror", daemon=True)
         self._thread.start()
 
@@ -93,10 +94,10 @@ class Mirror:
         self._queue.put(None)
         self._thread.join(seconds)
         if self._thread.is_alive():
-            self.abandoned.set()
-            self.problem = f"it did not take everything within {seconds:g} s"
-            if self._behind:
-                self.problem += f", {len(self._behind)} cells are not up to date there"
+            self._abandoned.set()
+            self.is_slow = self.problem is None
+            cells = f", {len(self._behind)} cells are not up to date there" if self._behind else ""
+            self.problem = self.problem or f"it did not take everything within {seconds:g} s{cells}"
 
     def _gather(self) -> list[str | None]:
         """What was put into the queue, with all that follows within LAG seconds."""
@@ -143,7 +144,7 @@ class Mirror:
         """
         problem, interrupted = None, not self._closing.is_set()
         for cell_id in cells:
-            if self.abandoned.is_set() or (interrupted and self._closing.is_set()):
+            if self._abandoned.is_set() or (interrupted and self._closing.is_set()):
                 break
             try:
                 read = self._read(cell_id)
@@ -171,7 +172,7 @@ class Mirror:
         if report:
             self._client.log_text(self._parent, store.read(report).decode(), report.name)
         problem = self._copy(progress, sorted(self._behind)) or first
-        if problem is None and not self.abandoned.is_set():
+        if problem is None and not self._abandoned.is_set():
             if finished:
                 self._client.set_terminated(self._parent, "FINISHED")
             else:
@@ -180,6 +181,7 @@ class Mirror:
 
     def _connect(self) -> dict[str, RunProgress]:
         """Find or make the experiment and the parent run. Returns every run's progress by cell."""
+        database.make(self.uri)
         if store.is_local(self.storage):
             follow(self.uri, self.storage)
         client = self._client = MlflowClient(self.uri)

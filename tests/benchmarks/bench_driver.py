@@ -7,7 +7,9 @@ the driver does is timed. It decides which cell comes next, is told of each tick
 writes its records and shows its lines, but has no MLflow. Two cells run at a time. A study has
 either conditions of ten seeds each and no search, or one condition with a search. The time is the
 processor time of this process for each cell, as the median over the repetitions with the worst
-beside it, and as a ratio to that of the smallest study. The sizes alternate.
+beside it, and as a ratio to that of the smallest study. The sizes alternate. The records are in
+memory, in /dev/shm: on a disk most of the time is the kernel's for flushing them, and depends on
+what else the disk has to write.
 
 The start of a command in a folder where every cell has ended is measured in processes of their own:
 its seconds, and how much more memory it takes than with the fewest cells.
@@ -128,7 +130,7 @@ def main() -> None:
         starts: dict[int, tuple[float, int]] = {}
         for _ in range(arguments.repeats):
             for cells, found in spent.items():
-                with tempfile.TemporaryDirectory() as scratch:
+                with tempfile.TemporaryDirectory(dir="/dev/shm") as scratch:
                     folder = Path(scratch) / "tiny"
                     found.append(live(plan_of(cells, searched), folder))
                     starts.setdefault(cells, started(folder, cells, searched))

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import kills
-from tests.chaos.kills import KIMG, NAME, Interrupted
+from tests.chaos.interrupt import INTERRUPTIONS, Interrupted, interrupt
+from tests.chaos.kills import KIMG, NAME
 
 KILLS = 3
 
@@ -43,11 +44,11 @@ class Killed:
 
     storage: Path
     interrupted: dict[str, Interrupted]
-    done: Counter[str]  # how many of each kind were killed
+    done: Counter[str]  # see `run_with_kills`
 
 
 @pytest.fixture(scope="session")
 def killed(tmp_path_factory: pytest.TempPathFactory, warm: Callable[[Path], Path]) -> Killed:
     storage = warm(tmp_path_factory.mktemp("killed"))
-    interrupted = {how: kills.interrupt(storage, KIMG, how) for how in kills.INTERRUPTIONS}
+    interrupted = {how: interrupt(storage, KIMG, how) for how in INTERRUPTIONS}
     return Killed(storage, interrupted, kills.run_with_kills(storage, KIMG, KILLS, 1, NAME))

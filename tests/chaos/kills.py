@@ -3,7 +3,7 @@
     python -m tests.chaos.kills [--study NAME] [--kills 50] [--seed 0] [--kimg 100] [--s3]
         [--storage DIR]
 
-A tenth of the kills hit the driver before its first cell, while judges are trained and references
+A tenth of the kills hit the driver when it starts, while judges are trained and references are
 measured. Then workers, the driver and the raylet are killed by SIGKILL at random moments, also
 during start-up. Whenever the driver has ended, the same command is started again. See `STUDIES` for
 the studies. With --s3 the records of the killed study are in an S3-compatible store, SeaweedFS on
@@ -13,6 +13,7 @@ this machine, and those of the other one on the disk.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -22,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -61,7 +61,6 @@ runpy.run_module("study.run", run_name="__main__")
 """
 KIMG = 4  # kimg of a cell in a study that tests start
 KINDS = ("worker", "driver", "raylet")
-INTERRUPTIONS = ("SIGINT to the group", "SIGINT twice")
 GAP = (0.5, 8.0)  # seconds from one kill to the next
 RESTARTED = "Ray died: it is started again, and the cells go on"
 
@@ -116,11 +115,12 @@ def phase(storage: Path, driver: subprocess.Popen[str]) -> str:
     def cells(name: str) -> set[str]:
         return {path.parent.name for path in storage.glob(f"*/cells/*/{name}")}
 
-    begun, unfinished = cells("cell.json"), cells("cell.json") - cells("result.json")
+    begun = cells("cell.json")
+    unfinished = begun - cells("result.json")
     if not begun:
         return "before the first cell"
     if not victims("worker", driver):
-        return "while it started" if unfinished else "after the last cell"
+        return "while it started again" if unfinished else "with no cell open"
     if cells("generator.pt") & unfinished:
         return "between a generator and its result"
     return "in a first tick" if unfinished - cells("ticks.json") else "in a later tick"
@@ -131,60 +131,23 @@ def run_through(storage: Path, kimg: int, study: str) -> None:
     assert process.wait() == 0, (storage / "chaos.log").read_text()[-3000:]
 
 
-@dataclass
-class Interrupted:
-    """What was seen of a command that was interrupted."""
-
-    code: int
-    said: str
-    seconds: float  # from the last signal to the command's end
-    alive: list[psutil.Process]  # processes that it left behind
-    before: dict[str, bytes]  # results when it started
-    kept: dict[str, bytes]  # results when it had ended
-
-
-def family(running: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The command and all that it started."""
-    own = psutil.Process(running.pid)
-    return [own, *own.children(recursive=True)]
-
-
-def interrupt(storage: Path, kimg: int, how: str) -> Interrupted:
-    """Go on with the study until another cell is accepted, then interrupt the command."""
-    log, before = storage / "chaos.log", results(storage)
-    log.touch()
-    begin, running = log.stat().st_size, start(storage, kimg)
-    while len(results(storage)) == len(before):
-        assert running.poll() is None, log.read_text()[-3000:]
-        time.sleep(0.05)
-    ours, began = family(running), time.monotonic()
-    if how == "SIGINT twice":
-        for process in ours[1:]:  # suspended workers do not answer: the first signal has to wait
-            if process.name().startswith("ray::"):
-                process.suspend()
-        running.send_signal(signal.SIGINT)
-        time.sleep(1)
-        assert running.poll() is None, "the first signal did not wait for the cells"
-        began = time.monotonic()
-        running.send_signal(signal.SIGINT)
-    else:
-        os.killpg(running.pid, signal.SIGINT)
-    code, seconds = running.wait(45), time.monotonic() - began
-    _, alive = psutil.wait_procs(ours, timeout=10)
-    said = log.read_bytes()[begin:].decode()
-    return Interrupted(code, said, seconds, alive, before, results(storage))
-
-
 def kill_at_start(storage: Path, kimg: int, kills: int, study: str, bucket: str) -> Counter[str]:
-    """Kill the driver so many times, at different moments of the start.
+    """Kill the driver so many times, within eight seconds after it has read its images.
+
+    Judges are trained then, references are measured, and Ray starts. In a store, it waits first
+    until the command that was killed before counts as dead.
 
     Returns how often it was killed, and how often in which phase.
     """
     done, root = Counter[str](), store.folder(bucket) if bucket else storage
+    log = storage / "chaos.log"
     for number in range(kills):
         process = start(storage, kimg, *in_store(storage, bucket), study=study)
-        time.sleep(1 + 12 * number / kills)
-        assert process.poll() is None, (storage / "chaos.log").read_text()[-3000:]
+        while log.read_text().count("images to train on") == number:
+            assert process.poll() is None, log.read_text()[-3000:]
+            time.sleep(0.05)
+        time.sleep(0.1 + 8 * number / kills)
+        assert process.poll() is None, log.read_text()[-3000:]
         done.update(["starts", "driver", phase(root, process)])
         process.kill()
         process.wait()
@@ -237,11 +200,14 @@ def run_with_kills(
         ready = total > 1 or len(seen) >= 2
         if total == 1:
             ready = len(seen) > then and RESTARTED in log.read_text()
-        early = time.monotonic() < due or total == kills or not ready
-        if not early and (targets := victims(next_kind, process)):
+        if time.monotonic() < due or total == kills or not ready:
+            continue
+        was = phase(root, process)
+        with contextlib.suppress(psutil.NoSuchProcess, IndexError):  # there is none just now
+            victim = rng.choice(victims(next_kind, process))
             assert total > 1 or "Traceback" not in log.read_text(), log.read_text()[-3000:]
-            done.update([next_kind, phase(root, process)])
-            os.kill(rng.choice(targets).pid, signal.SIGKILL)
+            victim.kill()
+            done.update([next_kind, was])
             then = len(results(root))
             killed.add(next_kind)
             next_kind = rng.choice(KINDS) if total else "driver"
@@ -258,17 +224,16 @@ def main() -> None:
     parser.add_argument("--storage", type=Path, help="kept; default: a temporary one")
     asked = parser.parse_args()
     root = (asked.storage or Path(tempfile.mkdtemp())).resolve()
-    weed, bucket = Weed(root / "store"), "s3://studies/runs" if asked.s3 else ""
-    folders = [root / name for name in ("through", "killed", "store")]
-    for folder in folders:
+    through, killed, kept = (root / name for name in ("through", "killed", "store"))
+    for folder in (through, killed, kept):
         folder.mkdir(parents=True)
-    if asked.s3:
-        os.environ |= weed.env | {"HOME": str(root)}  # where caches are, beside a store
-        weed.start()
-    try:
-        print(run_both(folders[0], folders[1], bucket, asked))
-    finally:
-        weed.kill()
+    with contextlib.ExitStack() as stack:
+        if asked.s3:
+            weed = Weed(kept)
+            os.environ |= weed.env | {"HOME": str(root)}  # where caches are, beside a store
+            stack.callback(weed.kill)
+            weed.start()
+        print(run_both(through, killed, "s3://studies/runs" if asked.s3 else "", asked))
     if asked.storage is None:
         shutil.rmtree(root)
 
@@ -284,7 +249,10 @@ def run_both(through: Path, killed: Path, bucket: str, asked: argparse.Namespace
     seconds, name = time.monotonic() - began, STUDIES[asked.study].split()[0]
     ours = Records((store.folder(bucket) if bucket else killed) / name)
     cells = compare(Records(through / name), ours, default_uri(through), default_uri(killed))
-    kinds = ", ".join(f"{done.pop(kind)} {kind}" for kind in KINDS)
+    if asked.study == NAME:
+        stopped = (ours.cells()["outcome"] == "pruned").any()
+        assert stopped, "nothing was stopped early: make it longer"
+    kinds = ", ".join(f"{done.pop(kind, 0)} {kind}" for kind in KINDS)
     starts = done.pop("starts")
     phases = ", ".join(f"{count} {name}" for name, count in done.most_common())
     return (

@@ -22,7 +22,8 @@ from study.records.records import Records
 from tests.chaos import kills
 from tests.chaos.compare import compare
 from tests.chaos.conftest import KILLS, Killed
-from tests.chaos.kills import INTERRUPTIONS, KIMG, NAME, RESTARTED, command, results
+from tests.chaos.interrupt import INTERRUPTIONS
+from tests.chaos.kills import KIMG, NAME, RESTARTED, command, results
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -154,6 +156,65 @@ def test_request_that_failed_here_but_not_there_is_doubled(
         assert sorted(steps) == ["0", "1", "2"]
 
 
+def test_command_that_is_interrupted_hides_the_problem(records: Records, plan: Plan) -> None:
+    """It does not wait as long as a failing MLflow is tried again."""
+    write(records, search_cell(plan, 0), "complete")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("study.tracking.mlflow_mirror.PATIENCE", 30)
+        tried = Mirror("http://127.0.0.1:9", records.folder.parent, records)
+        tried.close(None, {}, False, 2)
+    assert "Connection refused" in str(tried.problem)
+    assert not tried.is_slow
+
+
+def test_killed_command_leaves_half_of_the_tables(records: Records, tmp_path: Path) -> None:
+    """MLflow refuses such a database for ever, and no command would bring it up to date."""
+    path = tmp_path / "new" / "mlflow.db"
+    path.parent.mkdir()
+    code = f"from study.tracking import database; database.make('sqlite:///{path}')"
+    making = subprocess.Popen([sys.executable, "-c", code])
+    until = time.monotonic() + 30
+    while not any(file.stat().st_size for file in path.parent.iterdir()):
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    making.kill()
+    making.wait()
+    assert not path.exists()
+    tried = Mirror(f"sqlite:///{path}", tmp_path, records)
+    tried.close(None, {}, True)
+    assert tried.problem is None
+
+
+def test_tables_wait_for_the_first_cell(records: Records) -> None:
+    """MLflow makes its tables while Ray starts, not while cells run."""
+    made = Mirror(default_uri(records.folder.parent), records.folder.parent, records)
+    until = time.monotonic() + 30
+    while client(records).get_experiment_by_name("tiny") is None:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    made.close(None, {}, True)
+
+
+def test_status_is_not_the_studys(records: Records, plan: Plan) -> None:
+    def status() -> str:
+        return str(runs(records)["parent"].info.status)
+
+    cell = search_cell(plan, 0)
+    write(records, cell, "complete")
+    assert mirror(records).problem is None
+    assert status() == "FINISHED"
+    made = Mirror(default_uri(records.folder.parent), records.folder.parent, records)
+    time.sleep(1)
+    assert status() == "FINISHED", "it is only looked at"
+    made.touch(cell.id)
+    until = time.monotonic() + 30
+    while status() != "RUNNING":
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    made.close(None, {}, True)
+    assert status() == "FINISHED"
+
+
 def test_interrupted_command_waits_for_mlflow(
     records: Records, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +229,7 @@ def test_interrupted_command_waits_for_mlflow(
     assert "within 2 s" in (made.problem or "")
 
 
-def test_deleted_experiment_is_waited_for(records: Records, plan: Plan) -> None:
+def test_deleted_experiment_is_not_named(records: Records, plan: Plan) -> None:
     """No command ever catches up with it: the problem must say what helps."""
     write(records, search_cell(plan, 0), "complete")
     assert mirror(records).problem is None
@@ -176,14 +237,14 @@ def test_deleted_experiment_is_waited_for(records: Records, plan: Plan) -> None:
     experiment = there.get_experiment_by_name("tiny")
     assert experiment is not None
     there.delete_experiment(experiment.experiment_id)
-    number, said = experiment.experiment_id, mirror(records)
-    assert f"is deleted there; mlflow experiments restore -x {number}" in str(said.problem)
-    assert not said.abandoned.is_set()
-    there.restore_experiment(experiment.experiment_id)
+    said, _, command = str(mirror(records).problem).partition("; ")
+    assert said.endswith("the experiment 'tiny' is deleted there")
+    mlflow = Path(sys.executable).with_name("mlflow")
+    subprocess.run(command.replace("mlflow exp", f"{mlflow} exp"), shell=True, check=True)
     assert mirror(records).problem is None
 
 
-def test_store_of_an_older_mlflow_is_waited_for(
+def test_store_of_an_older_mlflow_is_not_named(
     records: Records, plan: Plan, store: Path, tmp_path: Path
 ) -> None:
     write(records, search_cell(plan, 0), "complete")
