@@ -61,7 +61,7 @@ runpy.run_module("study.run", run_name="__main__")
 """
 KIMG = 4  # kimg of a cell in a study that tests start
 KINDS = ("worker", "driver", "raylet")
-GAP = (0.5, 8.0)  # seconds from one kill to the next
+GAP = (0.5, 12.0)  # seconds from one kill to the next
 RESTARTED = "Ray died: it is started again, and the cells go on"
 
 
