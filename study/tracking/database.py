@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import uuid
 from pathlib import Path
 
@@ -19,7 +20,11 @@ def make(uri: str) -> None:
     name when it is whole.
     """
     path = Path(uri.removeprefix(SCHEME))
-    if not uri.startswith(SCHEME) or "?" in uri or path.exists():
+    if not uri.startswith(SCHEME) or "?" in uri or path.name == ":memory:":
+        return
+    if path.exists():
+        for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 32}*"):
+            left.unlink(missing_ok=True)  # by a process that was killed
         return
     new = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

@@ -58,9 +58,7 @@ class Mirror:
         self._progress: dict[str, RunProgress] | None = None
         self._runs = True  # whether the parent run is shown as running
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self.is_slow = (
-            False  # whether MLflow works, but did not take everything while it was closed
-        )
+        self.is_slow = False  # whether `close` gave up waiting, and there was no error
         self._closing, self._abandoned = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow mirror", daemon=True)
         self._thread.start()
@@ -153,7 +151,7 @@ class Mirror:
                 continue
             self._sync(progress, *read)
             self._behind.discard(cell_id)
-            self._patient_until = time.monotonic() + PATIENCE
+            self._patient_until, self.problem = time.monotonic() + PATIENCE, None
         return problem
 
     def _close(self, progress: dict[str, RunProgress]) -> str | None:

@@ -8,8 +8,8 @@ writes its records and shows its lines, but has no MLflow. Two cells run at a ti
 either conditions of ten seeds each and no search, or one condition with a search. The time is the
 processor time of this process for each cell, as the median over the repetitions with the worst
 beside it, and as a ratio to that of the smallest study. The sizes alternate. The records are in
-memory, in /dev/shm: on a disk most of the time is the kernel's for flushing them, and depends on
-what else the disk has to write.
+memory, in /dev/shm, of which they take some 200 MB: on a disk most of the time is the kernel's for
+flushing them, and depends on what else the disk has to write.
 
 The start of a command in a folder where every cell has ended is measured in processes of their own:
 its seconds, and how much more memory it takes than with the fewest cells.

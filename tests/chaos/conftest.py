@@ -51,4 +51,4 @@ class Killed:
 def killed(tmp_path_factory: pytest.TempPathFactory, warm: Callable[[Path], Path]) -> Killed:
     storage = warm(tmp_path_factory.mktemp("killed"))
     interrupted = {how: interrupt(storage, KIMG, how) for how in INTERRUPTIONS}
-    return Killed(storage, interrupted, kills.run_with_kills(storage, KIMG, KILLS, 1, NAME))
+    return Killed(storage, interrupted, kills.run_with_kills(storage, KIMG, KILLS, 2, NAME))

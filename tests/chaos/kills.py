@@ -200,13 +200,13 @@ def run_with_kills(
         ready = total > 1 or len(seen) >= 2
         if total == 1:
             ready = len(seen) > then and RESTARTED in log.read_text()
-        if time.monotonic() < due or total == kills or not ready:
+        early = time.monotonic() < due or total == kills or not ready
+        if early or not (targets := victims(next_kind, process)):
             continue
+        assert total > 1 or "Traceback" not in log.read_text(), log.read_text()[-3000:]
         was = phase(root, process)
-        with contextlib.suppress(psutil.NoSuchProcess, IndexError):  # there is none just now
-            victim = rng.choice(victims(next_kind, process))
-            assert total > 1 or "Traceback" not in log.read_text(), log.read_text()[-3000:]
-            victim.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended in the meantime
+            rng.choice(targets).kill()
             done.update([next_kind, was])
             then = len(results(root))
             killed.add(next_kind)

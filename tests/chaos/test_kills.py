@@ -33,6 +33,7 @@ def test_killed_study_differs(through: Path, killed: Killed) -> None:
     assert sum(done[kind] for kind in kills.KINDS) == KILLS, "it ended before all kills were done"
     assert done["raylet"] >= 1
     assert done["driver"] >= 1
+    assert done["worker"] >= 1
     assert RESTARTED in (killed.storage / "chaos.log").read_text()
     records = Records(killed.storage / NAME)
     uris = default_uri(through), default_uri(killed.storage)

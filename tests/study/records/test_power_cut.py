@@ -1,4 +1,4 @@
-"""What a power cut leaves: only what was flushed. If this fails, it can take accepted cells."""
+"""A power cut leaves only what was flushed. If this fails, it can take cells that were accepted."""
 
 from __future__ import annotations
 
