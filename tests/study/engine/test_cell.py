@@ -151,7 +151,7 @@ class TestContinuing:
         run = begin(cell, shared, judges)
         run.advance()
 
-        def die(*_: Any) -> None:
+        def die(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
