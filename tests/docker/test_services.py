@@ -30,7 +30,9 @@ from tests import boxes
 from tests.boxes import ROOT, Box, Boxes
 from tests.chaos import kills
 from tests.chaos.kills import NAME
-from tests.docker.test_files import pods
+from tests.docker.scripts import DATABASE, LOAD, ONCE, RUNS, STATUS, STORE
+from tests.docker.test_files import memory_limit
+from tests.docker.test_rayjob import pods
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -45,53 +47,6 @@ IMPATIENT = {
     "RAY_grpc_client_keepalive_time_ms": "10000",
     "RAY_grpc_client_keepalive_timeout_ms": "10000",
 }
-
-RUNS = """
-import json, mlflow
-client = mlflow.MlflowClient("http://mlflow:5000")
-def files(run, path=None):
-    for file in client.list_artifacts(run, path):
-        yield from files(run, file.path) if file.is_dir else [file.path]
-(experiment,) = client.search_experiments(filter_string="name != 'Default'")
-runs = client.search_runs([experiment.experiment_id])
-print(json.dumps([r.to_dictionary() | {"files": list(files(r.info.run_id))} for r in runs]))
-"""
-STORE = """
-import json, boto3
-client = boto3.client("s3", endpoint_url="http://s3:8333")
-pages = client.get_paginator("list_objects_v2").paginate(Bucket="mlflow")
-print(json.dumps({o["Key"]: o["Size"] for page in pages for o in page.get("Contents", [])}))
-"""
-DATABASE = """
-import psycopg
-{password}
-cursor = psycopg.connect("postgresql://mlflow@postgres:5432/mlflow", password=password).cursor()
-cursor.execute("select count(*) from runs")
-print(cursor.fetchone()[0])
-"""
-ONCE = """
-from study.records.records import Records
-from tests.chaos.compare import mlflow_rows, recorded_rows
-records = Records("/shared/runs/acgan_kmnist_classes")
-assert mlflow_rows("http://mlflow:5000", records.folder.name) == recorded_rows(records)
-"""
-LOAD = """
-import mlflow
-from study import load_generator as load
-mlflow.set_tracking_uri("http://mlflow:5000")
-G = load("models:/acgan_kmnist_classes.classes-5/1")
-print(*G(labels=[0, 4], seed=0).shape)
-"""
-STATUS = """
-import urllib.request, urllib.error
-request = urllib.request.Request({url!r}, headers={headers!r})
-try:
-    print(urllib.request.urlopen(request, timeout=10).status)
-except urllib.error.HTTPError as error:
-    print(error.code)
-except urllib.error.URLError as error:
-    print(type(error.reason).__name__)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -252,10 +207,9 @@ def test_service_needs_the_memory_that_it_may_take(up: Boxes, study: Cut) -> Non
         if not box.lives:
             assert name in WORKERS, f"{name} has ended"  # the one that was cut off
             continue
-        deploy = box.service.get("deploy", {}).get("resources", {}).get("limits", {})
-        limit = deploy.get("memory", box.service.get("mem_limit"))
-        print(f"{name}: {box.memory / 2**20:.0f} MiB of {limit}")
-        assert box.memory < int(limit.removesuffix("g")) * 2**30 / 2, name
+        used, limit = box.memory, memory_limit(box.service)
+        print(f"{name}: {used / 2**20:.0f} MiB of {limit / 2**20:.0f}")
+        assert used < limit / 2, name
 
 
 def test_generator_does_not_reach_the_registry(up: Boxes, study: Cut) -> None:
