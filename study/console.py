@@ -129,6 +129,16 @@ class Display:
                     table.add_row(escape(condition), name, str(len(group)), *means)
         if table.row_count:
             self._print(table)
+        self.verdicts(claims)
+        counts = cells["outcome"].value_counts()
+        ends = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+        self.say(f"cells: {ends or 'none yet'}")
+        if finished and (fewer := sum(self.plan.count) - self._done()) > 0:
+            why = "a best found that equals the reference is not run a second time"
+            self.say(f"{fewer} fewer than the most: {why}")
+
+    def verdicts(self, claims: pd.DataFrame) -> None:
+        """Print a table of the claims with their verdicts, if there are any."""
         if len(claims):
             told = [Column(name, overflow="fold") for name in ("claim", "verdict")]
             table = Table(*told, "effect [interval]", "n", "text", title="claims")
@@ -152,9 +162,3 @@ class Display:
                     reasons.setdefault(reason, []).append(str(claim["id"]))
             for reason, ids in reasons.items():
                 self.say(f"{' | '.join(ids)}: {reason}")
-        counts = cells["outcome"].value_counts()
-        ends = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-        self.say(f"cells: {ends or 'none yet'}")
-        if finished and (fewer := sum(self.plan.count) - self._done()) > 0:
-            why = "a best found that equals the reference is not run a second time"
-            self.say(f"{fewer} fewer than the most: {why}")

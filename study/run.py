@@ -225,16 +225,20 @@ def execute(
             )
             smoke = scale == "smoke"
             shared = make_shared(plan, records, dataset, cache, weights, bf16, display.say, smoke)
+            from study.early_verdicts import EarlyVerdicts
             from study.engine.engine import run_cells
 
+            for cell_id in retried:  # whatever may be refused has been checked
+                records.retry(cell_id)
             mirror = following = Mirror(uri, args.storage, records)
+            early = EarlyVerdicts(plan, records, display)
 
             def observe(cell: Cell, result: dict[str, Any] | None) -> None:
                 display(cell, result)
                 following.touch(cell.id)
+                if result is not None and result["outcome"] != "again":
+                    early.ended(cell.id)
 
-            for cell_id in retried:  # whatever may be refused has been checked
-                records.retry(cell_id)
             with display.progress:
                 finished = run_cells(plan, records, shared, resources, observe, display.say, grow)
         if finished:

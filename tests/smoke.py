@@ -39,7 +39,7 @@ def run_in_turn(
     grow: Grow | None,
 ) -> bool:
     """Do what `engine.run_cells` does, without Ray. A cell that fails ends the test."""
-    searcher = StudySearcher(plan, records, observer, grow)
+    searcher = StudySearcher(plan, records, observer, 1, grow)
     device = prepare_process(1, 0.0)
     judges = [Judge.from_state(dict(state), device) for state in shared.judges]
     while isinstance(given := searcher.suggest("trial"), dict):

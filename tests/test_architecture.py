@@ -37,6 +37,7 @@ DOORS = {
     "study.images",
     "study.verify_cell",
     "study.dry_run",
+    "study.early_verdicts",
     "study.listing",
     "study.ui",
     "study.console",

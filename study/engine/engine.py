@@ -31,7 +31,8 @@ import ray
 from ray import tune
 
 from study.engine.cluster import start_ray
-from study.engine.schedule import EarlyStopping, Grow, Observer, StudySearcher
+from study.engine.early_stopping import EarlyStopping
+from study.engine.schedule import Grow, Observer, StudySearcher
 from study.engine.shared_state import Shared
 from study.engine.trial import StopFile, StudyTrial
 from study.planning.plan import Plan
@@ -68,7 +69,7 @@ def run_cells(
     """
     ticks, deaths, own = -1, 0, not ray.is_initialized()
     while True:
-        searcher = StudySearcher(plan, records, observer, grow, resources.concurrent)
+        searcher = StudySearcher(plan, records, observer, resources.concurrent, grow)
         with RunSupervisor(searcher, report) as watch, _short_collections():
             watch.start_ray(resources.cpus * resources.concurrent)
             _tune(searcher, shared, resources)

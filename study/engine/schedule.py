@@ -1,7 +1,4 @@
-"""Decides which cell runs next and what the end of a cell means.
-
-These are a searcher and a scheduler for Ray Tune that work on the records.
-"""
+"""Decides which cell runs next and what the end of a cell means: a searcher for Ray Tune."""
 
 from __future__ import annotations
 
@@ -11,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from study.engine.search import ConditionSearch
@@ -41,6 +36,10 @@ Grow = Callable[[Plan], Plan | None]
 class StudySearcher(Searcher):
     """Hands out the cells that are missing: search cells first, then confirm cells.
 
+    Where all claims are judged on the reference recipe, its confirm cells come before the search
+    cells, so that the verdicts are known early. But if the searches cannot keep all workers busy,
+    the study would take longer that way, and the search cells still come first.
+
     Within a search, cells that an earlier command left unfinished come before new ones. Confirm
     cells of the reference recipe keep the machine busy while a search waits for its last cells.
     Confirm cells of the best configuration come when the search that found it is over. Confirm
@@ -52,15 +51,14 @@ class StudySearcher(Searcher):
         plan: Plan,
         records: Records,
         observer: Observer,
+        workers: int,
         grow: Grow | None = None,
-        idle_workers: int = 0,
     ) -> None:
         """Read what is missing from the records.
 
         Args:
+            workers: how many cells can run at once.
             grow: called when every cell of the plan has ended. None: the study ends then.
-            idle_workers: how many workers may wait for a cell, and so may have died unnoticed
-                before they are given one.
         """
         mode = "min" if plan.direction == "minimize" else "max"
         super().__init__(metric="objective", mode=mode)
@@ -78,7 +76,10 @@ class StudySearcher(Searcher):
         self.stopped: set[str] = set()  # ids of cells that were stopped early
         # Cell id -> rows at the last death of its worker, deaths in a row at that number of rows.
         self.deaths: dict[str, tuple[int, int]] = {}
-        self.idle_workers, self.max_deaths = idle_workers, MAX_DEATHS + idle_workers
+        # Each worker may have died unnoticed while it waited for a cell.
+        self.workers, self.max_deaths = workers, MAX_DEATHS + workers
+        busy = len(self.searches) * plan.budget.search_parallelism  # workers that searches can use
+        self._references_first = plan.references_decide and workers <= busy
         # Ids of cells whose worker Ray killed to free memory.
         self.killed_for_memory: set[str] = set()
         self.problem: str | None = None  # why the study cannot go on for now
@@ -121,6 +122,8 @@ class StudySearcher(Searcher):
     def _next(self) -> Cell | None:
         if self.queue:
             return self.queue.pop(0)
+        if self._references_first and (cell := self.remaining.next("reference")):
+            return cell
         for search in sorted(self.searches.values(), key=lambda s: s.started):
             if (cell := search.ask()) is not None:
                 return cell
@@ -240,56 +243,6 @@ class StudySearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Never called: a run starts the cells that are missing, and restores nothing from Ray."""
-
-
-class EarlyStopping(FIFOScheduler):
-    """Asks the search of a cell's own condition whether the cell should stop.
-
-    It also keeps Tune from losing workers. Tune has no option for this, so names of its own that
-    begin with an underscore are used. `tests/study/engine/test_workers.py` shows whether they still
-    do what they did.
-    """
-
-    def __init__(self, searcher: StudySearcher) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.searcher, self._keeps_workers = searcher, False
-
-    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Let Tune keep every worker that it has started.
-
-        Tune keeps a single idle worker, unless a trial waits for one. So of two cells that end
-        together, one would cost its worker, and a new one would have to start.
-        """
-        if not self._keeps_workers:
-            cache = tune_controller._tune_controller._actor_cache
-            cache.increase_max(trial.placement_group_factory, by=self.searcher.idle_workers)
-            self._keeps_workers = True
-
-    def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Choose no trial: Tune starts pending trials in order by itself.
-
-        FIFOScheduler would choose the first pending trial, and so does Tune itself as soon as a
-        worker is free. But that trial's own worker may be starting, and would be thrown away.
-        Where cells end sooner than a worker starts, this would go on for ever. So trials whose
-        workers are starting are taken out of those to which Tune gives a free worker. Trials whose
-        workers wait for resources stay among them, because a free worker has the resources.
-        """
-        tune = tune_controller._tune_controller
-        for trial in tune._pending_trials & tune._trial_to_actor.keys():
-            if tune._actor_manager.is_actor_started(tune._trial_to_actor[trial]):
-                tune._resources_to_pending_trials[trial.placement_group_factory].discard(trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        stop = self.searcher.observe(trial.config["cell"]["id"], result["kimg"])
-        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
-
-    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Note whether Ray killed the worker for want of memory.
-
-        Ray tells the searcher itself that the trial ended, but not why.
-        """
-        if "OutOfMemoryError" in str(trial.get_error()):  # only the text names the cause
-            self.searcher.killed_for_memory.add(trial.config["cell"]["id"])
 
 
 def now() -> str:

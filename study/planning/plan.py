@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trainables
-from search_spaces.core import Budget, Study
+from search_spaces.core import IMPORTANCE, Budget, Study
 from study.planning.cells import Cell, Configuration, SampledBy
 from study.planning.space import describe_space
 from trainables.data.base import DataSpec
@@ -210,6 +210,14 @@ class Plan:
             return []
         names = self.study.searched
         return [name for name in self.conditions if names is None or name in names]
+
+    @property
+    def references_decide(self) -> bool:
+        """Whether there are claims, and all are judged on confirm cells of reference recipes."""
+        claims = self.study.claims
+        groups = [g for claim in claims for g in (claim.of, claim.against) if g is not None]
+        searched = any(claim.metric.startswith(IMPORTANCE) for claim in claims)
+        return bool(groups) and not searched and all(g.config == "reference" for g in groups)
 
     @cached_property
     def count(self) -> tuple[int, int]:

@@ -75,7 +75,7 @@ def live(plan: Plan, folder: Path) -> float:
     with prepare.lock(folder) as records.lock, contextlib.redirect_stdout(io.StringIO()):
         began = time.process_time()
         display = Display(plan, records)
-        searcher = StudySearcher(plan, records, display)
+        searcher = StudySearcher(plan, records, display, CONCURRENT)
         spent += time.process_time() - began
         while True:
             began = time.process_time()
@@ -106,7 +106,7 @@ def start(folder: Path, cells: int, searched: bool) -> None:
     with prepare.lock(folder) as records.lock:
         assert records.quarantine_damaged() == []
         assert Remaining(plan, records).is_finished
-        StudySearcher(plan, records, lambda *_: None)
+        StudySearcher(plan, records, lambda *_: None, CONCURRENT)
     seconds = time.perf_counter() - before
     print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 

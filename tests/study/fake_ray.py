@@ -20,10 +20,12 @@ Observed = list[tuple[str, str | None]]
 class Ray:
     """Asks the searcher for cells, and tells it of ticks and ends, as Tune does."""
 
-    def __init__(self, plan: Plan, records: Records, grow: Grow | None = None) -> None:
+    def __init__(
+        self, plan: Plan, records: Records, grow: Grow | None = None, workers: int = 99
+    ) -> None:
         self.observed: Observed = []
         self.plan, self.records, self.asked = plan, records, 0
-        self.searcher = StudySearcher(plan, records, self.observe, grow)
+        self.searcher = StudySearcher(plan, records, self.observe, workers, grow)
 
     def observe(self, cell: Cell, result: dict[str, Any] | None) -> None:
         self.observed.append((cell.id, result and result["outcome"]))

@@ -101,7 +101,7 @@ def test_searcher_tells_ray_the_wrong_end(tmp_path: Path) -> None:
     for direction, mode in (("minimize", "min"), ("maximize", "max")):
         plan = plan_of(direction)
         records = tiny.begin(Records(tmp_path / direction), plan)
-        assert StudySearcher(plan, records, lambda *_: None).mode == mode
+        assert StudySearcher(plan, records, lambda *_: None, 1).mode == mode
 
 
 @pytest.mark.parametrize(("direction", "expected"), [("minimize", 4.0), ("maximize", 4.5)])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.tune.search import Searcher
 
+from search_spaces.core import Claim, Group
 from study.planning.plan import Plan
 from study.planning.remaining import Remaining
 from study.records.records import Records
@@ -102,6 +104,42 @@ class TestOrder:
         names = list(plan.conditions)
         turns = [(seed, name) for seed in range(3) for name in names for _ in range(2)]
         assert [(c.seed, c.condition_name) for c in cells if c.phase == "confirm"] == turns
+
+    def test_verdicts_wait_for_a_search_that_they_do_not_need(
+        self, plan: Plan, records: Records
+    ) -> None:
+        """On few workers the cells on which claims are judged must come before the search cells.
+
+        That must also hold for a command that goes on when a best configuration is known already.
+        """
+        ray = Ray(plan, records, workers=4)
+        assert [ray.must().configuration for _ in range(4)] == ["reference"] * 4
+        for n in range(8):
+            cell = ray.must()
+            assert cell.phase == "search"
+            ray.finish(cell, objective=4.0 - 0.1 * n)
+        again = Ray(plan, records, workers=4)
+        rest = [again.must().configuration for _ in range(8)]
+        assert rest == ["reference"] * 4 + ["found"] * 4
+
+    @pytest.mark.parametrize(
+        ("claim", "workers"),
+        [
+            ({"of": Group("classes=2")}, 5),  # two searches of two cells at once leave one idle
+            ({"of": Group("classes=2"), "against": Group("classes=3", "best")}, 1),
+            ({"of": Group("classes=2", "best")}, 1),
+            ({"of": Group("classes=2"), "metric": "importance/lr"}, 1),
+            (None, 1),
+        ],
+    )
+    def test_search_comes_last(
+        self, records: Records, claim: dict[str, Any] | None, workers: int
+    ) -> None:
+        """Where the search takes longest, or claims wait for it, it must come first."""
+        given = {"id": "X", "text": "x", "metric": "fcd", "region": (0, 1), **(claim or {})}
+        study = tiny.study(claims=(Claim(**given),) if claim else ())
+        ray = Ray(tiny.plan(study), records, workers=workers)
+        assert ray.must().phase == "search"
 
     def test_plain_factorial(self, records: Records) -> None:
         """A study without a space has confirm cells only."""

@@ -88,7 +88,7 @@ class TestEnds:
         The same holds if Ray kills the worker because memory is short.
         """
         ray = one(plan, records, trials=0, seeds=1)
-        for _ in range(MAX_DEATHS):
+        for _ in range(ray.searcher.max_deaths):
             cell = ray.must()
             if memory:
                 ray.searcher.killed_for_memory.add(cell.id)

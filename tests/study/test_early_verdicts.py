@@ -1,0 +1,95 @@
+"""Whether the verdicts are shown once their cells have ended, and not before or twice."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from search_spaces.core import Claim, Group
+from study.console import Display
+from study.early_verdicts import EarlyVerdicts
+from study.planning.cells import Cell
+from study.planning.plan import Plan
+from study.planning.study_json import claim_json
+from study.records.files import write_json
+from study.records.records import Records
+from tests.study import tiny
+from tests.study.fake_ray import Ray
+
+LINE = "all cells on which the claims are judged have ended"
+
+
+def run(
+    plan: Plan, records: Records, capsys: pytest.CaptureFixture[str], cells: int = 100
+) -> list[tuple[Cell, str]]:
+    """Run some cells that are missing, on one worker. Returns each with what was then printed."""
+    ray, printed = Ray(plan, records, workers=1), list[tuple[Cell, str]]()
+    early = EarlyVerdicts(plan, records, Display(plan, records))
+    capsys.readouterr()
+    while len(printed) < cells and (cell := ray.ask()) is not None:
+        ray.finish(cell, objective=4.0 + 0.1 * (cell.seed if cell.number is None else -cell.number))
+        early.ended(cell.id)
+        printed.append((cell, capsys.readouterr().out))
+    return printed
+
+
+def begun(plan: Plan, records: Records) -> Records:
+    tiny.begin(records, plan)
+    known = {"claims": [claim_json(claim) for claim in plan.study.claims]}
+    write_json(records.folder / "study.json", records.study() | known)
+    return records
+
+
+def plan_of(condition: str = "classes=2", **changes: object) -> Plan:
+    group = Group(condition)
+    claim = Claim(id="T1", text="it works", metric="fcd", of=group, region=(0.0, 9.0))
+    return dataclasses.replace(tiny.plan(tiny.study(claims=(claim,))), **changes)  # type: ignore[arg-type]
+
+
+def test_verdicts_are_not_shown_before_the_search(
+    records: Records, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They must come with the last cell of the claim's condition, with its figures, and once."""
+    plan = plan_of()
+    printed = run(plan, begun(plan, records), capsys)
+    shown = [n for n, (_, out) in enumerate(printed) if LINE in out]
+    last = max(
+        n
+        for n, (cell, _) in enumerate(printed)
+        if cell.configuration == "reference" and cell.condition_name == "classes=2"
+    )
+    assert shown == [last]
+    assert printed[last + 1][0].phase == "search" or printed[last + 2][0].phase == "search"
+    assert "│ supported" in printed[last][1]
+    assert "4.05 [" in printed[last][1]  # the mean of 4.0 and 4.1
+
+
+def test_stopped_study_never_shows_them(
+    records: Records, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command that goes on must count the cells that ended before, and not show verdicts again
+    that an earlier command showed.
+    """
+    plan = plan_of()
+    begun(plan, records)
+    assert not any(LINE in out for _, out in run(plan, records, capsys, cells=2))
+    assert sum(LINE in out for _, out in run(plan, records, capsys, cells=2)) == 1
+    assert not any(LINE in out for _, out in run(plan, records, capsys))
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        plan_of("classes=3", budget=tiny.budget(trials=0)),  # no cells follow those that are judged
+        dataclasses.replace(tiny.plan(tiny.study(claims=()))),
+    ],
+    ids=["no search", "no claims"],
+)
+def test_verdicts_are_shown_twice(
+    plan: Plan, records: Records, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the study ends at that moment its summary follows. Without claims there are none."""
+    printed = run(plan, begun(plan, records), capsys)
+    assert printed
+    assert not any(LINE in out for _, out in printed)
