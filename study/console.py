@@ -56,7 +56,15 @@ class Display:
         pipe. A terminal that is gone and a full disk raise OSError.
         """
         try:
-            (self.tables if isinstance(what, Table) else self.console).print(what, **how)
+            if not isinstance(what, Table):
+                self.console.print(what, **how)
+                return
+            live = self.progress.live.is_started
+            if live:  # the bar knows of what its own console prints only
+                self.progress.stop()
+            self.tables.print(what, **how)
+            if live:
+                self.progress.start()
         except (OSError, SystemExit):
             self.console.quiet = self.tables.quiet = True
             # Python flushes its own output at the end of the process, too.

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from study.engine.trial import StopFile
 from study.planning.remaining import Remaining
 
 if TYPE_CHECKING:
     from study.console import Display
+    from study.planning.cells import Cell
     from study.planning.plan import Plan
     from study.records.records import Records
 
 
 class EarlyVerdicts:
-    """Waits for the last of the cells on which claims are judged, and then prints the verdicts.
+    """Waits for the last of the cells that decide the claims, and then prints the verdicts.
 
-    This is of use only where claims are judged on the reference recipe alone, and other cells
-    follow.
+    Nothing is printed where claims need the search, or where no search goes on: the summary at the
+    end of the study has the verdicts.
     """
 
     def __init__(self, plan: Plan, records: Records, display: Display) -> None:
         self.plan, self.records, self.display = plan, records, display
-        claims = plan.study.claims if plan.references_decide else ()
-        groups = [group for claim in claims for group in (claim.of, claim.against) if group]
-        judged = {group.condition for group in groups}
         self._open = {
             cell.id
-            for cell in Remaining(plan, records).confirmations()
-            if cell.configuration == "reference" and cell.condition_name in judged
+            for name in plan.judged
+            for cell in plan.confirm_cells(name, plan.hyperparameters(name))
+            if records.result(cell.id) is None
         }
-        self._open = {cell_id for cell_id in self._open if records.result(cell_id) is None}
 
-    def ended(self, cell_id: str) -> None:
-        """Take note that a cell was accepted."""
-        if cell_id not in self._open:
+    def __call__(self, cell: Cell, result: dict[str, Any] | None) -> None:
+        """Take note of what happened to a cell: see `Observer` in study/engine/schedule.py."""
+        if cell.id not in self._open or result is None or result["outcome"] == "again":
             return
-        self._open.remove(cell_id)
-        if self._open or Remaining(self.plan, self.records).is_finished:
+        self._open.remove(cell.id)
+        if self._open or StopFile(self.records.folder).path.exists():
             return
-        from study.report.write import claims_frame
+        missing = Remaining(self.plan, self.records).missing()
+        if sum(n for (_, phase), n in missing.items() if phase == "search"):
+            from study.report.write import claims_frame
 
-        self.display.say("all cells on which the claims are judged have ended; the others go on")
-        self.display.verdicts(claims_frame(self.records))
+            self.display.say("the claims need no search, which goes on; their verdicts so far:")
+            self.display.verdicts(claims_frame(self.records))

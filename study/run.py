@@ -236,8 +236,7 @@ def execute(
             def observe(cell: Cell, result: dict[str, Any] | None) -> None:
                 display(cell, result)
                 following.touch(cell.id)
-                if result is not None and result["outcome"] != "again":
-                    early.ended(cell.id)
+                early(cell, result)
 
             with display.progress:
                 finished = run_cells(plan, records, shared, resources, observe, display.say, grow)

@@ -36,12 +36,12 @@ Grow = Callable[[Plan], Plan | None]
 class StudySearcher(Searcher):
     """Hands out the cells that are missing: search cells first, then confirm cells.
 
-    Where all claims are judged on the reference recipe, its confirm cells come before the search
-    cells, so that the verdicts are known early. But if the searches cannot keep all workers busy,
-    the study would take longer that way, and the search cells still come first.
+    Where the reference recipes alone decide all claims, their confirm cells come before the search
+    cells, so that the verdicts are known early. But where the searches could hardly keep all
+    workers busy later, the study would take longer that way, and the search cells come first.
 
     Within a search, cells that an earlier command left unfinished come before new ones. Confirm
-    cells of the reference recipe keep the machine busy while a search waits for its last cells.
+    cells that are left keep the machine busy while a search waits for its last cells.
     Confirm cells of the best configuration come when the search that found it is over. Confirm
     cells of the conditions alternate, see `Remaining`.
     """
@@ -78,8 +78,9 @@ class StudySearcher(Searcher):
         self.deaths: dict[str, tuple[int, int]] = {}
         # Each worker may have died unnoticed while it waited for a cell.
         self.workers, self.max_deaths = workers, MAX_DEATHS + workers
-        busy = len(self.searches) * plan.budget.search_parallelism  # workers that searches can use
-        self._references_first = plan.references_decide and workers <= busy
+        trials, most = plan.budget.trials, plan.budget.search_parallelism
+        left = [trials - self.remaining.done[search] for search in self.searches]
+        self._verdicts_first = workers < sum(min(most, max(0, n)) for n in left)
         # Ids of cells whose worker Ray killed to free memory.
         self.killed_for_memory: set[str] = set()
         self.problem: str | None = None  # why the study cannot go on for now
@@ -122,7 +123,7 @@ class StudySearcher(Searcher):
     def _next(self) -> Cell | None:
         if self.queue:
             return self.queue.pop(0)
-        if self._references_first and (cell := self.remaining.next("reference")):
+        if self._verdicts_first and (cell := self.remaining.next(deciding=True)):
             return cell
         for search in sorted(self.searches.values(), key=lambda s: s.started):
             if (cell := search.ask()) is not None:

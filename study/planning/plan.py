@@ -211,13 +211,21 @@ class Plan:
         names = self.study.searched
         return [name for name in self.conditions if names is None or name in names]
 
-    @property
-    def references_decide(self) -> bool:
-        """Whether there are claims, and all are judged on confirm cells of reference recipes."""
-        claims = self.study.claims
-        groups = [g for claim in claims for g in (claim.of, claim.against) if g is not None]
-        searched = any(claim.metric.startswith(IMPORTANCE) for claim in claims)
-        return bool(groups) and not searched and all(g.config == "reference" for g in groups)
+    @cached_property
+    def judged(self) -> frozenset[str]:
+        """The conditions whose reference recipes decide all claims on conditions that run.
+
+        Empty where a claim also needs search cells or the best configuration found.
+        """
+        found: set[str] = set()
+        for claim in self.study.claims:
+            groups = [group for group in (claim.of, claim.against) if group is not None]
+            if any(group.condition not in self.conditions for group in groups):
+                continue  # the claim is not run
+            if claim.metric.startswith(IMPORTANCE) or any(g.config == "best" for g in groups):
+                return frozenset()
+            found.update(group.condition for group in groups)
+        return frozenset(found)
 
     @cached_property
     def count(self) -> tuple[int, int]:

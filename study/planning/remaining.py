@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from study.planning.cells import Cell, Configuration
+from study.planning.cells import Cell
 from study.planning.plan import Plan
 from study.records.objective import cost
 from study.records.records import FAILED, Records, Row
@@ -47,8 +47,9 @@ class Remaining:
         self.done: Counter[tuple[str, int]] = Counter()  # accepted cells of each search
         self._best: dict[tuple[str, int], tuple[float, int, Mapping[str, Any]]] = {}
         self._known: dict[str, Cell] = {}  # confirm cells by id
-        # Confirm cells that `next` did not look at: seed, place among those of the seed, id.
-        self._waiting: dict[Configuration, list[tuple[int, int, str]]] = {}
+        # Confirm cells that `next` did not look at: seed, place among those of the seed, id. Those
+        # that decide the claims (`Plan.judged`) are under True, the others under False.
+        self._waiting: dict[bool, list[tuple[int, int, str]]] = {True: [], False: []}
         self._places = {name: place for place, name in enumerate(plan.conditions)}
         for name in plan.conditions:
             self._add(plan.confirm_cells(name, plan.hyperparameters(name)))
@@ -90,9 +91,9 @@ class Remaining:
         for cell in cells:
             if cell.id not in self._known:
                 self._known[cell.id] = cell
-                assert cell.configuration is not None
-                waiting = self._waiting.setdefault(cell.configuration, [])
-                heapq.heappush(waiting, (*self._order(cell), cell.id))
+                known = cell.condition_name in self.plan.judged
+                decides = known and cell.configuration == "reference"
+                heapq.heappush(self._waiting[decides], (*self._order(cell), cell.id))
 
     def _order(self, cell: Cell) -> tuple[int, int]:
         return cell.seed, self._places[cell.condition_name]
@@ -101,12 +102,13 @@ class Remaining:
         """Whether all cells of a search are accepted."""
         return self.done[condition, search] >= self.plan.budget.trials
 
-    def next(self, only: Configuration | None = None) -> Cell | None:
-        """The next confirm cell that is not accepted, if asked of one configuration only.
+    def next(self, deciding: bool = False) -> Cell | None:
+        """The next confirm cell that is not accepted. Each is returned once.
 
-        Each is returned once.
+        Args:
+            deciding: only the next of those that decide the claims.
         """
-        while heaps := [h for name, h in self._waiting.items() if h and only in (None, name)]:
+        while heaps := [h for decides, h in self._waiting.items() if h and decides >= deciding]:
             cell = self._known[heapq.heappop(min(heaps))[-1]]
             if self.records.result(cell.id) is None:
                 return cell

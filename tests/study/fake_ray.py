@@ -64,6 +64,7 @@ class Ray:
         self.end(cell)
 
 
-def one(plan: Plan, records: Records, **budget: Any) -> Ray:
+def one(plan: Plan, records: Records, workers: int = 99, **budget: Any) -> Ray:
     """A Ray for a plan of classes=2 only. `budget` changes the budget of `tiny`."""
-    return Ray(dataclasses.replace(plan, only="classes=2", budget=tiny.budget(**budget)), records)
+    own = dataclasses.replace(plan, only="classes=2", budget=tiny.budget(**budget))
+    return Ray(own, records, workers=workers)

@@ -48,6 +48,21 @@ def test_claim_without_interval_ends_in_a_traceback(
     assert f"{sum(plan.count) - 2} fewer than the most" in out  # the counter's total
 
 
+def test_table_is_printed_into_the_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verdicts may come while the bar is shown. The bar must be taken away, and come back."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    plan = tiny.plan()
+    display = Display(plan, tiny.begin(Records(tmp_path / "tiny"), plan))
+    with display.progress:
+        display.verdicts(pd.DataFrame([CLAIM | {"effect": 0.5, "low": 0.4, "high": 0.6}]))
+        assert display.progress.live.is_started
+    title = next(line for line in capsys.readouterr().out.splitlines() if "claims" in line)
+    assert "0:00:00" not in title
+
+
 @pytest.mark.parametrize("columns", [20, 60])
 def test_small_terminal_cuts_what_tells_rows_apart(
     tmp_path: Path,

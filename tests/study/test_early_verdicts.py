@@ -17,7 +17,7 @@ from study.records.records import Records
 from tests.study import tiny
 from tests.study.fake_ray import Ray
 
-LINE = "all cells on which the claims are judged have ended"
+LINE = "the claims need no search"
 
 
 def run(
@@ -28,8 +28,11 @@ def run(
     early = EarlyVerdicts(plan, records, Display(plan, records))
     capsys.readouterr()
     while len(printed) < cells and (cell := ray.ask()) is not None:
+        early(cell, None)
+        early(cell, {"outcome": "again"})  # a crashed cell has not ended
+        assert not capsys.readouterr().out
         ray.finish(cell, objective=4.0 + 0.1 * (cell.seed if cell.number is None else -cell.number))
-        early.ended(cell.id)
+        early(cell, records.result(cell.id))
         printed.append((cell, capsys.readouterr().out))
     return printed
 
@@ -41,9 +44,16 @@ def begun(plan: Plan, records: Records) -> Records:
     return records
 
 
-def plan_of(condition: str = "classes=2", **changes: object) -> Plan:
-    group = Group(condition)
-    claim = Claim(id="T1", text="it works", metric="fcd", of=group, region=(0.0, 9.0))
+def plan_of(*groups: Group, **changes: object) -> Plan:
+    of, *against = groups or (Group("classes=2"),)
+    claim = Claim(
+        id="T1",
+        text="it works",
+        metric="fcd",
+        of=of,
+        against=against[0] if against else None,
+        region=(0.0, 9.0),
+    )
     return dataclasses.replace(tiny.plan(tiny.study(claims=(claim,))), **changes)  # type: ignore[arg-type]
 
 
@@ -60,7 +70,7 @@ def test_verdicts_are_not_shown_before_the_search(
         if cell.configuration == "reference" and cell.condition_name == "classes=2"
     )
     assert shown == [last]
-    assert printed[last + 1][0].phase == "search" or printed[last + 2][0].phase == "search"
+    assert printed[last + 1][0].phase == "search"
     assert "│ supported" in printed[last][1]
     assert "4.05 [" in printed[last][1]  # the mean of 4.0 and 4.1
 
@@ -73,23 +83,33 @@ def test_stopped_study_never_shows_them(
     """
     plan = plan_of()
     begun(plan, records)
-    assert not any(LINE in out for _, out in run(plan, records, capsys, cells=2))
+    assert not any(LINE in out for _, out in run(plan, records, capsys, cells=1))
     assert sum(LINE in out for _, out in run(plan, records, capsys, cells=2)) == 1
+    assert not any(LINE in out for _, out in run(plan, records, capsys))
+
+
+def test_stopped_study_goes_on_with_them(
+    records: Records, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once a study is told to stop no search goes on, and the cells have little time to end."""
+    plan = plan_of()
+    (begun(plan, records).folder / ".stop").touch()
     assert not any(LINE in out for _, out in run(plan, records, capsys))
 
 
 @pytest.mark.parametrize(
     "plan",
     [
-        plan_of("classes=3", budget=tiny.budget(trials=0)),  # no cells follow those that are judged
-        dataclasses.replace(tiny.plan(tiny.study(claims=()))),
+        plan_of(budget=tiny.budget(trials=0)),
+        plan_of(Group("classes=2"), Group("classes=3", "best")),
+        plan_of(Group("classes=2"), Group("classes=3"), only="classes=2"),
     ],
-    ids=["no search", "no claims"],
+    ids=["no search", "search is needed", "a condition does not run"],
 )
 def test_verdicts_are_shown_twice(
     plan: Plan, records: Records, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the study ends at that moment its summary follows. Without claims there are none."""
+    """Where no search goes on, or the claims need other cells, the summary alone has verdicts."""
     printed = run(plan, begun(plan, records), capsys)
     assert printed
     assert not any(LINE in out for _, out in printed)

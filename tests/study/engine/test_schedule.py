@@ -110,22 +110,37 @@ class TestOrder:
     ) -> None:
         """On few workers the cells on which claims are judged must come before the search cells.
 
-        That must also hold for a command that goes on when a best configuration is known already.
+        The reference recipe of a condition without claims comes last, as ever.
         """
-        ray = Ray(plan, records, workers=4)
-        assert [ray.must().configuration for _ in range(4)] == ["reference"] * 4
+        ray = Ray(plan, records, workers=3)
+        first = [ray.must() for _ in range(2)]
+        assert {(c.condition_name, c.configuration) for c in first} == {("classes=2", "reference")}
         for n in range(8):
             cell = ray.must()
             assert cell.phase == "search"
             ray.finish(cell, objective=4.0 - 0.1 * n)
-        again = Ray(plan, records, workers=4)
-        rest = [again.must().configuration for _ in range(8)]
-        assert rest == ["reference"] * 4 + ["found"] * 4
+        rest = [ray.must() for _ in range(6)]
+        assert sorted(f"{c.condition_name} {c.configuration}" for c in rest) == [
+            *["classes=2 found"] * 2,
+            *["classes=3 found"] * 2,
+            *["classes=3 reference"] * 2,
+        ]
+
+    def test_almost_finished_search_leaves_workers_idle(self, plan: Plan, records: Records) -> None:
+        """A command that goes on must look at what is left of the searches.
+
+        With one trial left they keep one worker busy, so that trial must begin at once.
+        """
+        ray = Ray(plan, records)
+        for _ in range(7):
+            ray.finish(ray.must())
+        again = Ray(plan, records, workers=1)
+        assert again.must().phase == "search"
 
     @pytest.mark.parametrize(
         ("claim", "workers"),
         [
-            ({"of": Group("classes=2")}, 5),  # two searches of two cells at once leave one idle
+            ({"of": Group("classes=2")}, 4),  # two searches of two cells at once keep no more busy
             ({"of": Group("classes=2"), "against": Group("classes=3", "best")}, 1),
             ({"of": Group("classes=2", "best")}, 1),
             ({"of": Group("classes=2"), "metric": "importance/lr"}, 1),

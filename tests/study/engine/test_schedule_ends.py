@@ -67,7 +67,7 @@ class TestEnds:
 
         The cell makes a tick now and then, so it must never be given up.
         """
-        ray = one(plan, records, trials=0, seeds=1)
+        ray = one(plan, records, workers=1, trials=0, seeds=1)
         objectives: list[float] = []
         for death in range(3 * MAX_DEATHS):
             cell = ray.must()
@@ -87,8 +87,8 @@ class TestEnds:
 
         The same holds if Ray kills the worker because memory is short.
         """
-        ray = one(plan, records, trials=0, seeds=1)
-        for _ in range(ray.searcher.max_deaths):
+        ray = one(plan, records, workers=1, trials=0, seeds=1)
+        for _ in range(MAX_DEATHS + 1):
             cell = ray.must()
             if memory:
                 ray.searcher.killed_for_memory.add(cell.id)
