@@ -249,7 +249,7 @@ def test_unknown_ref_starts_something(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "choose one of acgan_kmnist_classes" in refused(capsys, "nothing")
+    assert "choose one of acgan_kmnist_" in refused(capsys, "nothing")
     assert "no package 'no' is installed" in refused(capsys, "no.such:STUDY")
 
 
