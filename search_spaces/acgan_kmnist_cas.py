@@ -1,17 +1,17 @@
 """ACGAN, 49 classes: can its images teach a classifier, once the search looks for diversity?
 
-Right labels are not all: in cgan_vs_acgan_kmnist a repaired ACGAN teaches a classifier less than a
-projection GAN does, whose labels are right less often. Here the ACGAN's space is searched for the
-lowest intra-class Frechet distance, which sees wrong labels and classes that do not vary. What is
-found is judged by the classification accuracy score (CAS), which the search does not see. The
-projection GAN is not searched.
+Right labels are not all: in cgan_vs_acgan_kmnist a repaired ACGAN teaches a classifier less than
+recipe A's projection GAN does, whose labels are right less often. Here the ACGAN's space is
+searched for the lowest intra-class Frechet distance, which sees wrong labels and classes that do
+not vary. What is found is judged by the classification accuracy score (CAS), which the search does
+not see. The projection GAN stands beside it as it is.
 """
 
 from __future__ import annotations
 
 from math import inf
 
-from search_spaces.acgan_kmnist_remedies import BASE, LADDER, PROJECTION, RECIPE, REPAIRED, space
+from search_spaces.acgan_kmnist_remedies import BASE, LADDER, RECIPE, REPAIRED, space
 from search_spaces.core import Budget, Claim, Failure, Group, Study
 
 SCORE = "cas_relative"
@@ -23,7 +23,7 @@ def teaches(loss: str) -> Claim:
     return Claim(
         id=f"teaches-{loss}",
         primary=True,
-        text=f"tuned with {loss}, an ACGAN teaches at least .6 of what real images do",
+        text=f"an ACGAN tuned with {loss} teaches a classifier at least .6 of what real images do",
         source=f"our own question, by the classification accuracy score of {RAVURI}",
         metric=SCORE,
         of=Group(loss, "best"),
@@ -34,7 +34,7 @@ def teaches(loss: str) -> Claim:
 def tuned(loss: str) -> Claim:
     return Claim(
         id=f"tuning-{loss}",
-        text=f"with {loss}, the search makes it teach more",
+        text=f"the search makes an ACGAN with {loss} teach a classifier more",
         source="our own question: whether a search for the intra-class Frechet distance raises the "
         f"score of {RAVURI}, which it does not see",
         metric=SCORE,
@@ -47,7 +47,8 @@ def tuned(loss: str) -> Claim:
 def labels(loss: str) -> Claim:
     return Claim(
         id=f"labels-{loss}",
-        text=f"tuned with {loss}, its labels stay right: .90 of the judge's own on real images",
+        text=f"an ACGAN tuned with {loss} keeps its labels right: accuracy at least .90 of the "
+        "judge's own on real images",
         source="our own question: whether diversity costs label accuracy",
         metric="label_accuracy_relative",
         of=Group(loss, "best"),
@@ -64,7 +65,7 @@ STUDY = Study(
         # The search suggests class_g, so the recipe that the search starts from has to name it.
         CROSS_ENTROPY: {**LADDER[BASE], "class_g": 1.0},
         D2D_CE: {**LADDER[REPAIRED], "class_g": 1.0},
-        PROJECTING: PROJECTION,
+        PROJECTING: {"variant": "projgan"},
     },
     reference=RECIPE,
     space=space,
@@ -76,7 +77,8 @@ STUDY = Study(
         *(claim(loss) for claim in (teaches, tuned, labels) for loss in (CROSS_ENTROPY, D2D_CE)),
         Claim(
             id="projection",
-            text="tuned with D2D-CE, it teaches as much as a projection GAN does, within .05",
+            text="an ACGAN tuned with D2D-CE teaches a classifier at most .05 less than recipe A's "
+            "projection GAN",
             source=f"our own question, by the classification accuracy score of {RAVURI}",
             metric=SCORE,
             of=Group(D2D_CE, "best"),
@@ -86,7 +88,12 @@ STUDY = Study(
     ),
     scales={
         "smoke": Budget(
-            kimg=1, tick_kimg=1, trials=2, seeds=1, samples=500, scale_overrides={"f": 2}
+            kimg=1,
+            tick_kimg=1,
+            trials=2,
+            seeds=1,
+            samples=500,  # ten of each class, without which the objective is not measured
+            scale_overrides={"f": 2},
         ),
         "quick": Budget(
             kimg=80,
@@ -95,7 +102,7 @@ STUDY = Study(
             trials=12,
             seeds=4,
             samples=1000,
-            scale_overrides={"f": 8, "batch": 32, "lr": 3e-3},
+            scale_overrides={"f": 8, "batch": 32, "lr": 2e-3},
         ),
         "full": Budget(
             kimg=6_000,

@@ -59,8 +59,9 @@ class Display:
             if not isinstance(what, Table):
                 self.console.print(what, **how)
                 return
-            live = self.progress.live.is_started
-            if live:  # the bar knows of what its own console prints only
+            # A bar on a terminal knows only of what its own console prints.
+            live = self.console.is_terminal and self.progress.live.is_started
+            if live:
                 self.progress.stop()
             self.tables.print(what, **how)
             if live:

@@ -29,17 +29,25 @@ class EarlyVerdicts:
             for cell in plan.confirm_cells(name, plan.hyperparameters(name))
             if records.result(cell.id) is None
         }
+        self._waits = bool(self._open)
 
     def __call__(self, cell: Cell, result: dict[str, Any] | None) -> None:
         """Take note of what happened to a cell: see `Observer` in study/engine/schedule.py."""
-        if cell.id not in self._open or result is None or result["outcome"] == "again":
+        if not self._waits or result is None or result["outcome"] == "again":
             return
-        self._open.remove(cell.id)
+        self._open.discard(cell.id)
         if self._open or StopFile(self.records.folder).path.exists():
             return
+        self._waits = False
         missing = Remaining(self.plan, self.records).missing()
-        if sum(n for (_, phase), n in missing.items() if phase == "search"):
-            from study.report.write import claims_frame
+        if not sum(n for (_, phase), n in missing.items() if phase == "search"):
+            return
+        from study.report.write import claims_frame
 
-            self.display.say("the claims need no search, which goes on; their verdicts so far:")
-            self.display.verdicts(claims_frame(self.records))
+        try:
+            claims = claims_frame(self.records)
+        except Exception as error:  # whatever it is, the study must go on
+            self.display.say(f"the verdicts cannot be shown yet: {error}")
+            return
+        self.display.say("all cells that the claims need have ended, and the search goes on:")
+        self.display.verdicts(claims)

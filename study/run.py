@@ -236,7 +236,8 @@ def execute(
             def observe(cell: Cell, result: dict[str, Any] | None) -> None:
                 display(cell, result)
                 following.touch(cell.id)
-                early(cell, result)
+                if not smoke:  # where verdicts say nothing
+                    early(cell, result)
 
             with display.progress:
                 finished = run_cells(plan, records, shared, resources, observe, display.say, grow)

@@ -39,7 +39,8 @@ class Remaining:
 
     The confirm cells of the conditions alternate: first comes seed 0 of every condition, then seed
     1. So cells of one condition do not run beside each other while another condition's run later,
-    on a busier or quieter machine, and times of training can be compared.
+    on a busier or quieter machine, and times of training can be compared. (Where those that decide
+    the claims are asked for first, this holds among them, and among the others.)
     """
 
     def __init__(self, plan: Plan, records: Records) -> None:
@@ -47,9 +48,10 @@ class Remaining:
         self.done: Counter[tuple[str, int]] = Counter()  # accepted cells of each search
         self._best: dict[tuple[str, int], tuple[float, int, Mapping[str, Any]]] = {}
         self._known: dict[str, Cell] = {}  # confirm cells by id
-        # Confirm cells that `next` did not look at: seed, place among those of the seed, id. Those
-        # that decide the claims (`Plan.judged`) are under True, the others under False.
-        self._waiting: dict[bool, list[tuple[int, int, str]]] = {True: [], False: []}
+        # Confirm cells that `next` did not look at: seed, place among those of the seed, id. The
+        # first list has those that decide the claims, see `Plan.judged`.
+        self._deciding: list[tuple[int, int, str]] = []
+        self._others: list[tuple[int, int, str]] = []
         self._places = {name: place for place, name in enumerate(plan.conditions)}
         for name in plan.conditions:
             self._add(plan.confirm_cells(name, plan.hyperparameters(name)))
@@ -91,9 +93,10 @@ class Remaining:
         for cell in cells:
             if cell.id not in self._known:
                 self._known[cell.id] = cell
-                known = cell.condition_name in self.plan.judged
-                decides = known and cell.configuration == "reference"
-                heapq.heappush(self._waiting[decides], (*self._order(cell), cell.id))
+                judged = cell.condition_name in self.plan.judged
+                decides = judged and cell.configuration == "reference"
+                heap = self._deciding if decides else self._others
+                heapq.heappush(heap, (*self._order(cell), cell.id))
 
     def _order(self, cell: Cell) -> tuple[int, int]:
         return cell.seed, self._places[cell.condition_name]
@@ -108,8 +111,10 @@ class Remaining:
         Args:
             deciding: only the next of those that decide the claims.
         """
-        while heaps := [h for decides, h in self._waiting.items() if h and decides >= deciding]:
-            cell = self._known[heapq.heappop(min(heaps))[-1]]
+        asked = [self._deciding] if deciding else [self._deciding, self._others]
+        while heaps := [heap for heap in asked if heap]:
+            heap = min(heaps, key=lambda heap: heap[0])
+            cell = self._known[heapq.heappop(heap)[-1]]
             if self.records.result(cell.id) is None:
                 return cell
         return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from search_spaces.core import Claim, Group
@@ -14,10 +16,12 @@ from study.planning.plan import Plan
 from study.planning.study_json import claim_json
 from study.records.files import write_json
 from study.records.records import Records
+from study.run import main
+from tests.smoke import run_in_turn
 from tests.study import tiny
 from tests.study.fake_ray import Ray
 
-LINE = "the claims need no search"
+LINE = "all cells that the claims need have ended"
 
 
 def run(
@@ -95,6 +99,41 @@ def test_stopped_study_goes_on_with_them(
     plan = plan_of()
     (begun(plan, records).folder / ".stop").touch()
     assert not any(LINE in out for _, out in run(plan, records, capsys))
+
+
+def test_study_ends_for_want_of_a_table(
+    records: Records, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error while the verdicts are computed must be told, and must not stop the study."""
+    monkeypatch.setattr("study.report.write.claims_frame", lambda records: 1 / 0)
+    plan = plan_of()
+    printed = run(plan, begun(plan, records), capsys)
+    assert "the verdicts cannot be shown yet: division by zero" in "".join(o for _, o in printed)
+    assert printed[-1][0].configuration == "found"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_command_leaves_them_out(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    y, y_test = np.repeat(np.arange(5), 10), np.repeat(np.arange(5), 2)
+    rng = np.random.default_rng(0)
+    x, x_test = (rng.integers(0, 256, (len(part), 8, 8), np.uint8) for part in (y, y_test))
+    np.savez(tmp_path / "own.npz", x=x, y=y, x_test=x_test, y_test=y_test)
+    monkeypatch.setattr("study.engine.engine.run_cells", run_in_turn)
+    small = [f"--set={name}=1" for name in ("kimg", "search_kimg", "tick_kimg", "f")]
+    code = main([
+        "acgan_kmnist_classes", "--scale", "quick", "--data", str(tmp_path / "own.npz"), *small,
+        "--trials", "2", "--seeds", "2", "--set", "samples=200", "--set", "batch=50",
+        "--storage", str(tmp_path / "runs"),
+    ])  # fmt: skip
+    said = capfd.readouterr()
+    assert code == 0, said.out + said.err
+    confirmed, *rest = said.out.split(LINE)
+    assert len(rest) == 1
+    assert "reference, seed 1: complete" in confirmed
+    assert "search" not in confirmed.split("real images of 5 classes")[1]
 
 
 @pytest.mark.parametrize(

@@ -144,15 +144,12 @@ class TestOrder:
             ({"of": Group("classes=2"), "against": Group("classes=3", "best")}, 1),
             ({"of": Group("classes=2", "best")}, 1),
             ({"of": Group("classes=2"), "metric": "importance/lr"}, 1),
-            (None, 1),
         ],
     )
-    def test_search_comes_last(
-        self, records: Records, claim: dict[str, Any] | None, workers: int
-    ) -> None:
+    def test_search_comes_last(self, records: Records, claim: dict[str, Any], workers: int) -> None:
         """Where the search takes longest, or claims wait for it, it must come first."""
-        given = {"id": "X", "text": "x", "metric": "fcd", "region": (0, 1), **(claim or {})}
-        study = tiny.study(claims=(Claim(**given),) if claim else ())
+        given = {"id": "X", "text": "x", "metric": "fcd", "region": (0, 1), **claim}
+        study = tiny.study(claims=(Claim(**given),))
         ray = Ray(tiny.plan(study), records, workers=workers)
         assert ray.must().phase == "search"
 
