@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -142,6 +143,9 @@ def _seeds(group: Group, claim: Claim, frames: Frames) -> Seeds:
         rule = frames.study["failure"]["metric"]
         why = why_unmeasured(frames.study, group.condition, rule)
         doubt = f"which seeds of {name} failed is not known, as {rule} was not measured{why}"
+    rival = dataclasses.replace(group, config="reference")
+    if group.config == "best" and rival in (claim.of, claim.against) and mine["is_reference"].all():
+        doubt = f"the best found of {group.condition} is the reference: both groups are its cells"
     searches = frames.study["definition"]["searches"] if group.config == "best" else 1
     return Seeds(
         kept,

@@ -140,7 +140,7 @@ class Question:
             notes.append("decided if asked alone, but not among all primary claims")
         elif n is not None and not mixed and (alone := self._disagreement(last, error)):
             notes.append(f"the judges do not agree: {', '.join(alone)}")
-        elif n is not None and not mixed:
+        elif n is not None and not mixed and not self.doubts:
             notes += self._needs(last, error)
         columns = [list(column.values()) for column in self._columns(n)]
         return Finding(

@@ -7,6 +7,7 @@ intervals are too narrow by far.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from search_spaces.core import Claim, Group
 from study.report.stats import estimate
 from study.report.verdicts import Question, Seeds, judge
+from tests.study import synthetic
+from tests.study.report.test_verdicts import claims, study_of
 
 SEARCHES, SEEDS = 3, 12
 
@@ -83,3 +86,36 @@ def test_finding_is_silent_on_the_searches() -> None:
         assert ("searches" in finding.reason.split("the 3 searches")[1]) == more
         assert "more seeds" not in finding.reason
         assert finding.verdict == ("undecided" if more else "supported")
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_reference_is_compared_with_itself(tmp_path: Path, same: bool) -> None:
+    """Where a search finds nothing better than the reference, both groups are the same cells.
+
+    Their difference is 0 by definition, and more seeds would not change it.
+    """
+    records = study_of(tmp_path, (1.0, 1.2, 0.9, 1.1))
+    other = {**synthetic.REFERENCE, "lr": 9e-4}
+    found = synthetic.REFERENCE if same else other
+    synthetic.write_cell(
+        records, "s0", classes=5, seed=1000, number=0, phase="search", hyperparameters=found,
+        suggested={"lr": 9e-4}, rows=[{"kimg": 1, "fcd": 1.0}],
+    )  # fmt: skip
+    if not same:
+        for seed, fcd in enumerate((0.5, 0.6, 0.7, 0.4)):
+            synthetic.write_cell(
+                records, f"b{seed}", classes=5, seed=seed, phase="confirm", hyperparameters=other,
+                rows=[{"kimg": 1, "fcd": fcd}],
+            )  # fmt: skip
+    claim = {"id": "X", "text": "x", "source": "", "metric": "fcd", "over": None, "log": False}
+    claim |= {"of": {"condition": "classes=5", "config": "best", "at": "last"}, "primary": False}
+    claim |= {"against": {**claim["of"], "config": "reference"}, "region": [None, 0.0]}
+    (judged,) = claims(records, claim).to_dict("records")
+    if same:
+        assert judged["verdict"] == "undecided"
+        assert judged["effect"] == 0
+        assert judged["reason"] == (
+            "the best found of classes=5 is the reference: both groups are its cells"
+        )
+    else:
+        assert judged["verdict"] == "supported"
