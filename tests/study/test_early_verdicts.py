@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def begun(plan: Plan, records: Records) -> Records:
     return records
 
 
-def plan_of(*groups: Group, **changes: object) -> Plan:
+def plan_of(*groups: Group, **changes: Any) -> Plan:
     of, *against = groups or (Group("classes=2"),)
     claim = Claim(
         id="T1",
@@ -58,7 +59,7 @@ def plan_of(*groups: Group, **changes: object) -> Plan:
         against=against[0] if against else None,
         region=(0.0, 9.0),
     )
-    return dataclasses.replace(tiny.plan(tiny.study(claims=(claim,))), **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(tiny.plan(tiny.study(claims=(claim,))), **changes)
 
 
 def test_verdicts_are_not_shown_before_the_search(
@@ -117,6 +118,7 @@ def test_study_ends_for_want_of_a_table(
 def test_command_leaves_them_out(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The command itself must show them, after the confirm cells and before the search."""
     y, y_test = np.repeat(np.arange(5), 10), np.repeat(np.arange(5), 2)
     rng = np.random.default_rng(0)
     x, x_test = (rng.integers(0, 256, (len(part), 8, 8), np.uint8) for part in (y, y_test))
